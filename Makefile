@@ -1,0 +1,60 @@
+# make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
+# make test    set up, then the tests
+# make lint    style and format
+# make earth   every numbered step on the Earth data, from nothing to a trained and evaluated adapter (hours)
+# make clean   remove what was made, .venv included
+PYTHON ?= python3
+BIN := .venv/bin
+EARTH := dataset/earth
+GALLERY := $(EARTH)/gallery
+BASE := checkpoints/earth-base
+SPLITS := train val test
+
+.PHONY: demo setup earth test lint format clean
+.SECONDARY:
+
+demo: $(EARTH)/test/candidates.csv
+	$(BIN)/python quick_start.py
+	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
+
+setup: .venv/installed
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(EARTH)/test/metadata.csv: | .venv/installed
+	$(BIN)/python -m earth.build_dataset
+
+$(GALLERY)/index/index.faiss: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
+	$(BIN)/python retrieve_candidates.py build --gallery $(GALLERY)/metadata.csv \
+		--image_data_path $(GALLERY)/images.tar --model $(BASE) --index $(GALLERY)/index --components 8
+
+$(EARTH)/%/retrieval.csv: $(GALLERY)/index/index.faiss
+	$(BIN)/python retrieve_candidates.py search --index $(GALLERY)/index --queries $(EARTH)/$*/metadata.csv \
+		--image_path $(EARTH)/$*/images --output_dir $(EARTH)/$*
+
+$(EARTH)/%/generation.csv: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
+	$(BIN)/python lvlm_zs_predict.py --backend local --model $(BASE) --root_path $(EARTH)/$* \
+		--text_path metadata.csv --image_path images --result_path generation.csv --num_samples 3 --batch_size 100
+
+$(EARTH)/%/candidates.csv: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
+	$(BIN)/python compile_prediction_candidates.py --root_path $(EARTH)/$* --gallery $(GALLERY)/metadata.csv
+
+$(EARTH)/%/georanking.parquet: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
+	$(BIN)/python build_georanking.py --root_path $(EARTH)/$* --gallery $(GALLERY)/metadata.csv \
+		--generation_path $(EARTH)/$*/generation.csv --result_path $@
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis outputs runs $(EARTH)

@@ -1,0 +1,144 @@
+"""Cut the embedded benchmark out of the Earth: a gallery and four splits of query photos, in the released formats.
+
+    python -m earth.build_dataset                          # dataset/earth: 20,000 gallery tiles, 21,500 photos
+    python -m earth.build_dataset --output_dir tiny --gallery_size 500 --split_sizes 100 100 20 20
+
+Written below --output_dir, everything determined by --seed:
+
+    gallery/images.tar, gallery/tar_index.pkl, gallery/metadata.csv    clean tiles, IMG_ID, LAT, LON and place names
+    {pretrain,train,val,test}/images/*.jpg, {...}/metadata.csv         photos of other centres, as they differ
+
+No two tiles or photos of the whole benchmark share a centre. A part that is already there is kept, so an interrupted
+run goes on where it stopped.
+"""
+
+import argparse
+import io
+import multiprocessing
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from earth import places, views
+from earth.imagery import load_earth
+from utils.candidates import TEXT_COLUMNS
+from utils.files import atomic_path
+from utils.gazetteer import Gazetteer
+from utils.images import write_tar_index
+
+SPLITS = ("gallery", "pretrain", "train", "val", "test")
+SPLIT_SIZES = (20_000, 14_000, 6_000, 500, 1_000)
+DEFAULT_DIR = Path("dataset/earth")
+CHUNK = 64  # places a worker draws at a time
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture to take: ``is_photo`` says which of the two looks, ``seed`` what is random about it."""
+
+    lat: float
+    lon: float
+    is_photo: bool
+    seed: tuple[int, ...]
+
+
+def take(shot: Shot) -> bytes | None:
+    """The JPEG of a shot, or None where the clean tile shows nothing to recognise."""
+    earth = load_earth()
+    tile = earth.tile(shot.lat, shot.lon)
+    if views.is_flat(tile):
+        return None
+    if shot.is_photo:
+        tile = views.photo(earth, shot.lat, shot.lon, np.random.default_rng(shot.seed))
+    file = io.BytesIO()
+    Image.fromarray(tile).save(file, "JPEG", quality=95, subsampling=0)
+    return file.getvalue()
+
+
+def shots(town_points: np.ndarray, split: int, seed: int, taken: set[tuple[float, float]]) -> Iterator[Shot]:
+    """Endless shots of one split at centres that are not in ``taken``; each new centre is added to it."""
+    rng = np.random.default_rng((seed, split))
+    for number, centre in enumerate(places.centres(load_earth(), town_points, rng)):
+        if centre not in taken:
+            taken.add(centre)
+            yield Shot(*centre, is_photo=split > 0, seed=(seed, split, number))
+
+
+def write_metadata(path: Path, ids: list[str], centres: np.ndarray) -> None:
+    """Write IMG_ID, LAT, LON and the names of the nearest place as the metadata CSV of the released gallery."""
+    names = Gazetteer().lookup(centres[:, 0], centres[:, 1])[list(TEXT_COLUMNS)]
+    table = pd.DataFrame({"IMG_ID": ids, "LAT": centres[:, 0], "LON": centres[:, 1]})
+    with atomic_path(path) as temporary:
+        table.join(names).to_csv(temporary, index=False)
+
+
+def write_gallery(folder: Path, ids: list[str], pictures: list[bytes]) -> None:
+    with atomic_path(folder / "images.tar") as temporary, tarfile.open(temporary, "w") as tar:
+        for name, picture in zip(ids, pictures, strict=True):
+            member = tarfile.TarInfo(name)
+            member.size = len(picture)
+            tar.addfile(member, io.BytesIO(picture))
+    write_tar_index(folder / "images.tar", folder / "tar_index.pkl")
+
+
+def write_photos(folder: Path, ids: list[str], pictures: list[bytes]) -> None:
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for name, picture in zip(ids, pictures, strict=True):
+        (folder / "images" / name).write_bytes(picture)
+
+
+def build(output_dir: Path, sizes: tuple[int, ...], seed: int, workers: int) -> None:
+    """Write every split that ``output_dir`` lacks; a split is complete once its metadata.csv, written last, exists."""
+    earth = load_earth()  # before the workers fork, so that they share it
+    town_points = places.towns(earth, np.random.default_rng(seed))
+    taken: set[tuple[float, float]] = set()
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        for number, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
+            folder = output_dir / split
+            if (folder / "metadata.csv").exists():
+                taken.update(pd.read_csv(folder / "metadata.csv", usecols=["LAT", "LON"]).itertuples(index=False, name=None))
+                print(f"{folder}: there already")
+                continue
+            centres, pictures = [], []
+            source = shots(town_points, number, seed, taken)
+            with tqdm(total=size, desc=split, unit="tile") as progress:
+                while len(pictures) < size:
+                    batch = list(islice(source, CHUNK * workers))
+                    for shot, picture in zip(batch, pool.map(take, batch, chunksize=CHUNK // 4), strict=True):
+                        if picture is None or len(pictures) == size:
+                            taken.discard((shot.lat, shot.lon))
+                            continue
+                        centres.append((shot.lat, shot.lon))
+                        pictures.append(picture)
+                        progress.update()
+            ids = [f"{split}_{i:06d}.jpg" for i in range(size)]
+            (write_gallery if split == "gallery" else write_photos)(folder, ids, pictures)
+            write_metadata(folder / "metadata.csv", ids, np.array(centres))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, default=DEFAULT_DIR, help="default: %(default)s")
+    parser.add_argument("--gallery_size", type=int, default=SPLIT_SIZES[0], help="gallery tiles (%(default)s)")
+    parser.add_argument(
+        "--split_sizes", type=int, nargs=4, default=SPLIT_SIZES[1:], metavar=("PRETRAIN", "TRAIN", "VAL", "TEST"),
+        help="query photos of each split (default: 14000 6000 500 1000)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="what is drawn where (%(default)s)")
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="rendering processes")
+    args = parser.parse_args()
+    sizes = (args.gallery_size, *args.split_sizes)
+    if min(sizes) < 1 or args.workers < 1:
+        parser.error("sizes and --workers must be at least 1")
+    build(args.output_dir, sizes, args.seed, args.workers)
+
+
+if __name__ == "__main__":
+    main()

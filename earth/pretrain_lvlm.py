@@ -1,0 +1,338 @@
+"""Pretrain the tiny LVLM of the embedded world from scratch and save it as an ordinary transformers folder.
+
+    python -m earth.pretrain_lvlm                          # the shipped recipe (docs/earth.md says what it took)
+    python -m earth.pretrain_lvlm --resume                 # go on after an interruption
+
+Four losses, all on the same photos of a batch, whose image tokens are computed once:
+
+    match   two-view contrastive: a photo's mean image token against those of the gallery tiles in the batch, with soft
+            targets exp(-km / 30), both ways
+    place   the same token against encoded coordinates (Fourier features of the unit vector), soft targets
+            exp(-km / 100), as GeoCLIP aligns pictures with places
+    guess   next token: the generation prompt, answered with the photo's coordinates as JSON
+    far     next token: the ranker's own question on a photo and a candidate, answered with level and kilometres
+
+The learning rate warms up, stays, and falls linearly over the last quarter; resuming with another --steps is fine as
+long as the fall has not begun.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AttentionInterface, PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
+
+from earth import lvlm
+from earth.build_dataset import DEFAULT_DIR
+from earth.pretrain_data import Batch, PretrainData, patches
+from utils.candidates import Candidate
+from utils.files import atomic_path
+from utils.geodesy import haversine_km, unit_vectors
+from utils.images import ImageStore
+from utils.metrics import THRESHOLDS_KM
+from utils.prompts import GENERATION_PROMPT, ChatFrame, question
+from utils.tables import read_metadata
+
+TILE_GRID = (1, 8, 8)  # frames, rows and columns of patches
+PATCHES = 64
+TOKENS = 16
+CHUNK = 64  # pictures the tower takes at a time: more no longer fit the processor's cache
+MATCH_KM = 30.0
+PLACE_KM = 100.0
+PLACE_WEIGHT = 0.5
+LEVELS = ("street", "city", "region", "country", "continent", "planet")
+
+
+def tile_attention(module, query, key, value, attention_mask, scaling, **kwargs):  # noqa: ARG001
+    """Attention within each tile of a batch of tiles, in one product instead of one per picture.
+
+    The stock tower loops over the pictures of a batch, which on a CPU costs more than the arithmetic. Given a single
+    sequence length it hands over all of them at once: query, key, value (1, heads, tiles * PATCHES, dim).
+    """
+    heads, dim = query.shape[1], query.shape[3]
+    query, key, value = (
+        states.view(heads, -1, PATCHES, dim).transpose(0, 1) for states in (query, key, value)
+    )  # (tiles, heads, PATCHES, dim)
+    weights = torch.softmax(query @ key.transpose(2, 3) * scaling, dim=-1, dtype=torch.float32)
+    mixed = weights.to(value.dtype) @ value
+    return mixed.transpose(1, 2).reshape(1, -1, heads, dim), None
+
+
+AttentionInterface.register("tile_attention", tile_attention)
+
+
+def encode_tiles(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray) -> torch.Tensor:
+    """Image tokens (n, TOKENS, hidden) of tiles (n, 64, 64, 3) uint8, with the tower set to ``tile_attention``."""
+    processor = lvlm.image_processor()
+    tokens = []
+    for start in range(0, len(pictures), CHUNK):
+        pixels = patches(pictures[start : start + CHUNK], processor.image_mean, processor.image_std)
+        count = len(pixels) // PATCHES
+        output = model.model.get_image_features(
+            pixels,
+            torch.tensor([TILE_GRID] * count),
+            cu_seqlens=torch.tensor([0, len(pixels)], dtype=torch.int32),
+        )
+        tokens.append(torch.stack(list(output.pooler_output)))
+    return torch.cat(tokens)
+
+
+class LocationEncoder(nn.Module):
+    """Coordinates to unit vectors of ``width``: random Fourier features at three scales, then two layers.
+
+    After the location encoders of GeoCLIP (2309.16020), on the unit vector instead of a map projection. The coarsest
+    features change over thousands of km, the finest over some 60 km.
+    """
+
+    SCALES = (2.0, 12.0, 60.0)
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        frequencies = torch.cat([torch.randn(3, 128) * scale for scale in self.SCALES], dim=1)
+        self.register_buffer("frequencies", frequencies)
+        self.layers = nn.Sequential(nn.Linear(2 * frequencies.shape[1], 512), nn.GELU(), nn.Linear(512, width))
+
+    def forward(self, points: np.ndarray) -> torch.Tensor:
+        """(n, 2) degrees -> (n, width)."""
+        phase = torch.from_numpy(unit_vectors(*points.T)).float() @ self.frequencies
+        return F.normalize(self.layers(torch.cat([phase.sin(), phase.cos()], dim=1)), dim=1)
+
+
+class Heads(nn.Module):
+    """What pretraining needs beside the LVLM, and what is thrown away after it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.location = LocationEncoder(width)
+        self.to_location = nn.Linear(width, width)
+        self.log_scale = nn.Parameter(torch.tensor([2.66, 2.66]))  # of match and place: 1 / 0.07
+
+    def scales(self) -> torch.Tensor:
+        return self.log_scale.clamp(max=4.0).exp()
+
+
+def soft_contrastive(logits: torch.Tensor, km: np.ndarray, scale_km: float) -> torch.Tensor:
+    """Cross-entropy of each row against soft targets ``exp(-km / scale_km)``, normalised; both (rows, columns)."""
+    targets = torch.softmax(torch.from_numpy(-km / scale_km).float(), dim=1)
+    return F.cross_entropy(logits, targets)
+
+
+def pairwise_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n, 2) and (m, 2) degrees -> (n, m) km."""
+    return haversine_km(a[:, None, 0], a[:, None, 1], b[None, :, 0], b[None, :, 1])
+
+
+def contrastive_losses(
+    heads: Heads, photo: torch.Tensor, tile: torch.Tensor, batch: Batch, extra_points: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``match`` and ``place``; photo and tile are the mean image tokens (n, hidden), extra_points more negatives."""
+    match_scale, place_scale = heads.scales()
+    similarity = match_scale * F.normalize(photo, dim=1) @ F.normalize(tile, dim=1).T
+    km = pairwise_km(batch.photo_points, batch.tile_points)
+    match = (soft_contrastive(similarity, km, MATCH_KM) + soft_contrastive(similarity.T, km.T, MATCH_KM)) / 2
+    pictured = np.concatenate([batch.photo_points, batch.tile_points])
+    places = np.concatenate([pictured, extra_points])
+    located = F.normalize(heads.to_location(torch.cat([photo, tile])), dim=1)
+    place = soft_contrastive(
+        place_scale * located @ heads.location(places).T, pairwise_km(pictured, places), PLACE_KM
+    )
+    return match, place
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One text to learn: everything before the answer is given; ``pictures`` are rows of the batch's image tokens."""
+
+    prompt: str
+    answer: str
+    pictures: list[int]
+
+
+def guess_lessons(frame: ChatFrame, points: np.ndarray, rows: np.ndarray) -> list[Lesson]:
+    """Where was this photo taken? The coordinates, as JSON."""
+    prompt = frame.head + frame.image + GENERATION_PROMPT + frame.tail
+    return [
+        Lesson(prompt, f'{{"latitude": {lat},"longitude": {lon}}}', [row])
+        for row, (lat, lon) in zip(rows, points[rows].tolist(), strict=True)
+    ]
+
+
+def far_lessons(frame: ChatFrame, batch: Batch, rows: np.ndarray, rng: np.random.Generator) -> list[Lesson]:
+    """How far is this place from a candidate? A third its own tile, a third one of the nearest, a third any tile.
+
+    As among a ranker's candidates, some come without names, and some, the generated ones, without a picture.
+    """
+    n = len(batch.candidates)
+    lessons = []
+    for row in rows:
+        km = haversine_km(*batch.photo_points[row], *batch.tile_points.T)
+        column = (row, np.argsort(km)[rng.integers(1, 9)], rng.integers(n))[rng.integers(3)]
+        candidate = batch.candidates[column]
+        kind = rng.random()
+        if kind < 0.15:
+            candidate = Candidate(candidate.latitude, candidate.longitude)
+        elif kind < 0.3:
+            candidate = Candidate(candidate.latitude, candidate.longitude, image=candidate.image)
+        shown = [] if candidate.image is None else [n + column]
+        prompt = frame.head + frame.image + question(candidate) + frame.image * len(shown) + frame.tail
+        level = LEVELS[np.searchsorted(THRESHOLDS_KM, km[column], side="right")]
+        lessons.append(Lesson(prompt, f"{level}, {float(f'{km[column]:.2g}'):.0f} km", [row, *shown]))
+    return lessons
+
+
+def lesson_loss(
+    model: Qwen2VLForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: list[Lesson],
+    image_tokens: torch.Tensor,
+) -> torch.Tensor:
+    """Mean next-token loss over the answers; image_tokens (pictures, TOKENS, hidden) of the batch."""
+    image_token, end = model.config.image_token_id, "<|im_end|>"
+    expand = "<|image_pad|>" * TOKENS
+    prompts = tokenizer([lesson.prompt.replace("<|image_pad|>", expand) for lesson in lessons]).input_ids
+    answers = tokenizer([lesson.answer + end for lesson in lessons]).input_ids
+    rows = [torch.tensor(prompt + answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+    lengths = torch.tensor([len(row) for row in rows])
+    mask = torch.arange(ids.shape[1]) < lengths[:, None]  # (lessons, length)
+    starts = torch.tensor([len(prompt) for prompt in prompts])
+    answered = mask & (torch.arange(ids.shape[1]) >= starts[:, None])
+
+    pictures = torch.tensor([row for lesson in lessons for row in lesson.pictures])
+    position_ids, _ = model.model.get_rope_index(
+        ids,
+        mm_token_type_ids=(ids == image_token).int(),
+        image_grid_thw=torch.tensor([TILE_GRID] * len(pictures)),
+        attention_mask=mask,
+    )
+    embeddings = model.get_input_embeddings()(ids)
+    shown = image_tokens[pictures].to(embeddings.dtype)
+    embeddings = embeddings.masked_scatter((ids == image_token)[..., None], shown)
+    hidden = model.model.language_model(
+        inputs_embeds=embeddings, attention_mask=mask, position_ids=position_ids, use_cache=False
+    ).last_hidden_state
+    logits = model.lm_head(hidden[:, :-1][answered[:, 1:]])  # only where a token of an answer comes next
+    return F.cross_entropy(logits.float(), ids[:, 1:][answered[:, 1:]])
+
+
+@torch.inference_mode()
+def validate(model: Qwen2VLForConditionalGeneration, data: PretrainData, folder: Path) -> str:
+    """Accuracy of the nearest gallery tile by cosine of the mean image tokens, on the validation photos."""
+    metadata = read_metadata(folder / "val" / "metadata.csv")
+    store = ImageStore.from_paths([folder / "val" / "images"])
+    photos = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
+
+    def embed(pictures: np.ndarray) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return F.normalize(encode_tiles(model, pictures).float().mean(1), dim=1)
+
+    best = (embed(photos) @ embed(data.tiles).T).argmax(1).numpy()
+    km = haversine_km(*metadata[["LAT", "LON"]].to_numpy(float).T, *data.tile_points[best].T)
+    return "  ".join(f"{threshold} km {np.mean(km < threshold):.1%}" for threshold in THRESHOLDS_KM[1:])
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, constant, and linear fall to zero over the last quarter."""
+    return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps / 4))
+
+
+def pretrain(args: argparse.Namespace) -> None:
+    torch.manual_seed(args.seed)
+    data = PretrainData(args.data, args.run / "photos.npy", args.views, args.seed, args.workers)
+    asked = [question(Candidate(lat, lon, texts=texts)) for (lat, lon), texts in zip(data.tile_points, data.texts, strict=True)]
+    tokenizer = lvlm.train_tokenizer([*asked, *_phrases() * 2000])
+    frame = ChatFrame.of(tokenizer)
+    model = lvlm.build_model(tokenizer)
+    model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
+    heads = Heads(model.config.text_config.hidden_size)
+    parameters = [*model.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    checkpoint, first = args.run / "checkpoint.pt", 0
+    if args.resume:
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        heads.load_state_dict(state["heads"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
+
+    started, sums = time.monotonic(), torch.zeros(4)
+    for step in range(first, args.steps):
+        rng = np.random.default_rng((args.seed, step))
+        batch = data.batch(args.batch_size, rng)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, args.steps, args.learning_rate)
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles]))
+            rows = rng.permutation(args.batch_size)[: args.lessons]
+            is_guess = step % 2 == 0
+            lessons = (
+                guess_lessons(frame, batch.photo_points, rows)
+                if is_guess
+                else far_lessons(frame, batch, rows, rng)
+            )
+            lesson = lesson_loss(model, tokenizer, lessons, tokens)
+        photo, tile = tokens.float().mean(1).split(args.batch_size)
+        extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
+        match, place = contrastive_losses(heads, photo, tile, batch, extra)
+        (match + PLACE_WEIGHT * place + lesson).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        sums += torch.stack([match, place, 2 * lesson * is_guess, 2 * lesson * (not is_guess)]).detach()
+        if (step + 1) % args.log_every == 0:
+            losses = "  ".join(f"{n} {v:.3f}" for n, v in zip(("match", "place", "guess", "far"), sums / args.log_every, strict=True))
+            pace = (step + 1 - first) * args.batch_size / (time.monotonic() - started)
+            print(f"step {step + 1}  {losses}  {pace:.0f} pairs/s", flush=True)
+            sums.zero_()
+        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+            with atomic_path(checkpoint) as path:
+                state = {"model": model.state_dict(), "heads": heads.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save({**state, "step": step + 1}, path)
+            lvlm.save(model, tokenizer, args.output_dir)
+        if (step + 1) % args.validate_every == 0 or step + 1 == args.steps:
+            print(f"step {step + 1}  nearest tile of validation photos: {validate(model, data, args.data)}", flush=True)
+
+
+def _phrases() -> list[str]:
+    """The fixed words of the prompts, so that the tokenizer learns them as words."""
+    return [
+        "system You are a helpful assistant. user assistant",
+        GENERATION_PROMPT,
+        '{"latitude": -1.5,"longitude": -1.5}',
+        "Negative examples: latitude: 1.5, longitude: -1.5; latitude: -1.5",
+        *(f"{level}, 120 km" for level in LEVELS),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
+    parser.add_argument("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
+    parser.add_argument("--run", type=Path, default=Path("runs/earth-base"), help="checkpoint and photos (%(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --run")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch_size", type=int, default=128, help="photo-tile pairs a step (%(default)s)")
+    parser.add_argument("--lessons", type=int, default=48, help="texts a step (%(default)s)")
+    parser.add_argument("--views", type=int, default=4, help="photos taken of each place (%(default)s)")
+    parser.add_argument("--learning_rate", type=float, default=1.5e-3)
+    parser.add_argument("--log_every", type=int, default=50)
+    parser.add_argument("--save_every", type=int, default=250)
+    parser.add_argument("--validate_every", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not 8 <= args.lessons <= args.batch_size:
+        parser.error("--lessons must lie between 8 and --batch_size")
+    args.run.mkdir(parents=True, exist_ok=True)
+    pretrain(args)
+
+
+if __name__ == "__main__":
+    main()

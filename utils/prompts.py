@@ -1,0 +1,84 @@
+"""Prompt text of GeoRanker, and which parts of it the candidates of one query share.
+
+A prompt is one user turn after the default system prompt. Its parts follow each other with no separator:
+
+    published        query photo | question, candidate photo, negative examples
+    negatives_first  query photo, negative examples | question, candidate photo
+
+Left of the bar is the *prefix*, the same for every candidate of a query; right of it is the candidate's
+*suffix*. ``published`` is the prompt of the released adapters (paper 2505.13731); ``negatives_first`` moves the
+negative examples, which all candidates of a query share, into the part that is read once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from utils.candidates import Candidate
+
+Layout = Literal["published", "negatives_first"]
+LAYOUTS: tuple[Layout, ...] = ("published", "negatives_first")
+
+GENERATION_PROMPT = (
+    "Where was this photo taken? Answer with your best guess of its coordinates as JSON only: "
+    '{"latitude": float,"longitude": float}'
+)
+
+
+def place(candidate: Candidate) -> str:
+    """``latitude: 46.1, longitude: 7.0, Martigny Valais Switzerland``; without texts the last part is absent."""
+    coordinates = f"latitude: {candidate.latitude}, longitude: {candidate.longitude}"
+    names = " ".join(text for text in candidate.texts if text)
+    return f"{coordinates}, {names}" if names else coordinates
+
+
+def question(candidate: Candidate) -> str:
+    """The question whose answer the reward stands for."""
+    return f"How far is this place from {place(candidate)}?"
+
+
+def negative_examples(negatives: Sequence[Candidate]) -> str:
+    """The counter-examples of a query, or an empty string where there are none."""
+    return "Negative examples: " + "; ".join(place(negative) for negative in negatives) if negatives else ""
+
+
+@dataclass(frozen=True)
+class ChatFrame:
+    """What a chat template puts around and between the parts of a single user turn.
+
+    The template places the parts of a turn one after the other, so rendering a placeholder once gives everything
+    needed to write any prompt: ``head`` (system prompt, start of the turn), ``image`` (the tags of one image with
+    a single placeholder token) and ``tail`` (end of the turn, start of the answer).
+    """
+
+    head: str
+    image: str
+    tail: str
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "ChatFrame":
+        """Read the frame off ``tokenizer``'s chat template."""
+        text, image = (
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": [part]}], tokenize=False, add_generation_prompt=True
+            )
+            for part in ({"type": "text", "text": "\0"}, {"type": "image"})
+        )
+        head, tail = text.split("\0")
+        return cls(head, image.removeprefix(head).removesuffix(tail), tail)
+
+    def prefix(self, negatives: Sequence[Candidate], layout: Layout) -> str:
+        """The part of a query's prompts that its candidates share, from the system prompt on.
+
+        In ``negatives_first`` it ends with a line break: a byte-pair tokenizer never merges across a line break
+        followed by a letter, so the tokens of prefix and suffix are the tokens of the whole prompt.
+        """
+        shared = negative_examples(negatives) if layout == "negatives_first" else ""
+        return self.head + self.image + (shared + "\n" if shared else "")
+
+    def suffix(self, candidate: Candidate, negatives: Sequence[Candidate], layout: Layout) -> str:
+        """The part of the prompt that belongs to one candidate, to the start of the answer."""
+        own = question(candidate) + (self.image if candidate.image is not None else "")
+        return own + (negative_examples(negatives) if layout == "published" else "") + self.tail

@@ -1,0 +1,108 @@
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from earth import build_dataset, places, views
+from earth.imagery import TILE_PIXELS, load_earth
+from utils.geodesy import haversine_km
+from utils.images import ImageStore
+from utils.tables import metadata_problems, read_metadata
+
+SIZES = (150, 60, 50, 20, 20)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("earth")
+    build_dataset.build(folder, SIZES, seed=3, workers=2)
+    return folder
+
+
+def test_splits_have_their_sizes_and_share_no_centre(world):
+    centres = []
+    for split, size in zip(build_dataset.SPLITS, SIZES, strict=True):
+        metadata = read_metadata(world / split / "metadata.csv")
+        assert len(metadata) == size
+        assert metadata_problems(world / split / "metadata.csv", metadata) == []
+        assert (metadata["country"] != "").mean() > 0.95
+        centres += list(metadata[["LAT", "LON"]].itertuples(index=False, name=None))
+    assert len(set(centres)) == len(centres) == sum(SIZES)
+    assert all(lat == round(lat, places.DECIMALS) for lat, _ in centres)
+
+
+def test_gallery_tiles_are_the_clean_view_of_their_coordinates(world):
+    metadata = read_metadata(world / "gallery" / "metadata.csv")
+    store = ImageStore.from_paths([world / "gallery" / "images.tar"])
+    for row in metadata.head(10).itertuples():
+        shown = np.asarray(store.open(row.IMG_ID)).astype(float)
+        assert np.abs(shown - load_earth().tile(row.LAT, row.LON)).mean() < 3  # JPEG
+
+
+def test_photos_differ_from_the_clean_view(world):
+    metadata = read_metadata(world / "test" / "metadata.csv")
+    store = ImageStore.from_paths([world / "test" / "images"])
+    for row in metadata.itertuples():
+        photo = store.open(row.IMG_ID)
+        assert photo.size == (TILE_PIXELS, TILE_PIXELS)
+        assert np.abs(np.asarray(photo).astype(float) - load_earth().tile(row.LAT, row.LON)).mean() > 5
+
+
+def test_same_seed_same_bytes_whatever_the_number_of_workers(world, tmp_path):
+    build_dataset.build(tmp_path, SIZES, seed=3, workers=1)
+    assert digests(tmp_path) == digests(world)
+
+
+def test_another_seed_is_another_world(world, tmp_path):
+    build_dataset.build(tmp_path, SIZES, seed=4, workers=2)
+    assert not set(digests(tmp_path).values()) & set(digests(world).values())
+
+
+def test_interrupted_build_goes_on_to_the_same_world(world, tmp_path):
+    copy = shutil.copytree(world, tmp_path / "copy")
+    for split in ("train", "val", "test"):
+        (copy / split / "metadata.csv").unlink()
+    shutil.rmtree(copy / "val")
+    build_dataset.build(copy, SIZES, seed=3, workers=2)
+    assert digests(copy) == digests(world)
+
+
+def test_centres_gather_around_towns_on_land():
+    earth, rng = load_earth(), np.random.default_rng(0)
+    town_points = places.towns(earth, rng)
+    assert town_points.shape == (places.NUM_TOWNS, 2)
+    source = places.centres(earth, town_points, rng)
+    found = np.array([next(source) for _ in range(1000)])
+    assert earth.is_land(*found.T).all()
+    assert (np.abs(found[:, 1]) <= 180).all()
+    km = haversine_km(found[:, :1], found[:, 1:], *town_points.T).min(axis=1)
+    assert (km < 60).mean() > 0.75
+    assert (km > 60).sum() > 20
+
+
+def test_flat_tiles_are_recognised():
+    flat = np.full((TILE_PIXELS, TILE_PIXELS, 3), 90, dtype=np.uint8)
+    assert views.is_flat(flat)
+    assert not views.is_flat(load_earth().tile(46.0, 7.0))
+
+
+def test_shot_of_open_ice_is_refused_and_of_a_coast_is_a_jpeg():
+    assert build_dataset.take(build_dataset.Shot(75.0, -40.0, False, (0,))) is None
+    taken = build_dataset.take(build_dataset.Shot(61.0, 6.0, True, (0,)))
+    assert Image.open(io.BytesIO(taken)).format == "JPEG"
+
+
+def test_nonsense_sizes_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["build_dataset", "--gallery_size", "0"])
+    with pytest.raises(SystemExit):
+        build_dataset.main()
+    assert "at least 1" in capsys.readouterr().err

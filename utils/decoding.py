@@ -1,0 +1,152 @@
+"""From the rewards of one query's candidates to one place with a confidence.
+
+Rewards (n,) become probabilities by a softmax at a temperature; temperature and the weight of retrieval
+similarity are fitted on validation queries. Points are (n, 2) [latitude, longitude] in degrees.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+from utils.geodesy import distance_matrix_km, haversine_km
+from utils.metrics import THRESHOLDS_KM
+
+CONSENSUS_SCALE_KM = 200.0
+
+Method = Literal["argmax", "consensus"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The decoded place. ``confidence``: probability (0 to 1) that the truth lies within so many km of it."""
+
+    index: int  # of the candidate
+    latitude: float
+    longitude: float
+    confidence: dict[int, float]
+
+
+def probabilities(rewards: ArrayLike, temperature: float = 1.0) -> np.ndarray:
+    """``softmax(rewards / temperature)``, (n,) or over the last axis of more: the share of each candidate."""
+    return softmax(np.asarray(rewards, dtype=np.float64) / temperature, axis=-1)
+
+
+def argmax(rewards: ArrayLike) -> int:
+    """Index of the highest reward, as published; the first one where several are highest."""
+    return int(np.argmax(rewards))
+
+
+def consensus(points: ArrayLike, weights: ArrayLike, scale_km: float = CONSENSUS_SCALE_KM) -> int:
+    """Index of the candidate i with the largest ``sum_j weights_j exp(-d_ij / scale_km)``.
+
+    Candidates that agree on a region add up. With probabilities as weights this decodes a ranker; with equal
+    weights it is the spatial-consensus baseline, which needs none.
+    """
+    closeness = np.exp(-distance_matrix_km(points) / scale_km)  # (n, n)
+    return int(np.argmax(closeness @ np.asarray(weights, dtype=np.float64)))
+
+
+def confidence(
+    points: ArrayLike, weights: ArrayLike, index: int, radii_km: Sequence[int] = THRESHOLDS_KM
+) -> dict[int, float]:
+    """Probability mass (0 to 1) of the candidates closer than each radius in km to candidate ``index``."""
+    points, weights = np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    distances = haversine_km(*points[index], *points.T)
+    # Rounding may carry the sum of all shares past 1.
+    return {radius: min(float(weights[distances < radius].sum()), 1.0) for radius in radii_km}
+
+
+def decode(
+    points: ArrayLike,
+    rewards: ArrayLike,
+    *,
+    temperature: float = 1.0,
+    method: Method = "argmax",
+    scale_km: float = CONSENSUS_SCALE_KM,
+) -> Prediction:
+    """One place out of n candidates, with its confidence at the thresholds of ``metrics.THRESHOLDS_KM``.
+
+    >>> points, rewards = [(46.2, 7.1), (44.2, 6.7), (44.1, 6.9), (-33.9, 151.2)], [-4.5, -5.0, -5.0, -4.4]
+    >>> decode(points, rewards).index, decode(points, rewards, method="consensus").index
+    (3, 1)
+    """
+    weights = probabilities(rewards, temperature)
+    index = argmax(rewards) if method == "argmax" else consensus(points, weights, scale_km)
+    latitude, longitude = np.asarray(points, dtype=np.float64)[index]
+    return Prediction(index, float(latitude), float(longitude), confidence(points, weights, index))
+
+
+def fuse(rewards: ArrayLike, similarities: ArrayLike, weight: float) -> np.ndarray:
+    """``rewards + weight * similarities``, (n,); similarities are NaN for candidates that have none.
+
+    A candidate without a similarity, such as a generated one, gets the mean of the others of its query, so
+    that fusing neither favours nor punishes it; where no candidate has one, the rewards stay as they are.
+    """
+    return np.asarray(rewards, dtype=np.float64) + weight * _filled(similarities)
+
+
+def fit_temperature(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float:
+    """The temperature that makes the nearest candidate of validation queries likeliest.
+
+    ``groups`` holds ``(rewards, distances)`` of each query, (n,) each, distances to the truth in km. The mean
+    of ``-log p(nearest)`` is minimised; candidates that share the smallest distance share the credit. The
+    temperature lies between 1/100 and 100 times the spread of rewards within groups, so a perfect ranker gets
+    no temperature of 0 and a useless one no infinite one. Scaling all rewards scales it.
+    """
+    (inverse,) = _fit([(np.asarray(rewards)[None], distances) for rewards, distances in groups], [0.01])
+    return float(1 / inverse)
+
+
+def fit_similarity_weight(groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> tuple[float, float]:
+    """``(weight, temperature)``: the weight for ``fuse`` and the temperature of the fused rewards.
+
+    ``groups`` holds ``(rewards, similarities, distances)`` of each validation query. Both are fitted together
+    on the objective of ``fit_temperature``, a conditional logit in reward and similarity. The weight is at
+    least 0; candidates without a similarity (NaN) are treated as in ``fuse``.
+    """
+    features = [
+        (np.stack([rewards, _filled(likeness)]), distances) for rewards, likeness, distances in groups
+    ]
+    inverse, likeness = _fit(features, [0.01, 0.0])
+    return float(likeness / inverse), float(1 / inverse)
+
+
+def _filled(similarities: ArrayLike) -> np.ndarray:
+    similarities = np.asarray(similarities, dtype=np.float64)
+    known = similarities[~np.isnan(similarities)]
+    return np.where(np.isnan(similarities), known.mean() if len(known) else 0.0, similarities)
+
+
+def _fit(groups: Sequence[tuple[np.ndarray, ArrayLike]], least: Sequence[float]) -> np.ndarray:
+    """Weights (f,) of a conditional logit that picks the nearest candidate of each group.
+
+    ``groups`` holds ``(features (f, n), distances (n,))``. Features are scaled to a spread of 1 within groups
+    so that their units do not matter, and the weights of those are bounded by ``least`` and 100. The
+    objective is convex but where nearest candidates tie.
+    """
+    sizes = [len(distances) for _, distances in groups]
+    features = np.zeros((len(groups), len(least), max(sizes)))
+    # Added to logits, 0 keeps a candidate and -inf leaves it out.
+    present, nearest = np.full((2, len(groups), max(sizes)), -np.inf)
+    for row, ((values, distances), size) in enumerate(zip(groups, sizes, strict=True)):
+        features[row, :, :size] = values - np.mean(values, axis=1, keepdims=True)
+        present[row, :size] = 0
+        nearest[row, :size][np.asarray(distances) == np.min(distances)] = 0
+    spread = np.sqrt((features**2).sum(axis=(0, 2)) / sum(sizes))
+    spread[spread == 0] = 1
+    features /= spread[:, None]
+
+    def objective(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = np.einsum("f,gfn->gn", weights, features)
+        everything, close = logits + present, logits + nearest
+        loss = logsumexp(everything, axis=1) - logsumexp(close, axis=1)
+        pull = softmax(everything, axis=1) - softmax(close, axis=1)
+        return loss.mean(), np.einsum("gn,gfn->f", pull, features) / len(groups)
+
+    bounds = [(low, 100.0) for low in least]
+    return minimize(objective, np.ones(len(least)), jac=True, method="L-BFGS-B", bounds=bounds).x / spread

@@ -3,7 +3,7 @@
     python -m earth.pretrain_lvlm                          # the shipped recipe (docs/earth.md says what it took)
     python -m earth.pretrain_lvlm --resume                 # go on after an interruption
 
-Four losses, all on the same photos of a batch, whose image tokens are computed once:
+The losses, all on the same photos of a batch, whose image tokens are computed once:
 
     match   two-view contrastive: a photo's mean image token against those of the gallery tiles in the batch, with soft
             targets exp(-km / 30), both ways
@@ -11,6 +11,10 @@ Four losses, all on the same photos of a batch, whose image tokens are computed 
             exp(-km / 100), as GeoCLIP aligns pictures with places
     guess   next token: the generation prompt, answered with the photo's coordinates as JSON
     far     next token: the ranker's own question on a photo and a candidate, answered with level and kilometres
+
+Next-token loss alone leaves the language model blind for long: most of it is the noise of last digits. So the state
+that the answer starts from has a say of its own, in `guess` on the encoded coordinates (as in `place`), in `far` on the
+logarithm of the kilometres.
 
 The learning rate warms up, stays, and falls linearly over the last quarter; resuming with another --steps is fine as
 long as the fall has not begun.
@@ -45,10 +49,11 @@ CHUNK = 64  # pictures the tower takes at a time: more no longer fit the process
 MATCH_KM = 30.0
 PLACE_KM = 100.0
 PLACE_WEIGHT = 0.5
+LOSSES = ("match", "place", "guess", "far", "guess state", "far state")  # as they are logged
 LEVELS = ("street", "city", "region", "country", "continent", "planet")
 
 
-def tile_attention(module, query, key, value, attention_mask, scaling, **kwargs):  # noqa: ARG001
+def tile_attention(module, query, key, value, attention_mask, scaling, **kwargs):
     """Attention within each tile of a batch of tiles, in one product instead of one per picture.
 
     The stock tower loops over the pictures of a batch, which on a CPU costs more than the arithmetic. Given a single
@@ -95,7 +100,9 @@ class LocationEncoder(nn.Module):
         super().__init__()
         frequencies = torch.cat([torch.randn(3, 128) * scale for scale in self.SCALES], dim=1)
         self.register_buffer("frequencies", frequencies)
-        self.layers = nn.Sequential(nn.Linear(2 * frequencies.shape[1], 512), nn.GELU(), nn.Linear(512, width))
+        self.layers = nn.Sequential(
+            nn.Linear(2 * frequencies.shape[1], 512), nn.GELU(), nn.Linear(512, width)
+        )
 
     def forward(self, points: np.ndarray) -> torch.Tensor:
         """(n, 2) degrees -> (n, width)."""
@@ -109,7 +116,9 @@ class Heads(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.location = LocationEncoder(width)
-        self.to_location = nn.Linear(width, width)
+        self.to_location = nn.Linear(width, width)  # from the mean image token
+        self.answer_to_location = nn.Linear(width, width)  # from the state before an answer
+        self.answer_to_log_km = nn.Linear(width, 1)
         self.log_scale = nn.Parameter(torch.tensor([2.66, 2.66]))  # of match and place: 1 / 0.07
 
     def scales(self) -> torch.Tensor:
@@ -127,21 +136,21 @@ def pairwise_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return haversine_km(a[:, None, 0], a[:, None, 1], b[None, :, 0], b[None, :, 1])
 
 
-def contrastive_losses(
-    heads: Heads, photo: torch.Tensor, tile: torch.Tensor, batch: Batch, extra_points: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """``match`` and ``place``; photo and tile are the mean image tokens (n, hidden), extra_points more negatives."""
-    match_scale, place_scale = heads.scales()
+def place_loss(
+    heads: Heads, located: torch.Tensor, points: np.ndarray, extra_points: np.ndarray
+) -> torch.Tensor:
+    """Contrast of ``located`` (n, width) with the codes of their points (n, 2) and of extra_points, more negatives."""
+    places = np.concatenate([points, extra_points])
+    logits = heads.scales()[1] * F.normalize(located, dim=1) @ heads.location(places).T
+    return soft_contrastive(logits, pairwise_km(points, places), PLACE_KM)
+
+
+def match_loss(heads: Heads, photo: torch.Tensor, tile: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Contrast of photos and tiles, mean image tokens (n, hidden)."""
+    match_scale, _ = heads.scales()
     similarity = match_scale * F.normalize(photo, dim=1) @ F.normalize(tile, dim=1).T
     km = pairwise_km(batch.photo_points, batch.tile_points)
-    match = (soft_contrastive(similarity, km, MATCH_KM) + soft_contrastive(similarity.T, km.T, MATCH_KM)) / 2
-    pictured = np.concatenate([batch.photo_points, batch.tile_points])
-    places = np.concatenate([pictured, extra_points])
-    located = F.normalize(heads.to_location(torch.cat([photo, tile])), dim=1)
-    place = soft_contrastive(
-        place_scale * located @ heads.location(places).T, pairwise_km(pictured, places), PLACE_KM
-    )
-    return match, place
+    return (soft_contrastive(similarity, km, MATCH_KM) + soft_contrastive(similarity.T, km.T, MATCH_KM)) / 2
 
 
 @dataclass(frozen=True)
@@ -151,13 +160,14 @@ class Lesson:
     prompt: str
     answer: str
     pictures: list[int]
+    km: float = 0.0  # what `far` asks for
 
 
 def guess_lessons(frame: ChatFrame, points: np.ndarray, rows: np.ndarray) -> list[Lesson]:
-    """Where was this photo taken? The coordinates, as JSON."""
+    """Where was this photo taken? The coordinates, as JSON, to 0.1 degrees: two pixels."""
     prompt = frame.head + frame.image + GENERATION_PROMPT + frame.tail
     return [
-        Lesson(prompt, f'{{"latitude": {lat},"longitude": {lon}}}', [row])
+        Lesson(prompt, f'{{"latitude": {lat:.1f},"longitude": {lon:.1f}}}', [row])
         for row, (lat, lon) in zip(rows, points[rows].tolist(), strict=True)
     ]
 
@@ -181,7 +191,9 @@ def far_lessons(frame: ChatFrame, batch: Batch, rows: np.ndarray, rng: np.random
         shown = [] if candidate.image is None else [n + column]
         prompt = frame.head + frame.image + question(candidate) + frame.image * len(shown) + frame.tail
         level = LEVELS[np.searchsorted(THRESHOLDS_KM, km[column], side="right")]
-        lessons.append(Lesson(prompt, f"{level}, {float(f'{km[column]:.2g}'):.0f} km", [row, *shown]))
+        lessons.append(
+            Lesson(prompt, f"{level}, {float(f'{km[column]:.2g}'):.0f} km", [row, *shown], km[column])
+        )
     return lessons
 
 
@@ -190,8 +202,11 @@ def lesson_loss(
     tokenizer: PreTrainedTokenizerBase,
     lessons: list[Lesson],
     image_tokens: torch.Tensor,
-) -> torch.Tensor:
-    """Mean next-token loss over the answers; image_tokens (pictures, TOKENS, hidden) of the batch."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean next-token loss over the answers, and the states they start from (lessons, hidden).
+
+    image_tokens (pictures, TOKENS, hidden) are those of the batch.
+    """
     image_token, end = model.config.image_token_id, "<|im_end|>"
     expand = "<|image_pad|>" * TOKENS
     prompts = tokenizer([lesson.prompt.replace("<|image_pad|>", expand) for lesson in lessons]).input_ids
@@ -217,7 +232,8 @@ def lesson_loss(
         inputs_embeds=embeddings, attention_mask=mask, position_ids=position_ids, use_cache=False
     ).last_hidden_state
     logits = model.lm_head(hidden[:, :-1][answered[:, 1:]])  # only where a token of an answer comes next
-    return F.cross_entropy(logits.float(), ids[:, 1:][answered[:, 1:]])
+    loss = F.cross_entropy(logits.float(), ids[:, 1:][answered[:, 1:]])
+    return loss, hidden[torch.arange(len(lessons)), starts - 1].float()
 
 
 @torch.inference_mode()
@@ -244,14 +260,19 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> floa
 def pretrain(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     data = PretrainData(args.data, args.run / "photos.npy", args.views, args.seed, args.workers)
-    asked = [question(Candidate(lat, lon, texts=texts)) for (lat, lon), texts in zip(data.tile_points, data.texts, strict=True)]
+    asked = [
+        question(Candidate(lat, lon, texts=texts))
+        for (lat, lon), texts in zip(data.tile_points, data.texts, strict=True)
+    ]
     tokenizer = lvlm.train_tokenizer([*asked, *_phrases() * 2000])
     frame = ChatFrame.of(tokenizer)
     model = lvlm.build_model(tokenizer)
     model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
     heads = Heads(model.config.text_config.hidden_size)
     parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+    )
     checkpoint, first = args.run / "checkpoint.pt", 0
     if args.resume:
         state = torch.load(checkpoint, weights_only=True)
@@ -259,9 +280,11 @@ def pretrain(args: argparse.Namespace) -> None:
         heads.load_state_dict(state["heads"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
+    print(
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}"
+    )
 
-    started, sums = time.monotonic(), torch.zeros(4)
+    started, sums = time.monotonic(), torch.zeros(len(LOSSES))
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         batch = data.batch(args.batch_size, rng)
@@ -276,28 +299,45 @@ def pretrain(args: argparse.Namespace) -> None:
                 if is_guess
                 else far_lessons(frame, batch, rows, rng)
             )
-            lesson = lesson_loss(model, tokenizer, lessons, tokens)
+            lesson, states = lesson_loss(model, tokenizer, lessons, tokens)
         photo, tile = tokens.float().mean(1).split(args.batch_size)
         extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
-        match, place = contrastive_losses(heads, photo, tile, batch, extra)
-        (match + PLACE_WEIGHT * place + lesson).backward()
+        match = match_loss(heads, photo, tile, batch)
+        pictured = np.concatenate([batch.photo_points, batch.tile_points])
+        place = place_loss(heads, heads.to_location(torch.cat([photo, tile])), pictured, extra)
+        if is_guess:
+            located = heads.answer_to_location(states)
+            state = PLACE_WEIGHT * place_loss(heads, located, batch.photo_points[rows], extra)
+        else:
+            log_km = torch.tensor([lesson.km for lesson in lessons]).float().log1p()
+            state = F.smooth_l1_loss(heads.answer_to_log_km(states).squeeze(1), log_km)
+        (match + PLACE_WEIGHT * place + lesson + state).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
-        sums += torch.stack([match, place, 2 * lesson * is_guess, 2 * lesson * (not is_guess)]).detach()
+        is_far = not is_guess  # of two steps one is of a kind, so twice the sum is its mean
+        of_kind = (2 * lesson * is_guess, 2 * lesson * is_far, 2 * state * is_guess, 2 * state * is_far)
+        sums += torch.stack([match, place, *of_kind]).detach()
         if (step + 1) % args.log_every == 0:
-            losses = "  ".join(f"{n} {v:.3f}" for n, v in zip(("match", "place", "guess", "far"), sums / args.log_every, strict=True))
+            losses = "  ".join(f"{n} {v:.3f}" for n, v in zip(LOSSES, sums / args.log_every, strict=True))
             pace = (step + 1 - first) * args.batch_size / (time.monotonic() - started)
             print(f"step {step + 1}  {losses}  {pace:.0f} pairs/s", flush=True)
             sums.zero_()
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             with atomic_path(checkpoint) as path:
-                state = {"model": model.state_dict(), "heads": heads.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**state, "step": step + 1}, path)
+                saved = {
+                    "model": model.state_dict(),
+                    "heads": heads.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                }
+                torch.save({**saved, "step": step + 1}, path)
             lvlm.save(model, tokenizer, args.output_dir)
         if (step + 1) % args.validate_every == 0 or step + 1 == args.steps:
-            print(f"step {step + 1}  nearest tile of validation photos: {validate(model, data, args.data)}", flush=True)
+            print(
+                f"step {step + 1}  nearest tile of validation photos: {validate(model, data, args.data)}",
+                flush=True,
+            )
 
 
 def _phrases() -> list[str]:
@@ -312,10 +352,18 @@ def _phrases() -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
-    parser.add_argument("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
-    parser.add_argument("--run", type=Path, default=Path("runs/earth-base"), help="checkpoint and photos (%(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/earth-base"), help="checkpoint and photos (%(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --run")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch_size", type=int, default=128, help="photo-tile pairs a step (%(default)s)")

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import FloatTensor, LongTensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
-from transformers import AutoImageProcessor, AutoModel, BaseImageProcessor, PreTrainedModel
+from transformers import AutoModel, BaseImageProcessor, PreTrainedModel
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.files import atomic_path
 from utils.images import ImageError, ImageStore

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from torch import FloatTensor, LongTensor
 from transformers import (
-    AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoTokenizer,
     BaseImageProcessor,
@@ -29,6 +28,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.images import ImageError, ImageStore
 from utils.packing import IMAGE_TOKEN

@@ -21,7 +21,9 @@ from utils.prompts import GENERATION_PROMPT, ChatFrame
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    places = [f"How far is this place from latitude: {n}.5, longitude: -{n}.25, Town{n}?" for n in range(3000)]
+    places = [
+        f"How far is this place from latitude: {n}.5, longitude: -{n}.25, Town{n}?" for n in range(3000)
+    ]
     return lvlm.train_tokenizer([GENERATION_PROMPT, *places] * 2)
 
 
@@ -96,7 +98,7 @@ def test_lesson_loss_is_the_stock_models_on_the_answers(model, tokenizer, tiles)
     losses, lengths = [], []
     with torch.no_grad():
         model.set_attn_implementation({"vision_config": "tile_attention"})
-        found = lesson_loss(model, tokenizer, lessons, encode_tiles(model, tiles))
+        found, _ = lesson_loss(model, tokenizer, lessons, encode_tiles(model, tiles))
         model.set_attn_implementation({"vision_config": "sdpa"})
         for tile, lesson in zip(tiles, lessons, strict=True):
             prompt = tokenizer(lesson.prompt.replace("<|image_pad|>", "<|image_pad|>" * TOKENS)).input_ids

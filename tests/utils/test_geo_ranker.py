@@ -1,0 +1,358 @@
+"""Both carriers against the naive way: one candidate, one plain forward of the stock model."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from utils.adapter import add_lora
+from utils.candidates import Candidate, Query
+from utils.geo_ranker import GeoRanker
+from utils.images import ImageStore
+from utils.prompts import LAYOUTS, negative_examples, question
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+CARRIERS = ("cache", "packed")
+SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
+CLOSE = {"atol": 1e-4, "rtol": 1e-4}
+
+candidates = st.builds(
+    Candidate,
+    st.floats(-90, 90),
+    st.floats(-180, 180),
+    st.lists(st.text(max_size=8), max_size=2).map(tuple),
+    st.sampled_from([None, *SIZES]),
+)
+queries = st.builds(
+    Query,
+    st.sampled_from(list(SIZES)),
+    st.lists(candidates, min_size=1, max_size=4).map(tuple),
+    st.lists(candidates, max_size=2).map(tuple),
+)
+groups = st.lists(queries, min_size=1, max_size=3)
+
+ROME = Candidate(41.9, 12.5, ("Rome", "Italy"), "wide.jpg")
+SYDNEY = Candidate(-33.87, 151.21, ("Sydney",), "square.jpg")
+GUESS = Candidate(46.0, 7.0)
+QUERIES = (
+    Query("high.jpg", (ROME, GUESS, SYDNEY), (SYDNEY, GUESS)),
+    Query("square.jpg", (SYDNEY,)),
+    Query("tiny.jpg", (GUESS, replace(ROME, image="tiny.jpg")), (ROME,)),
+)
+
+
+@pytest.fixture(scope="module")
+def photos(make_image):
+    return {name: make_image(*size) for name, size in SIZES.items()}
+
+
+@pytest.fixture(scope="module")
+def rankers(tiny_bases) -> dict[tuple[str, str], GeoRanker]:
+    """By family and layout; the heads are large enough for rewards to differ by much."""
+    made = {}
+    for family in FAMILIES:
+        for layout in LAYOUTS:
+            ranker = GeoRanker.from_pretrained(tiny_bases[family], layout=layout, device="cpu")
+            torch.manual_seed(1)
+            torch.nn.init.normal_(ranker.score.weight)
+            made[family, layout] = ranker
+    return made
+
+
+@pytest.fixture(scope="module")
+def encoded(rankers, photos):
+    packer = rankers["qwen2_vl", "published"].packer  # the families' tiny models share one image processor
+    return {name: packer.encode(photo) for name, photo in photos.items()}
+
+
+def naive_rewards(backbone, ranker: GeoRanker, queries, photos) -> torch.Tensor:
+    """Every candidate's whole prompt through ``backbone``, one after the other."""
+    tokenizer, processor = ranker.packer.tokenizer, ranker.packer.image_processor
+    rewards = []
+    for query in queries:
+        negatives = negative_examples(query.negatives)
+        for candidate in query.candidates:
+            text, image = (lambda words: {"type": "text", "text": words}), {"type": "image"}
+            own = [text(question(candidate))] + [image] * (candidate.image is not None)
+            if ranker.packer.layout == "published":
+                parts = [image, *own, text(negatives)]
+            else:
+                parts = [image, text(negatives + "\n" if negatives else ""), *own]
+            shown = [photos[name] for name in (query.image, candidate.image) if name is not None]
+            pixels = processor(images=shown, return_tensors="pt")
+            prompt = tokenizer.apply_chat_template(
+                [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
+            )
+            head, *rest = prompt.split("<|image_pad|>")
+            for grid, piece in zip(pixels["image_grid_thw"], rest, strict=True):
+                head += "<|image_pad|>" * (int(grid.prod()) // 4) + piece
+            ids = tokenizer(head, return_tensors="pt")["input_ids"]
+            hidden = backbone(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=(ids == backbone.config.image_token_id).int(),
+                pixel_values=pixels["pixel_values"],
+                image_grid_thw=pixels["image_grid_thw"],
+            ).last_hidden_state
+            rewards.append(ranker.score(hidden[0, -1])[0])
+    return torch.stack(rewards)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=20)
+@given(queries=groups, layout=st.sampled_from(LAYOUTS))
+def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, family, queries, layout):
+    ranker = rankers[family, layout]
+    stock = AutoModel.from_pretrained(tiny_bases[family], dtype=torch.float32)
+    with torch.no_grad():
+        expected = naive_rewards(stock, ranker, queries, photos)
+        batch = ranker.packer.pack(queries, encoded)
+        for carrier in CARRIERS:
+            rewards = ranker(batch, carrier)
+            assert rewards.dtype == torch.float32
+            torch.testing.assert_close(rewards, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_part_of_the_prompt_counts(rankers, encoded, family, layout):
+    """Otherwise the equality above would say little."""
+    ranker = rankers[family, layout]
+    query = Query("high.jpg", (ROME,), (SYDNEY, GUESS))
+    others = [
+        replace(query, image="square.jpg"),
+        replace(query, candidates=(replace(ROME, latitude=42.9),)),
+        replace(query, candidates=(replace(ROME, texts=("Rome", "Spain")),)),
+        replace(query, candidates=(replace(ROME, image="tiny.jpg"),)),
+        replace(query, candidates=(replace(ROME, image=None),)),
+        replace(query, negatives=(SYDNEY,)),
+        replace(query, negatives=(GUESS, SYDNEY)),
+    ]
+    base, *changed = torch.cat(ranker.score_queries([query, *others], encoded)).tolist()
+    assert min(abs(base - reward) for reward in changed) > 1e-2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=10)
+@given(
+    queries=groups,
+    layout=st.sampled_from(LAYOUTS),
+    order=st.randoms(),
+    max_tokens=st.sampled_from([1, 300, 900]),
+)
+def test_rewards_do_not_depend_on_order_company_or_batch(
+    rankers, encoded, family, queries, layout, order, max_tokens
+):
+    ranker = rankers[family, layout]
+    alone = [
+        [ranker.score_queries([replace(q, candidates=(c,))], encoded)[0].item() for c in q.candidates]
+        for q in queries
+    ]
+    shuffled = []
+    for index in order.sample(range(len(queries)), len(queries)):
+        places = order.sample(range(len(queries[index].candidates)), len(queries[index].candidates))
+        chosen = tuple(queries[index].candidates[place] for place in places)
+        shuffled.append(
+            (replace(queries[index], candidates=chosen), [alone[index][place] for place in places])
+        )
+    together = ranker.score_queries([query for query, _ in shuffled], encoded, max_tokens)
+    for rewards, (_, expected) in zip(together, shuffled, strict=True):
+        torch.testing.assert_close(rewards, torch.tensor(expected), **CLOSE)
+
+
+def test_queries_without_candidates_have_no_rewards(rankers, encoded):
+    ranker = rankers["qwen2_vl", "published"]
+    assert ranker.score_queries([], encoded) == []
+    empty, full = ranker.score_queries([Query("tiny.jpg", ()), QUERIES[1]], encoded)
+    assert empty.shape == (0,)
+    assert full.shape == (1,)
+
+
+def trainable_ranker(base, seed: int = 0):
+    """A ranker under LoRA, without dropout, that also trains a weight of language model and tower."""
+    torch.manual_seed(seed)
+    ranker = GeoRanker.from_pretrained(base, device="cpu")
+    adapted = add_lora(ranker, r=4)
+    for name, parameter in adapted.named_parameters():
+        if "score" in name or "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+        parameter.requires_grad_(
+            parameter.requires_grad
+            or name.endswith(("layers.0.mlp.up_proj.weight", "visual.blocks.0.attn.qkv.weight"))
+        )
+    return adapted.eval(), ranker
+
+
+def gradients(model, rewards: torch.Tensor) -> dict[str, torch.Tensor]:
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    weights = torch.linspace(-1, 2, len(rewards))
+    return dict(zip(named, torch.autograd.grad((weights * rewards).sum(), named.values()), strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_equal_the_naive_ones(tiny_bases, photos, encoded, family):
+    adapted, ranker = trainable_ranker(tiny_bases[family])
+    expected = gradients(adapted, naive_rewards(ranker.backbone, ranker, QUERIES, photos))
+    assert len(expected) == 1 + 2 * 2 * 3 + 2  # head, LoRA, the two others
+    assert min(gradient.abs().max() for gradient in expected.values()) > 1e-3
+    batch = ranker.packer.pack(QUERIES, encoded)
+    for carrier in CARRIERS:
+        torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_checkpointing(tiny_bases, encoded, family):
+    adapted, ranker = trainable_ranker(tiny_bases[family])
+    batch = ranker.packer.pack(QUERIES, encoded)
+    expected = gradients(adapted, adapted(batch))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # renamed in 5.2x; 5.17 has this name only
+        ranker.backbone.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+    ranker.backbone.language_model.train()  # the layers check it; their dropout is 0
+    for module in ranker.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    runs = []
+    ranker.backbone.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: runs.append(None))
+    torch.testing.assert_close(gradients(adapted, adapted(batch, carrier="packed")), expected, **CLOSE)
+    assert len(runs) == 2  # forward, and again on the way back
+    with pytest.raises(ValueError, match="gradient checkpointing keeps no cache"):
+        adapted(batch)
+
+
+def test_unknown_carrier(rankers, encoded):
+    ranker = rankers["qwen2_vl", "published"]
+    with pytest.raises(ValueError, match="carrier is 'pigeon'"):
+        ranker(ranker.packer.pack(QUERIES, encoded), "pigeon")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_eager_and_sdpa_agree(rankers, tiny_bases, encoded, family):
+    sdpa = rankers[family, "published"]
+    eager = GeoRanker.from_pretrained(tiny_bases[family], device="cpu", attn_implementation="eager")
+    assert eager.backbone.language_model.config._attn_implementation == "eager"
+    eager.score.load_state_dict(sdpa.score.state_dict())
+    batch = sdpa.packer.pack(QUERIES, encoded)
+    with torch.no_grad():
+        for carrier in CARRIERS:
+            torch.testing.assert_close(eager(batch, carrier), sdpa(batch, carrier), **CLOSE)
+
+
+def test_attention_that_takes_no_mask_is_refused(tiny_base):
+    ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
+    ranker.backbone.language_model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ValueError, match="attention is 'flash_attention_2'"):
+        GeoRanker(ranker.backbone, ranker.packer, ranker.info)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_given_features_stand_for_pixels(rankers, encoded, family):
+    ranker = rankers[family, "published"]
+    known = dict(zip(encoded, ranker.with_features(list(encoded.values())), strict=True))
+    levels = 3 if family == "qwen3_vl" else 1
+    assert known["wide.jpg"].features.shape == (levels, ranker.packer.image_tokens(encoded["wide.jpg"]), 32)
+    assert known["wide.jpg"].pixel_values is None
+    pixels, features = (ranker.packer.pack(QUERIES, images) for images in (encoded, known))
+    assert features.pixel_values is None
+    with torch.no_grad():
+        for carrier in CARRIERS:
+            torch.testing.assert_close(ranker(features, carrier), ranker(pixels, carrier), **CLOSE)
+
+
+def test_a_photo_is_encoded_once_and_a_frozen_tower_keeps_no_graph(tiny_base, encoded, monkeypatch):
+    adapted, ranker = trainable_ranker(tiny_base)
+    calls, stock = [], ranker.backbone.get_image_features
+
+    def counting(pixel_values, image_grid_thw):
+        calls.append((len(image_grid_thw), torch.is_grad_enabled()))
+        return stock(pixel_values, image_grid_thw)
+
+    monkeypatch.setattr(ranker.backbone, "get_image_features", counting)
+    repeated = Query("wide.jpg", (ROME, ROME, replace(ROME, latitude=1.0), SYDNEY))
+    batch = ranker.packer.pack([repeated, repeated], encoded)
+    assert len(batch.pixel_values) == sum(
+        len(encoded[name].pixel_values) for name in ("wide.jpg", "square.jpg")
+    )
+    adapted(batch)
+    ranker.backbone.visual.requires_grad_(False)
+    adapted(batch)
+    assert calls == [(2, True), (2, False)]
+
+
+def test_bfloat16_rewards_are_float32(tiny_base, rankers, encoded):
+    full = rankers["qwen2_vl", "published"]
+    half = GeoRanker.from_pretrained(tiny_base, dtype=torch.bfloat16, device="cpu")
+    half.score.load_state_dict(full.score.state_dict())
+    assert half.backbone.dtype == torch.bfloat16
+    with torch.no_grad():
+        for carrier in CARRIERS:
+            batch = full.packer.pack(QUERIES, encoded)
+            rewards, expected = half(batch, carrier), full(batch, carrier)
+            assert rewards.dtype == torch.float32
+            assert torch.corrcoef(torch.stack([rewards, expected]))[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_missing_and_left_over_weights_are_errors_that_name_them(tiny_bases, tmp_path, family):
+    base = tmp_path / family
+    base.mkdir()
+    for path in tiny_bases[family].iterdir():
+        (base / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(base / "model.safetensors")
+    (name,) = (name for name in tensors if name.endswith("layers.1.mlp.up_proj.weight"))
+    del tensors[name]
+    save_file(tensors, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"missing tensors \['language_model.layers.1.mlp.up_proj.weight'\]"):
+        GeoRanker.from_pretrained(base, device="cpu")
+    tensors |= {name: torch.zeros(48, 32), "model.visual.ghost.weight": torch.zeros(1)}
+    save_file(tensors, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"missing tensors \[\], unexpected tensors \['.*visual.ghost.weight'\]"
+    ):
+        GeoRanker.from_pretrained(base, device="cpu")
+
+
+def test_all_weights_come_from_the_checkpoint(tiny_bases, rankers):
+    for (family, _), ranker in rankers.items():
+        stored = load_file(tiny_bases[family] / "model.safetensors")
+        loaded = {name: tensor for name, tensor in ranker.backbone.state_dict().items()}
+        assert len(loaded) == len(stored) - 1  # all but lm_head.weight
+        assert sorted(t.double().sum().item() for t in loaded.values()) == sorted(
+            tensor.double().sum().item() for name, tensor in stored.items() if name != "lm_head.weight"
+        )
+
+
+def test_rank(rankers, photos, encoded, tmp_path):
+    ranker = rankers["qwen2_vl", "published"]
+    ranker.info = replace(ranker.info, temperature=2.0)
+    for name, photo in photos.items():
+        photo.save(tmp_path / name, format="PNG")
+    query = QUERIES[0]
+    (rewards,) = ranker.score_queries([query], encoded)
+    order = rewards.argsort(descending=True).tolist()
+    probabilities = (rewards / 2).exp() / (rewards / 2).exp().sum()
+
+    def check(ranked, candidates):
+        assert [place.candidate for place in ranked] == [candidates[i] for i in order]
+        torch.testing.assert_close(torch.tensor([place.reward for place in ranked]), rewards[order], **CLOSE)
+        torch.testing.assert_close(
+            torch.tensor([place.probability for place in ranked]), probabilities[order], **CLOSE
+        )
+
+    store = ImageStore.from_paths([tmp_path])
+    check(
+        ranker.rank(tmp_path / query.image, query.candidates, query.negatives, images=store), query.candidates
+    )
+    for location in (lambda name: str(tmp_path / name), photos.__getitem__):
+        places = [
+            replace(candidate, image=candidate.image and location(candidate.image))
+            for candidate in query.candidates
+        ]
+        check(ranker.rank(location(query.image), places, query.negatives), places)
+    with pytest.raises(ValueError, match=r"absent\.jpg"):
+        ranker.rank(tmp_path / "tiny.jpg", [replace(ROME, image="absent.jpg")], images=store)

@@ -1,0 +1,301 @@
+"""GeoRanker: how near is a candidate place to where a photo was taken? (paper 2505.13731)
+
+A stock vision-language model reads the query photo and a candidate; a linear head on the last token gives the
+reward. The candidates of a query share the start of their prompt, and it is read once. There are two exact
+ways to do so, the *carriers*:
+
+    cache    one call on the prefixes, their key-value cache given to every suffix, one call on the suffixes
+    packed   one call on rows [prefix][suffix 1]...[suffix K], a mask keeping the suffixes apart; costs the
+             square of the row, but works with gradient checkpointing
+
+Example, with the shipped tiny model and adapter:
+
+>>> from utils.candidates import Candidate
+>>> ranker = GeoRanker.from_pretrained("checkpoints/earth-base", "checkpoints/earth")
+>>> candidates = [Candidate(46.17, 7.1, ("Riddes", "Valais", "Switzerland")), Candidate(-33.87, 151.21)]
+>>> for place in ranker.rank("dataset/earth/test/images/test_000000.jpg", candidates):
+...     print(place.candidate.latitude, place.candidate.longitude, place.reward, place.probability)
+"""
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+
+# From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+from utils.adapter import FILENAME, AdapterInfo, load_lora
+from utils.candidates import Candidate, Query
+from utils.images import ImageStore, open_image
+from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, image_key
+from utils.prompts import Layout
+
+MAX_TOKENS = 16_384  # in a batch of `score_queries`
+
+
+@dataclass(frozen=True)
+class RankedCandidate:
+    candidate: Candidate
+    reward: float  # higher is nearer
+    probability: float  # among the candidates ranked together
+
+
+class GeoRanker(nn.Module):
+    """``backbone``, a stock ``AutoModel`` of a Qwen-VL checkpoint, and ``score``, a linear head without bias.
+
+    Raises ``ValueError`` for an attention implementation of the language model that takes no 4-D mask.
+    """
+
+    def __init__(self, backbone: PreTrainedModel, packer: Packer, info: AdapterInfo):
+        super().__init__()
+        attention = backbone.language_model.config._attn_implementation
+        if attention not in ("sdpa", "eager"):
+            raise ValueError(f"the language model's attention is {attention!r}: it must be 'sdpa' or 'eager'")
+        hidden = backbone.language_model.config.hidden_size
+        self.backbone = backbone
+        self.score = nn.Linear(hidden, 1, bias=False, dtype=torch.float32, device=backbone.device)
+        nn.init.normal_(self.score.weight, std=1 / (hidden + 1))
+        self.packer = packer
+        self.info = info
+        self.name_or_path = info.base_model  # peft notes it in the adapter's configuration
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base: str | os.PathLike,
+        adapter: str | os.PathLike | None = None,
+        *,
+        layout: Layout | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        attn_implementation: str | None = None,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        merge: bool | None = None,
+    ) -> "GeoRanker":
+        """A ranker in evaluation mode.
+
+        Args:
+            base: hub name or folder of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint.
+            adapter: adapter folder; without it the score head is random.
+            layout, min_pixels, max_pixels: prompt layout and size limits of a photo in pixels, where they are
+                to differ from the adapter's (without one: "published", and the checkpoint's limits).
+            dtype: of the backbone; by default float32 on CPU, elsewhere what the checkpoint is stored in.
+            device: by default CUDA where there is any, else CPU.
+            attn_implementation: "sdpa" (default) or "eager".
+            merge: fold the adapter into the weights, which is fastest. By default only in float32: 16-bit
+                weights would round small updates away.
+
+        Raises:
+            ValueError: naming the keys, when tensors of the checkpoint or adapter are missing or left over.
+            FileNotFoundError: when ``adapter`` is no adapter folder.
+        """
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        backbone, loading = AutoModel.from_pretrained(
+            base,
+            dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+        )
+        missing, unexpected = loading["missing_keys"], set(loading["unexpected_keys"]) - {"lm_head.weight"}
+        if missing or unexpected:
+            raise ValueError(
+                f"checkpoint {base} does not fit {type(backbone).__name__}: "
+                f"missing tensors {sorted(missing)}, unexpected tensors {sorted(unexpected)}"
+            )
+        if adapter is not None and (Path(adapter) / FILENAME).exists():
+            info = AdapterInfo.load(adapter)
+        else:
+            info = AdapterInfo(str(base))
+        processor = AutoImageProcessor.from_pretrained(base, backend="pil")
+        size = processor.size
+        info = replace(
+            info,
+            layout=layout or info.layout,
+            min_pixels=min_pixels or info.min_pixels or size["shortest_edge"],
+            max_pixels=max_pixels or info.max_pixels or size["longest_edge"],
+        )
+        processor.size = {"shortest_edge": info.min_pixels, "longest_edge": info.max_pixels}
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        packer = Packer(tokenizer, processor, _rope_index(backbone), info.layout)
+        ranker = cls(backbone.to(device), packer, info)
+        if adapter is not None:
+            adapted = load_lora(ranker, adapter)
+            if merge is None:
+                merge = backbone.dtype == torch.float32
+            ranker = adapted.merge_and_unload() if merge else adapted.get_base_model()
+        return ranker.eval()
+
+    def forward(self, batch: PackedBatch, carrier: str = "cache") -> Tensor:
+        """Rewards of the batch's candidates, float32 (N,). ``carrier``: "cache" or "packed"."""
+        features = self.encode_images(batch)
+        if carrier == "cache":
+            hidden = self._read_cached(batch, features)
+        elif carrier == "packed":
+            hidden = self._read_packed(batch, features)
+        else:
+            raise ValueError(f"carrier is {carrier!r}: it is 'cache' or 'packed'")
+        return self.score(hidden.to(self.score.weight.dtype)).squeeze(-1).float()
+
+    def encode_images(self, batch: PackedBatch) -> Tensor:
+        """The batch's features, (1 + deepstack layers, tokens, hidden): given, or read from its pixels."""
+        if batch.features is not None:
+            return batch.features
+        return self._vision(batch.pixel_values, batch.image_grid_thw)
+
+    @torch.no_grad()
+    def with_features(self, images: Sequence[EncodedImage]) -> list[EncodedImage]:
+        """Photos with the vision tower's features in place of pixels, for a tower that stays frozen."""
+        device = self.backbone.device
+        pixel_values = torch.cat([image.pixel_values for image in images]).to(device)
+        features = self._vision(pixel_values, torch.stack([image.grid_thw for image in images]).to(device))
+        tokens = [self.packer.image_tokens(image) for image in images]
+        return [
+            EncodedImage(image.grid_thw, features=own.clone())  # a view would keep all photos' features alive
+            for image, own in zip(images, features.split(tokens, dim=1), strict=True)
+        ]
+
+    def _vision(self, pixel_values: Tensor, image_grid_thw: Tensor) -> Tensor:
+        """Patches -> (1 + deepstack layers, tokens, hidden); a frozen tower runs without a gradient."""
+        trained = any(parameter.requires_grad for parameter in self.backbone.visual.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
+            output = self.backbone.get_image_features(pixel_values, image_grid_thw)
+        levels = [output.pooler_output, *output.get("deepstack_features", ())]
+        # transformers 5.17 leaves the deepstack levels whole, later versions cut every level by photo.
+        return torch.stack([level if isinstance(level, Tensor) else torch.cat(level) for level in levels])
+
+    def _embed(self, ids: Tensor, image_rows: Tensor, features: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        """The language model's input at ``ids`` (rows, length): embeddings, features at image tokens."""
+        embeddings = self.backbone.get_input_embeddings()(ids)  # (rows, length, hidden)
+        is_image = image_rows >= 0
+        # (1 + deepstack layers, image tokens, hidden)
+        visual = features[:, image_rows[is_image]].to(embeddings.dtype)
+        inputs = {"inputs_embeds": embeddings.masked_scatter(is_image[..., None], visual[0])}
+        if len(visual) > 1:
+            inputs |= {"visual_pos_masks": is_image, "deepstack_visual_embeds": list(visual[1:])}
+        return inputs
+
+    def _mask(self, allowed: Tensor) -> Tensor:
+        """(rows, length, keys) bool -> 4-D mask; eager attention adds it: there it is 0 or very negative."""
+        allowed = allowed[:, None]
+        if self.backbone.language_model.config._attn_implementation == "sdpa":
+            return allowed
+        zeros = torch.zeros_like(allowed, dtype=self.backbone.dtype)
+        return zeros.masked_fill(~allowed, torch.finfo(zeros.dtype).min)
+
+    def _read_cached(self, batch: PackedBatch, features: Tensor) -> Tensor:
+        """Last token of every suffix, (N, hidden): first the prefixes, then the suffixes over their cache."""
+        language_model = self.backbone.language_model
+        if language_model.training and any(layer.gradient_checkpointing for layer in language_model.layers):
+            raise ValueError("gradient checkpointing keeps no cache: use carrier='packed'")
+        # Padding stands on the right, where no real token sees it: plain causal attention is all it takes.
+        cache = language_model(
+            **self._embed(batch.prefix_ids, batch.prefix_image_rows, features),
+            position_ids=batch.prefix_positions,
+            use_cache=True,
+        ).past_key_values
+        cache.batch_select_indices(batch.query_index)
+        candidates, length = batch.suffix_ids.shape
+        shared = batch.prefix_mask[batch.query_index, None].expand(-1, length, -1)  # (N, S, P)
+        own = shared.new_ones(length, length).tril().expand(candidates, -1, -1)  # (N, S, S)
+        hidden = language_model(
+            **self._embed(batch.suffix_ids, batch.suffix_image_rows, features),
+            position_ids=batch.suffix_positions,
+            attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden[batch.suffix_last()]
+
+    def _read_packed(self, batch: PackedBatch, features: Tensor) -> Tensor:
+        """The last token of every suffix, (N, hidden), each query's prefix and suffixes read as one row."""
+        rows = batch.rows()
+        # A token sees what comes before it in the prefix and in its own suffix: (B, queries, keys).
+        seen = rows.segment[:, None, :]
+        allowed = ((seen == 0) | (seen == rows.segment[:, :, None])).tril()
+        hidden = self.backbone.language_model(
+            **self._embed(rows.ids, rows.image_rows, features),
+            position_ids=rows.positions,
+            attention_mask=self._mask(allowed),
+            use_cache=False,
+        ).last_hidden_state
+        return hidden[rows.last]
+
+    @torch.inference_mode()
+    def score_queries(
+        self,
+        queries: Sequence[Query],
+        images: Mapping[Hashable, EncodedImage],
+        max_tokens: int = MAX_TOKENS,
+    ) -> list[Tensor]:
+        """Rewards of each query's candidates, one float32 CPU tensor (candidates,) a query.
+
+        ``images`` holds the encoded photos under ``utils.packing.image_key``. ``max_tokens`` bounds the
+        memory of a batch (see ``utils.packing.chunks``): what does not fit is cut into several.
+        """
+        tokenized = (self.packer.tokenize(query, images) for query in queries)
+        rewards = [
+            self(self.packer.collate(chunk, images).to(self.backbone.device)).cpu()
+            for chunk in chunks(tokenized, max_tokens)
+        ]
+        sizes = [len(query.candidates) for query in queries]
+        return list(torch.cat([torch.empty(0), *rewards]).split(sizes))
+
+    def rank(
+        self,
+        image: str | os.PathLike | Image.Image,
+        candidates: Sequence[Candidate],
+        negatives: Sequence[Candidate] = (),
+        *,
+        images: ImageStore | None = None,
+        max_tokens: int = MAX_TOKENS,
+    ) -> list[RankedCandidate]:
+        """Candidate places of one photo, nearest first; see the module's example.
+
+        Args:
+            image: the query photo, a path or a photo in memory (upright RGB, as ``open_image`` returns it).
+            candidates: places; their photos are in memory, ids of ``images``, or without it paths.
+            negatives: negative examples of the prompt.
+            images: where the candidates' photos are found by id.
+            max_tokens: see ``score_queries``.
+
+        Returns:
+            Records with the candidate, its reward, and its probability: softmax(rewards / temperature) at
+            the temperature fitted for the adapter.
+
+        Raises:
+            ImageError: naming a photo that cannot be read.
+        """
+
+        def opened(photo: str | Image.Image) -> Image.Image:
+            if isinstance(photo, Image.Image):
+                return photo
+            return open_image(photo) if images is None else images.open(photo)
+
+        # In memory, the query's path cannot be mistaken for the id of a candidate's photo.
+        query_photo = image if isinstance(image, Image.Image) else open_image(image)
+        photos = [query_photo, *(candidate.image for candidate in candidates if candidate.image is not None)]
+        distinct = {image_key(photo): photo for photo in photos}
+        encoded = {key: self.packer.encode(opened(photo)) for key, photo in distinct.items()}
+        query = Query(query_photo, tuple(candidates), tuple(negatives))
+        (rewards,) = self.score_queries([query], encoded, max_tokens)
+        probabilities = torch.softmax(rewards / self.info.temperature, dim=0)
+        ranked = map(RankedCandidate, candidates, rewards.tolist(), probabilities.tolist())
+        return sorted(ranked, key=lambda place: place.reward, reverse=True)
+
+
+def _rope_index(backbone: PreTrainedModel) -> RopeIndex:
+    """``backbone.get_rope_index`` without the weights, so that data workers can be sent it.
+
+    The method reads nothing of its model but the configuration.
+    """
+    shell = type(backbone).__new__(type(backbone))
+    nn.Module.__init__(shell)
+    shell.config = backbone.config
+    return shell.get_rope_index

@@ -1,0 +1,297 @@
+"""One query as tokens: what its candidates share once, and what belongs to each candidate.
+
+    prefix   system prompt, query photo (in `negatives_first` the negative examples too)  one row a query
+    suffix   the question about one candidate, its photo, ..., the start of the answer    one row a candidate
+
+Prefix and suffix ``k`` together are exactly the tokens and positions of candidate ``k``'s whole prompt, so
+a model may read the prefix once and every suffix after it. A batch holds each distinct photo once, however
+often the prompts show it.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import BoolTensor, FloatTensor, LongTensor, Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase
+
+from utils.candidates import Query
+from utils.prompts import ChatFrame, Layout
+
+IMAGE_TOKEN = "<|image_pad|>"  # the placeholder of every Qwen-VL tokenizer
+
+
+def image_key(image: str | Image.Image) -> Hashable:
+    """The key of a photo in a mapping of encoded images: its id or path, or which object in memory it is."""
+    return image if isinstance(image, str) else id(image)
+
+
+@dataclass
+class EncodedImage:
+    """A photo as the model takes it: pixels, or the vision tower's features where they are known already."""
+
+    grid_thw: LongTensor  # (3,) patches in time, height, width, before merging
+    pixel_values: FloatTensor | None = None  # (patches, patch_dim)
+    features: FloatTensor | None = None  # (1 + deepstack layers, tokens, hidden)
+
+
+@dataclass
+class Segment:
+    """A prefix or a suffix as tokens; every image is already as many placeholders as it has tokens."""
+
+    ids: LongTensor  # (length,)
+    positions: LongTensor  # (length, 3) temporal, height, width
+    images: list[Hashable]  # keys of the photos, in the order of their placeholders
+
+
+@dataclass
+class TokenizedQuery:
+    prefix: Segment
+    suffixes: list[Segment]  # one a candidate, in the query's order
+
+
+@dataclass
+class PackedRows:
+    """Every query of a batch as one row: [prefix][suffix 1]...[suffix K], padded on the right.
+
+    A token belongs to ``segment`` 0 (prefix), k (suffix k) or -1 (padding). ``last`` marks the last token of
+    each suffix; in row-major order those are the candidates in the batch's order.
+    """
+
+    ids: LongTensor  # (queries, length)
+    positions: LongTensor  # (3, queries, length)
+    image_rows: LongTensor  # (queries, length)
+    segment: LongTensor  # (queries, length)
+    last: BoolTensor  # (queries, length)
+
+
+@dataclass
+class PackedBatch:
+    """B queries with N candidates in all, P the longest prefix, S the longest suffix; padded on the right.
+
+    ``*_image_rows`` say which row of the stacked image features stands at an image token; -1 at all others.
+    """
+
+    prefix_ids: LongTensor  # (B, P)
+    prefix_mask: BoolTensor  # (B, P)
+    prefix_positions: LongTensor  # (3, B, P)
+    prefix_image_rows: LongTensor  # (B, P)
+    suffix_ids: LongTensor  # (N, S)
+    suffix_mask: BoolTensor  # (N, S)
+    suffix_positions: LongTensor  # (3, N, S)
+    suffix_image_rows: LongTensor  # (N, S)
+    query_index: LongTensor  # (N,) the prefix a suffix belongs to, never decreasing
+    image_grid_thw: LongTensor  # (images, 3), distinct photos
+    pixel_values: FloatTensor | None  # (patches of all distinct photos, patch_dim)
+    features: FloatTensor | None  # (1 + deepstack layers, tokens of all distinct photos, hidden)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return PackedBatch(
+            **{
+                name: None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+                for name, tensor in tensors.items()
+            }
+        )
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """How many candidates each query has: (B,)."""
+        return torch.bincount(self.query_index, minlength=len(self.prefix_ids)).tolist()
+
+    def suffix_last(self) -> BoolTensor:
+        """(N, S), true at the last real token of each suffix."""
+        columns = torch.arange(self.suffix_ids.shape[1], device=self.suffix_ids.device)
+        return columns == self.suffix_mask.sum(1, keepdim=True) - 1
+
+    def rows(self) -> PackedRows:
+        """The same tokens with each query and its candidates in one row."""
+        sizes = self.group_sizes
+        order = torch.cat([torch.arange(1, size + 1) for size in sizes]).to(self.query_index)  # (N,)
+
+        def joined(prefix: Tensor, suffix: Tensor, padding: int = 0) -> Tensor:
+            """(B, P, ...) and (N, S, ...) -> (B, length, ...)"""
+            rows = [
+                torch.cat([shared[shared_mask], own[own_mask]])
+                for shared, shared_mask, own, own_mask in zip(
+                    prefix,
+                    self.prefix_mask,
+                    suffix.split(sizes),
+                    self.suffix_mask.split(sizes),
+                    strict=True,
+                )
+            ]
+            return pad_sequence(rows, batch_first=True, padding_value=padding)
+
+        positions = joined(self.prefix_positions.movedim(0, -1), self.suffix_positions.movedim(0, -1))
+        return PackedRows(
+            ids=joined(self.prefix_ids, self.suffix_ids),
+            positions=positions.movedim(-1, 0),
+            image_rows=joined(self.prefix_image_rows, self.suffix_image_rows, padding=-1),
+            segment=joined(
+                torch.zeros_like(self.prefix_ids), order[:, None].expand_as(self.suffix_ids), padding=-1
+            ),
+            last=joined(torch.zeros_like(self.prefix_mask), self.suffix_last()),
+        )
+
+
+class RopeIndex(Protocol):
+    """``get_rope_index`` of a stock Qwen-VL model: ids (1, length) -> positions (3, 1, length), deltas."""
+
+    def __call__(
+        self, input_ids: LongTensor, *, mm_token_type_ids: LongTensor, image_grid_thw: LongTensor
+    ) -> tuple[LongTensor, Tensor]: ...
+
+
+class Packer:
+    """Turns photos and queries into batches for one model and prompt layout, in data workers too."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: BaseImageProcessor,
+        rope_index: RopeIndex,
+        layout: Layout,
+    ):
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.rope_index = rope_index
+        self.layout = layout
+        self.frame = ChatFrame.of(tokenizer)
+        self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+
+    def encode(self, image: Image.Image) -> EncodedImage:
+        """An RGB photo as patches, resized by the checkpoint's rule. Raises ``ValueError`` beyond 200 : 1."""
+        encoded = self.image_processor(images=image, return_tensors="pt")
+        return EncodedImage(encoded["image_grid_thw"][0], pixel_values=encoded["pixel_values"])
+
+    def image_tokens(self, image: EncodedImage) -> int:
+        """How many tokens a photo takes in a prompt."""
+        return int(image.grid_thw.prod()) // self.image_processor.merge_size**2
+
+    def pack(self, queries: Sequence[Query], images: Mapping[Hashable, EncodedImage]) -> PackedBatch:
+        """Queries as one batch; ``images`` holds their photos under ``image_key``.
+
+        Raises ``KeyError`` for a photo that ``images`` lacks and ``ValueError`` for a text that contains the
+        image placeholder.
+        """
+        return self.collate([self.tokenize(query, images) for query in queries], images)
+
+    def tokenize(self, query: Query, images: Mapping[Hashable, EncodedImage]) -> TokenizedQuery:
+        """One query, unpadded."""
+        texts = [self.frame.prefix(query.negatives, self.layout)]
+        texts += [
+            self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates
+        ]
+        photos = [query.image, *(candidate.image for candidate in query.candidates)]
+        keys = [[image_key(photo)] if photo is not None else [] for photo in photos]
+        prefix, *suffixes = (
+            self._expand(ids, [self.image_tokens(images[key]) for key in shown], text)
+            for ids, shown, text in zip(
+                self.tokenizer(texts, add_special_tokens=False)["input_ids"], keys, texts, strict=True
+            )
+        )
+        shared, *own = keys
+
+        def positions(ids: LongTensor, shown: list[Hashable]) -> LongTensor:
+            found, _ = self.rope_index(
+                ids[None],
+                mm_token_type_ids=(ids == self.image_token_id)[None].long(),
+                image_grid_thw=torch.stack([images[key].grid_thw for key in shown]),
+            )
+            return found[:, 0].T  # (length, 3)
+
+        return TokenizedQuery(
+            Segment(prefix, positions(prefix, shared), shared),
+            [
+                Segment(ids, positions(torch.cat([prefix, ids]), shared + shown)[len(prefix) :], shown)
+                for ids, shown in zip(suffixes, own, strict=True)
+            ],
+        )
+
+    def _expand(self, ids: list[int], counts: list[int], text: str) -> LongTensor:
+        """Token ids with the i-th image placeholder repeated ``counts[i]`` times."""
+        tokens = torch.tensor(ids)
+        repeats = torch.ones_like(tokens)
+        placeholders = tokens == self.image_token_id
+        if int(placeholders.sum()) != len(counts):
+            raise ValueError(f"a text contains the image placeholder {IMAGE_TOKEN}: {text!r}")
+        repeats[placeholders] = torch.tensor(counts, dtype=torch.long)
+        return tokens.repeat_interleave(repeats)
+
+    def collate(
+        self, queries: Sequence[TokenizedQuery], images: Mapping[Hashable, EncodedImage]
+    ) -> PackedBatch:
+        """Tokenized queries, at least one candidate in all, as one batch."""
+        prefixes = [query.prefix for query in queries]
+        suffixes = [suffix for query in queries for suffix in query.suffixes]
+        keys = list(dict.fromkeys(key for segment in prefixes + suffixes for key in segment.images))
+        photos = [images[key] for key in keys]
+        ends = torch.tensor([self.image_tokens(photo) for photo in photos]).cumsum(0).tolist()
+        rows = {
+            key: torch.arange(start, end) for key, start, end in zip(keys, [0, *ends[:-1]], ends, strict=True)
+        }
+
+        def image_rows(segment: Segment) -> LongTensor:
+            found = torch.full_like(segment.ids, -1)
+            if segment.images:
+                found[segment.ids == self.image_token_id] = torch.cat([rows[key] for key in segment.images])
+            return found
+
+        def padded(segments: list[Segment]) -> tuple[LongTensor, BoolTensor, LongTensor, LongTensor]:
+            ids = pad_sequence(
+                [segment.ids for segment in segments],
+                batch_first=True,
+                padding_value=self.tokenizer.pad_token_id,
+            )
+            lengths = torch.tensor([len(segment.ids) for segment in segments])
+            positions = pad_sequence([segment.positions for segment in segments], batch_first=True)
+            return (
+                ids,
+                torch.arange(ids.shape[1]) < lengths[:, None],
+                positions.movedim(-1, 0),
+                pad_sequence([image_rows(s) for s in segments], batch_first=True, padding_value=-1),
+            )
+
+        known = photos[0].features is not None
+        return PackedBatch(
+            *padded(prefixes),
+            *padded(suffixes),
+            query_index=torch.arange(len(queries)).repeat_interleave(
+                torch.tensor([len(query.suffixes) for query in queries])
+            ),
+            image_grid_thw=torch.stack([photo.grid_thw for photo in photos]),
+            pixel_values=None if known else torch.cat([photo.pixel_values for photo in photos]),
+            features=torch.cat([photo.features for photo in photos], dim=1) if known else None,
+        )
+
+
+def chunks(queries: Iterable[TokenizedQuery], max_tokens: int) -> Iterator[list[TokenizedQuery]]:
+    """Cut a stream of queries into batches of bounded size, in order; a cut may split a query's candidates.
+
+    No batch takes more than ``max_tokens`` (see ``padded_tokens``) but one with a single candidate that does.
+    Queries without candidates are skipped.
+    """
+    chunk: list[TokenizedQuery] = []
+    for query in queries:
+        for suffix in query.suffixes:
+            if chunk and chunk[-1].prefix is query.prefix:
+                grown = [*chunk[:-1], TokenizedQuery(query.prefix, [*chunk[-1].suffixes, suffix])]
+            else:
+                grown = [*chunk, TokenizedQuery(query.prefix, [suffix])]
+            if chunk and padded_tokens(grown) > max_tokens:
+                yield chunk
+                grown = [TokenizedQuery(query.prefix, [suffix])]
+            chunk = grown
+    if chunk:
+        yield chunk
+
+
+def padded_tokens(queries: Sequence[TokenizedQuery]) -> int:
+    """What a batch takes with the prefix cache: B prefixes, and N times a prefix and a suffix, all padded."""
+    suffixes = [len(suffix.ids) for query in queries for suffix in query.suffixes]
+    prefix = max(len(query.prefix.ids) for query in queries)
+    return len(queries) * prefix + len(suffixes) * (prefix + max(suffixes))

@@ -1,0 +1,247 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import evaluate
+from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
+from utils.adapter import AdapterInfo
+from utils.candidates import read_candidate_table
+from utils.geo_ranker import GeoRanker
+from utils.images import ImageStore
+
+ROOT = Path(evaluate.__file__).parent
+TOP = ["--topn", str(RETRIEVED), "--topn_zs", str(GENERATED)]
+
+
+@pytest.fixture(scope="session")
+def shared_world(tmp_path_factory, tiny_base):
+    folder = tmp_path_factory.mktemp("world")
+    build_world(folder, tiny_base)
+    return folder
+
+
+@pytest.fixture
+def world(shared_world, tmp_path):
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(shared_world, tmp_path / "world"))
+
+
+@pytest.fixture
+def run(monkeypatch, tiny_base):
+    """``run(world, output, *flags)``: exit code of evaluate.py in this process, and metrics.json."""
+
+    def run(world, output, *extra):
+        command = [*flags(world, tiny_base), *TOP, "--num_workers", "0", "--output_dir", str(output), *extra]
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *command])
+        code = evaluate.main()
+        return code, json.loads((output / "metrics.json").read_text())
+
+    return run
+
+
+def start(world, base, output, *extra, launcher=()):
+    """evaluate.py as a process of its own."""
+    command = [sys.executable, *launcher, str(ROOT / "evaluate.py"), *flags(world, base), *TOP]
+    return subprocess.Popen(
+        [*command, "--num_workers", "1", "--output_dir", str(output), *extra],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def log_lines(output):
+    return [line for path in output.glob("rewards.*.jsonl") for line in path.read_text().splitlines() if line]
+
+
+def assert_same_report(first, second):
+    """Equal but for rounding in the rewards, which batches of other sizes may bring."""
+    first, second = ({k: v for k, v in report.items() if k != "settings"} for report in (first, second))
+    error = first.pop("calibration_error"), second.pop("calibration_error")
+    assert error[0] == pytest.approx(error[1], abs=1e-4)
+    assert first == second
+
+
+def test_rewards_are_those_of_the_ranker(world, run, tmp_path, tiny_base):
+    """End to end against GeoRanker.rank, one query at a time."""
+    code, report = run(world, tmp_path / "out")
+    assert code == 0
+    assert report["num_queries"] == QUERIES
+    assert report["mean_candidates"] == RETRIEVED + GENERATED
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    ranker = GeoRanker.from_pretrained(tiny_base, world / "adapter", device="cpu")
+    photos, gallery = (
+        ImageStore.from_paths([world / "photos"]),
+        ImageStore.from_paths([world / "gallery.tar"]),
+    )
+    queries, _ = read_candidate_table(world / "candidates.csv", RETRIEVED, GENERATED)
+    for query, (_, row) in zip(queries, table.iterrows(), strict=True):
+        best, *_ = ranked = ranker.rank(photos.open(query.image), query.candidates, query.negatives, images=gallery)
+        assert row["IMG_ID"] == query.image
+        assert (row["predicted_latitude"], row["predicted_longitude"]) == (
+            best.candidate.latitude,
+            best.candidate.longitude,
+        )
+        rewards = json.loads(row["candidate_reward_lis"])
+        assert sorted(rewards) == pytest.approx(sorted(place.reward for place in ranked), abs=1e-4)
+    with Image.open(tmp_path / "out" / "error_curve.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 400
+
+
+def test_without_a_model(world, run, tmp_path):
+    """Neither photos nor weights are needed."""
+    for name in ("photos", "adapter"):
+        shutil.rmtree(world / name)
+    (world / "gallery.tar").unlink()
+    for ranker in ("retrieval", "consensus", "similarity", "random", "oracle"):
+        code, report = run(world, tmp_path / ranker, "--ranker", ranker, "--model_path", "nowhere")
+        assert code == 0
+        assert set(report["rankers"]) == {"retrieval", "consensus", "similarity", "random", "oracle"}
+        assert report["prediction"] == ranker
+        assert report["calibration_error"] is None
+        errors = pd.read_csv(tmp_path / ranker / "predictions.csv")["error_km"]
+        assert report["rankers"][ranker]["median_km"] == pytest.approx(np.median(errors))
+
+
+def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
+    _, whole = run(world, tmp_path / "whole")
+    output = tmp_path / "killed"
+    process = start(world, tiny_base, output, "--max_tokens", "1")
+    deadline = time.monotonic() + 120
+    while len(log_lines(output)) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished = log_lines(output)
+    assert 3 <= len(finished) < QUERIES, "the run was not killed in the middle"
+    log = next(output.glob("rewards.*.jsonl"))
+    log.write_text(log.read_text()[:-9])  # the last line is torn, as a full disk would leave it
+    scored = []
+    score_queries = evaluate.score_queries
+    monkeypatch.setattr(
+        evaluate,
+        "score_queries",
+        lambda ranker, queries, *rest, **settings: (
+            scored.extend(query.image for query in queries.values()),
+            score_queries(ranker, queries, *rest, **settings),
+        )[1],
+    )
+    code, resumed = run(world, output)
+    assert code == 0
+    assert len(scored) == QUERIES - (len(finished) - 1)
+    assert not set(scored) & {json.loads(line)["query"] for line in finished[:-1]}
+    assert_same_report(whole, resumed)
+
+    scored.clear()
+    _, again = run(world, output)
+    assert scored == []
+    assert_same_report(resumed, again)
+
+
+def test_another_setting_scores_anew(world, run, tmp_path):
+    output = tmp_path / "out"
+    _, first = run(world, output)
+    _, fewer = run(world, output, "--topn", "3")
+    assert fewer["mean_candidates"] == 3 + GENERATED
+    info = AdapterInfo.load(world / "adapter")
+    AdapterInfo(info.base_model, "published").save(world / "adapter")
+    before = len(log_lines(output))
+    _, published = run(world, output)
+    assert len(log_lines(output)) == before + QUERIES
+    assert published["rankers"]["oracle"] == first["rankers"]["oracle"]
+
+
+def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):
+    _, one = run(world, tmp_path / "one")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    process = start(world, tiny_base, tmp_path / "two", launcher=launcher)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    assert output.count("GeoScore") == 1
+    assert sorted(len(p.read_text().split()) > 0 for p in (tmp_path / "two").glob("rewards.*.jsonl")) == [True] * 2
+    assert_same_report(one, json.loads((tmp_path / "two" / "metrics.json").read_text()))
+
+
+def test_a_bad_photo_costs_only_itself(world, run, tmp_path, capsys):
+    run(world, tmp_path / "whole")
+    (world / "photos" / "q3.jpg").write_bytes(b"no photo")
+    tar = (world / "gallery.tar").read_bytes()
+    start_of_photo = ImageStore.from_paths([world / "gallery.tar"]).sources[0].index["g5.jpg"].offset
+    (world / "gallery.tar").write_bytes(tar[:start_of_photo] + bytes(200) + tar[start_of_photo + 200 :])
+    capsys.readouterr()
+    code, report = run(world, tmp_path / "out")
+    assert code == 1
+    queries, _ = read_candidate_table(world / "candidates.csv", RETRIEVED, GENERATED)
+    shown = {q.image for q in queries if any(c.image == "g5.jpg" for c in q.candidates)} - {"q3.jpg"}
+    assert report["num_queries"] == QUERIES - 1
+    assert {problem.split(":")[0] for problem in report["problems"]} == shown | {"q3.jpg"}
+    assert "q3.jpg: query left out" in capsys.readouterr().err
+    before, after = (pd.read_csv(tmp_path / name / "predictions.csv", index_col="IMG_ID") for name in ("whole", "out"))
+    for name, row in after.iterrows():
+        lost = 1 if name in shown else 0
+        assert len(json.loads(row["candidate_reward_lis"])) == RETRIEVED + GENERATED - lost
+        if not lost:
+            assert row["error_km"] == before.loc[name, "error_km"]
+
+    (world / "gallery.tar").write_bytes(tar)  # repaired, it is tried again
+    _, repaired = run(world, tmp_path / "out")
+    assert [problem.split(":")[0] for problem in repaired["problems"]] == ["q3.jpg"]
+
+
+def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
+    _, before = run(world, tmp_path / "out")
+    assert before["temperature"] == 1
+    _, report = run(world, tmp_path / "out", "--calibrate")
+    info = AdapterInfo.load(world / "adapter")
+    assert (info.temperature, info.similarity_weight) == (report["temperature"], report["similarity_weight"])
+    assert info.temperature != 1
+    assert len(log_lines(tmp_path / "out")) == QUERIES  # calibration changes no rewards
+    _, after = run(world, tmp_path / "after", "--decode", "consensus")
+    assert after["temperature"] == info.temperature
+    assert after["prediction"] == "model_consensus"
+    assert after["rankers"]["model"] == before["rankers"]["model"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "earth", "--calibrate"], "use --split val"),
+        (["--dataset", "im2gps3k"], "needs --model_path"),
+        (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
+        (["--dataset", "earth", "--batch_size", "0"], "--batch_size is 0"),
+    ],
+)
+def test_impossible_flags(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.parse_arguments(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_published_command():
+    command = "--model_path=lora --dataset=im2gps3k --topn=12 --topn_zs=3 --batch_size=16"
+    args = evaluate.parse_arguments(command.split())
+    assert args.model == "Qwen/Qwen2-VL-7B-Instruct"
+    assert args.candidates == "dataset/im2gps3k/im2gps3k.csv"
+    assert args.max_tokens == 16 * 1024
+    defaults = evaluate.parse_arguments(["--model_path", "lora"])
+    assert (defaults.topn, defaults.topn_zs, defaults.batch_size) == (10, 5, 4)
+
+
+@pytest.mark.parametrize("name", ["candidates.csv", "photos", "gallery.tar", "adapter"])
+def test_a_missing_file_is_named_with_its_flag(world, run, tmp_path, name):
+    (world / name).rename(world / "elsewhere")
+    with pytest.raises(SystemExit, match=rf"{name}.* does not exist.*--"):
+        run(world, tmp_path / "out")

@@ -1,0 +1,144 @@
+import json
+import sys
+
+import pytest
+from geopy.distance import geodesic
+from PIL import Image
+
+import quick_start
+from tests.world import GENERATED, RETRIEVED, build_world, flags
+from utils.adapter import AdapterInfo
+from utils.candidates import read_candidate_table
+from utils.geo_ranker import GeoRanker
+from utils.images import ImageStore
+
+KEYS = {"latitude", "longitude", "reward", "probability", "place", "image", "source"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, tiny_base):
+    folder = tmp_path_factory.mktemp("world")
+    build_world(folder, tiny_base)
+    AdapterInfo(str(tiny_base), "negatives_first", temperature=2.5).save(folder / "adapter")
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """``run(*flags)``: exit code and the JSON ranking."""
+
+    def run(*arguments):
+        output = ["--output", str(tmp_path / "ranking.json"), "--map", str(tmp_path / "map.png")]
+        monkeypatch.setattr(sys, "argv", ["quick_start.py", *map(str, arguments), *output])
+        code = quick_start.main()
+        return code, json.loads((tmp_path / "ranking.json").read_text())
+
+    return run
+
+
+def test_a_query_of_a_benchmark(world, run, tiny_base, tmp_path, capsys):
+    code, ranking = run(*flags(world, tiny_base), "--query", "q4.jpg", "--topn", RETRIEVED, "--topn_zs", GENERATED)
+    assert code == 0
+    (query,) = (
+        q for q in read_candidate_table(world / "candidates.csv", RETRIEVED, GENERATED)[0] if q.image == "q4.jpg"
+    )
+    ranker = GeoRanker.from_pretrained(tiny_base, world / "adapter", device="cpu")
+    expected = ranker.rank(
+        world / "photos" / "q4.jpg",
+        query.candidates,
+        query.negatives,
+        images=ImageStore.from_paths([world / "gallery.tar"]),
+    )
+    assert [record.keys() for record in ranking] == [KEYS] * (RETRIEVED + GENERATED)
+    for record, place in zip(ranking, expected, strict=True):
+        assert (record["latitude"], record["longitude"]) == (
+            place.candidate.latitude,
+            place.candidate.longitude,
+        )
+        assert record["reward"] == pytest.approx(place.reward, abs=1e-4)
+        assert record["probability"] == pytest.approx(place.probability, abs=1e-4)
+        assert record["image"] == place.candidate.image
+        assert record["source"] == place.candidate.source
+        if place.candidate.texts:
+            assert record["place"] == ", ".join(place.candidate.texts)
+        else:
+            assert " km from " in record["place"]
+    assert sum(record["probability"] for record in ranking) == pytest.approx(1)
+
+    printed = capsys.readouterr().out
+    best = ranking[0]
+    error = geodesic((query.latitude, query.longitude), (best["latitude"], best["longitude"])).km
+    assert f"Prediction: {best['latitude']:.5f}, {best['longitude']:.5f}: {best['place']}" in printed
+    assert f"{error:,.1f} km from the prediction" in printed
+    for record in ranking:
+        (line,) = (line for line in printed.splitlines() if line.endswith(f"{record['place']} ({record['source']})"))
+        assert f"{record['reward']:.3f}" in line
+        assert f"{100 * record['probability']:.1f}%" in line
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 400
+
+
+@pytest.fixture
+def own_photo(world, tiny_base, tmp_path):
+    """Flags for a photo of one's own; the third place is no place, and the fourth's photo is missing."""
+    (tmp_path / "places.csv").write_text(
+        "place,latitude,longitude,image\n"
+        f"Martigny,46.1,7.07,{world / 'gallery' / 'g0.jpg'}\n"
+        ",44.2,6.7,\n"
+        "Nowhere,95,7,\n"
+        '"Aosta, Italy",45.74,7.32,missing.jpg\n'
+    )
+    adapter, places = world / "adapter", tmp_path / "places.csv"
+    return [
+        *("--image", world / "photos" / "q1.jpg", "--candidates", places, "--model", tiny_base),
+        *("--model_path", adapter, "--device", "cpu"),
+    ]
+
+
+def test_a_photo_of_ones_own(own_photo, run, capsys):
+    code, ranking = run(*own_photo)
+    assert code == 1
+    assert {(record["latitude"], record["longitude"]) for record in ranking} == {(46.1, 7.07), (44.2, 6.7)}
+    (named,) = (record for record in ranking if record["latitude"] == 46.1)
+    assert named["place"] == "Martigny"
+    assert named["image"].endswith("g0.jpg")
+    captured = capsys.readouterr()
+    assert "places.csv: row 2: latitude 95" in captured.err
+    assert "missing.jpg" in captured.err
+    assert "Truth" not in captured.out
+
+    run(*own_photo, "--latitude", 46.0, "--longitude", 7.0)
+    assert "Truth: 46.00000, 7.00000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image", "x.jpg"], "--image needs --candidates"),
+        (["--image", "x.jpg", "--candidates", "c.csv"], "--image needs --model_path"),
+        (
+            ["--image", "x.jpg", "--candidates", "c.csv", "--model_path", "a", "--latitude", "1"],
+            "belong together",
+        ),
+        (["--dataset", "im2gps3k"], "needs --model_path"),
+    ],
+)
+def test_impossible_flags(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        quick_start.parse_arguments(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_the_constants_name_the_embedded_world():
+    args = quick_start.parse_arguments([])
+    assert args.candidates == "dataset/earth/test/candidates.csv"
+    assert (args.model, args.model_path) == ("checkpoints/earth-base", "checkpoints/earth")
+    assert (args.query, args.topn, args.topn_zs) == ("test_000000.jpg", 12, 3)
+
+
+def test_what_is_missing_is_named(world, tiny_base, own_photo, run):
+    with pytest.raises(SystemExit, match=r"q99\.jpg is no usable query of .*candidates\.csv"):
+        run(*flags(world, tiny_base), "--query", "q99.jpg")
+    with pytest.raises(SystemExit, match=r"away\.csv does not exist.*--candidates"):
+        run(*own_photo, "--candidates", "away.csv")

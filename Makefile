@@ -1,16 +1,15 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
 # make test    set up, then the tests
 # make lint    style and format
-# make earth   every numbered step on the Earth data, from nothing to a trained and evaluated adapter (hours)
+# make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
 # make clean   remove what was made, .venv included
 PYTHON ?= python3
 BIN := .venv/bin
 EARTH := dataset/earth
 GALLERY := $(EARTH)/gallery
 BASE := checkpoints/earth-base
-SPLITS := train val test
 
-.PHONY: demo setup earth test lint format clean
+.PHONY: demo setup earth-data earth test lint format clean
 .SECONDARY:
 
 demo: $(EARTH)/test/candidates.csv
@@ -44,6 +43,15 @@ $(EARTH)/%/candidates.csv: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
 $(EARTH)/%/georanking.parquet: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
 	$(BIN)/python build_georanking.py --root_path $(EARTH)/$* --gallery $(GALLERY)/metadata.csv \
 		--generation_path $(EARTH)/$*/generation.csv --result_path $@
+
+earth-data: $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet \
+	$(EARTH)/val/candidates.csv $(EARTH)/test/candidates.csv
+
+earth: earth-data
+	$(BIN)/python finetune_geo_ranker.py --model_path $(BASE) --model_save_path outputs/earth \
+		@@
+	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path outputs/earth --calibrate
+	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path outputs/earth
 
 test: .venv/installed
 	$(BIN)/python -m pytest

@@ -44,8 +44,8 @@ QUERY = "test_000000.jpg"  # IMG_ID of the candidate table
 TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of the query
 MODEL = None  # base model: hub name or folder; None: that of DATASET, the published one for IMAGE
 MODEL_PATH = None  # adapter folder; None: that of DATASET
-OUTPUT = "ranking.json"
-MAP = "map.png"
+OUTPUT = "outputs/ranking.json"
+MAP = "outputs/map.png"
 
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path", "model_path")
 

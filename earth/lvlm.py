@@ -126,7 +126,11 @@ def build_model(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLForConditionalGene
 
 def save(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write an ordinary transformers folder with bfloat16 weights; ``model`` itself keeps its precision."""
-    weights = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
+    weights = {
+        name: tensor.to(torch.bfloat16)
+        for name, tensor in model.state_dict().items()
+        if name not in model.all_tied_weights_keys  # stored once, as the embedding
+    }
     model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
     image_processor().save_pretrained(folder)

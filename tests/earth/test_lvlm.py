@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoModel, AutoModelForImageTextToText, AutoTokenizer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from earth import lvlm
 from earth.imagery import TILE_PIXELS
@@ -44,6 +45,9 @@ def test_fewer_than_ten_million_parameters(model):
 
 def test_saved_folder_is_an_ordinary_checkpoint_in_bfloat16(model, tokenizer, tmp_path):
     lvlm.save(model, tokenizer, tmp_path)
+    _, info = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
     loaded, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]

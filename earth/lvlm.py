@@ -118,9 +118,7 @@ def build_model(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLForConditionalGene
         tie_word_embeddings=True,
     )
     model = Qwen2VLForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(
-        eos_token_id=token("<|im_end|>"), pad_token_id=token("<|endoftext|>")
-    )
+    model.generation_config = GenerationConfig(eos_token_id=token("<|im_end|>"), pad_token_id=token("<|endoftext|>"))
     return model
 
 

@@ -19,9 +19,7 @@ from utils.geodesy import unit_vectors
 from utils.images import ImageStore
 from utils.tables import read_metadata
 
-NEAREST = (
-    64  # neighbours of a place known by row; the first few are its references, the others hard negatives
-)
+NEAREST = 64  # neighbours of a place known by row; the first few are its references, the others hard negatives
 REFERENCES = 4
 
 
@@ -50,9 +48,7 @@ class PretrainData:
     """The places of the pretraining split and of the gallery, ``num_views`` photos of each, and the gallery's tiles."""
 
     def __init__(self, folder: Path, cache: Path, num_views: int, seed: int, workers: int) -> None:
-        gallery, photos = (
-            read_metadata(folder / split / "metadata.csv") for split in ("gallery", "pretrain")
-        )
+        gallery, photos = (read_metadata(folder / split / "metadata.csv") for split in ("gallery", "pretrain"))
         store = ImageStore.from_paths([folder / "gallery" / "images.tar"])
         self.tiles = np.stack([np.asarray(store.open(name)) for name in gallery["IMG_ID"]])
         self.tile_points = gallery[["LAT", "LON"]].to_numpy(float)

@@ -100,9 +100,7 @@ class LocationEncoder(nn.Module):
         super().__init__()
         frequencies = torch.cat([torch.randn(3, 128) * scale for scale in self.SCALES], dim=1)
         self.register_buffer("frequencies", frequencies)
-        self.layers = nn.Sequential(
-            nn.Linear(2 * frequencies.shape[1], 512), nn.GELU(), nn.Linear(512, width)
-        )
+        self.layers = nn.Sequential(nn.Linear(2 * frequencies.shape[1], 512), nn.GELU(), nn.Linear(512, width))
 
     def forward(self, points: np.ndarray) -> torch.Tensor:
         """(n, 2) degrees -> (n, width)."""
@@ -136,9 +134,7 @@ def pairwise_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return haversine_km(a[:, None, 0], a[:, None, 1], b[None, :, 0], b[None, :, 1])
 
 
-def place_loss(
-    heads: Heads, located: torch.Tensor, points: np.ndarray, extra_points: np.ndarray
-) -> torch.Tensor:
+def place_loss(heads: Heads, located: torch.Tensor, points: np.ndarray, extra_points: np.ndarray) -> torch.Tensor:
     """Contrast of ``located`` (n, width) with the codes of their points (n, 2) and of extra_points, more negatives."""
     places = np.concatenate([points, extra_points])
     logits = heads.scales()[1] * F.normalize(located, dim=1) @ heads.location(places).T
@@ -191,9 +187,7 @@ def far_lessons(frame: ChatFrame, batch: Batch, rows: np.ndarray, rng: np.random
         shown = [] if candidate.image is None else [n + column]
         prompt = frame.head + frame.image + question(candidate) + frame.image * len(shown) + frame.tail
         level = LEVELS[np.searchsorted(THRESHOLDS_KM, km[column], side="right")]
-        lessons.append(
-            Lesson(prompt, f"{level}, {float(f'{km[column]:.2g}'):.0f} km", [row, *shown], km[column])
-        )
+        lessons.append(Lesson(prompt, f"{level}, {float(f'{km[column]:.2g}'):.0f} km", [row, *shown], km[column]))
     return lessons
 
 
@@ -270,9 +264,7 @@ def pretrain(args: argparse.Namespace) -> None:
     model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
     heads = Heads(model.config.text_config.hidden_size)
     parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     checkpoint, first = args.run / "checkpoint.pt", 0
     if args.resume:
         state = torch.load(checkpoint, weights_only=True)
@@ -280,9 +272,7 @@ def pretrain(args: argparse.Namespace) -> None:
         heads.load_state_dict(state["heads"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    print(
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}"
-    )
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
 
     started, sums = time.monotonic(), torch.zeros(len(LOSSES))
     for step in range(first, args.steps):
@@ -295,9 +285,7 @@ def pretrain(args: argparse.Namespace) -> None:
             rows = rng.permutation(args.batch_size)[: args.lessons]
             is_guess = step % 2 == 0
             lessons = (
-                guess_lessons(frame, batch.photo_points, rows)
-                if is_guess
-                else far_lessons(frame, batch, rows, rng)
+                guess_lessons(frame, batch.photo_points, rows) if is_guess else far_lessons(frame, batch, rows, rng)
             )
             lesson, states = lesson_loss(model, tokenizer, lessons, tokens)
         photo, tile = tokens.float().mean(1).split(args.batch_size)
@@ -352,18 +340,10 @@ def _phrases() -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)"
-    )
-    parser.add_argument(
-        "--run", type=Path, default=Path("runs/earth-base"), help="checkpoint and photos (%(default)s)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
+    parser.add_argument("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
+    parser.add_argument("--run", type=Path, default=Path("runs/earth-base"), help="checkpoint and photos (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --run")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch_size", type=int, default=128, help="photo-tile pairs a step (%(default)s)")

@@ -21,9 +21,7 @@ def command(tmp_path: Path) -> list[str]:
     ]
     write_retrieval_table(root / "retrieval.csv", rows)
     np.save(root / "I.npy", np.array([[1, 0], [0, 1]]))
-    queries = pd.DataFrame(
-        {"IMG_ID": ["a.jpg", "b.jpg", "c.jpg"], "LAT": 0.0, "LON": 0.0, "city": ["A", "B", "C"]}
-    )
+    queries = pd.DataFrame({"IMG_ID": ["a.jpg", "b.jpg", "c.jpg"], "LAT": 0.0, "LON": 0.0, "city": ["A", "B", "C"]})
     queries.to_csv(root / "metadata.csv", index=False)
     write_generation_table(root / "generation.csv", queries, {"a.jpg": ["no"], "c.jpg": ["3.5 N, 4.5 E"]})
     result = tmp_path / "georanking.parquet"

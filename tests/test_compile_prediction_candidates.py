@@ -15,9 +15,7 @@ def root(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     root, gallery = tmp_path / "dataset" / "im2gps3k", tmp_path / "dataset" / "mp16"
     gallery.mkdir(parents=True)
-    metadata = pd.DataFrame(
-        {"IMG_ID": ["g0", "g1", "g2"], "LAT": [0.5, 1.5, 2.5], "LON": 10.0, "city": "Bern"}
-    )
+    metadata = pd.DataFrame({"IMG_ID": ["g0", "g1", "g2"], "LAT": [0.5, 1.5, 2.5], "LON": 10.0, "city": "Bern"})
     metadata.to_csv(gallery / "MP16_Pro_filtered.csv", index=False)
     rows = [
         RetrievalRow(0, "a.jpg", 1.0, 2.0, {0: (2.5, 10.0), 1: (0.5, 10.0)}, {0: (1.5, 10.0)}),

@@ -33,12 +33,8 @@ def earth(tmp_path: Path, tiny_base: Path, make_image) -> dict[str, str]:
         table = pd.DataFrame(points, columns=["LAT", "LON"])
         table.insert(0, "IMG_ID", [f"{name}_{row}.png" for row in range(count)])
         table.to_csv(folder / "metadata.csv", index=False)
-    build = (
-        f"build --gallery {gallery}/metadata.csv --image_data_path {gallery}/images.tar --model {tiny_base}"
-    )
-    search = (
-        f"search --queries {test}/metadata.csv --image_path {test}/images --output_dir {test} --topk {TOPK}"
-    )
+    build = f"build --gallery {gallery}/metadata.csv --image_data_path {gallery}/images.tar --model {tiny_base}"
+    search = f"search --queries {test}/metadata.csv --image_path {test}/images --output_dir {test} --topk {TOPK}"
     common = f" --index {gallery}/index --workers 0"
     return {"build": build + common, "search": search + common, "gallery": str(gallery), "test": str(test)}
 
@@ -71,9 +67,7 @@ def test_arrays_and_table_agree(earth: dict[str, str], components: int) -> None:
         assert len(query.reverse) == TOPK
         if components == 0:
             least = np.argsort(cosine[query.number])[:TOPK]
-            assert list(query.reverse.values()) == list(
-                map(tuple, gallery.loc[least, ["LAT", "LON"]].to_numpy())
-            )
+            assert list(query.reverse.values()) == list(map(tuple, gallery.loc[least, ["LAT", "LON"]].to_numpy()))
 
 
 def test_unusable_queries_are_in_no_result(earth: dict[str, str], capsys) -> None:
@@ -130,9 +124,6 @@ def test_a_missing_index_is_an_error(earth: dict[str, str]) -> None:
 
 def test_index_folder_can_be_moved_with_its_gallery(earth: dict[str, str], tmp_path: Path) -> None:
     assert main(earth["build"].split()) == 0
-    assert (
-        json.loads((Path(earth["gallery"]) / "index" / "index.json").read_text())["gallery"]
-        == "../metadata.csv"
-    )
+    assert json.loads((Path(earth["gallery"]) / "index" / "index.json").read_text())["gallery"] == "../metadata.csv"
     Path(earth["gallery"]).rename(tmp_path / "moved")
     assert main(earth["search"].replace(earth["gallery"], str(tmp_path / "moved")).split()) == 0

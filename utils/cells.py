@@ -80,9 +80,7 @@ class _NonFinite(ast.NodeTransformer):
         return ast.Constant(float(node.id)) if node.id in ("nan", "inf") else node
 
 
-def parse_coordinates(
-    cells: Mapping[str, str], column: str, where: str, problems: list[str]
-) -> list[Coordinate]:
+def parse_coordinates(cells: Mapping[str, str], column: str, where: str, problems: list[str]) -> list[Coordinate]:
     """The usable coordinates of a list (see ``parse_list``); the others are added to ``problems``."""
     points = []
     for i, item in enumerate(parse_list(cells, column)):

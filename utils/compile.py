@@ -53,9 +53,7 @@ class FoundPhotos:
         rows = self.indices[query.number, positions]
         for position, row in zip(positions, rows, strict=True):
             if not 0 <= row < len(self.ids):
-                raise ValueError(
-                    f"{query.img_id}: candidate {position} is row {row} of {len(self.ids)} in the gallery"
-                )
+                raise ValueError(f"{query.img_id}: candidate {position} is row {row} of {len(self.ids)} in the gallery")
             if not np.allclose(self.points[row], query.candidates[position], rtol=0, atol=SAME_PLACE_DEGREES):
                 raise ValueError(
                     f"{query.img_id}: candidate {position} lies at {query.candidates[position]}, "
@@ -97,9 +95,7 @@ def candidate_rows(
         ValueError: naming the query where the inputs do not belong together.
     """
     if photos is not None and similarity is not None and photos.indices.shape != similarity.shape:
-        raise ValueError(
-            f"index array {photos.indices.shape} and similarities {similarity.shape} differ in shape"
-        )
+        raise ValueError(f"index array {photos.indices.shape} and similarities {similarity.shape} differ in shape")
     rows = []
     for query in retrieval:
         texts, images, cosines = [], [], []
@@ -108,9 +104,7 @@ def candidate_rows(
             texts, images = photos.names[found].tolist(), photos.ids[found].tolist()
         if similarity is not None:
             if query.number >= len(similarity) or max(query.candidates) >= similarity.shape[1]:
-                raise ValueError(
-                    f"{query.img_id}: row {query.number} lies outside similarities {similarity.shape}"
-                )
+                raise ValueError(f"{query.img_id}: row {query.number} lies outside similarities {similarity.shape}")
             cosines = similarity[query.number, list(query.candidates)].tolist()
         rows.append(
             CandidateRow(
@@ -149,9 +143,7 @@ def georanking_rows(
     rows = []
     for query in retrieval:
         if query.img_id not in names:
-            raise ValueError(
-                f"{query.img_id} stands in the retrieval table but not in the metadata of the queries"
-            )
+            raise ValueError(f"{query.img_id} stands in the retrieval table but not in the metadata of the queries")
         found = photos.rows(query)
         point = (query.latitude, query.longitude)
         rows.append(

@@ -109,9 +109,7 @@ def fit_similarity_weight(groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike
     on the objective of ``fit_temperature``, a conditional logit in reward and similarity. The weight is at
     least 0; candidates without a similarity (NaN) are treated as in ``fuse``.
     """
-    features = [
-        (np.stack([rewards, _filled(likeness)]), distances) for rewards, likeness, distances in groups
-    ]
+    features = [(np.stack([rewards, _filled(likeness)]), distances) for rewards, likeness, distances in groups]
     inverse, likeness = _fit(features, [0.01, 0.0])
     return float(likeness / inverse), float(1 / inverse)
 

@@ -49,9 +49,7 @@ class TowerEncoder:
         """
         backbone, loading = AutoModel.from_pretrained(base, dtype=dtype, output_loading_info=True)
         if missing := sorted(loading["missing_keys"]):
-            raise ValueError(
-                f"checkpoint {base} does not fit {type(backbone).__name__}: missing tensors {missing}"
-            )
+            raise ValueError(f"checkpoint {base} does not fit {type(backbone).__name__}: missing tensors {missing}")
         # Only the tower embeds; the rest is most of the model's memory.
         backbone.language_model = nn.Identity()
         return cls(backbone.to(device), AutoImageProcessor.from_pretrained(base, backend="pil"))
@@ -80,9 +78,7 @@ class _Batch:
     """What a worker makes of some photos."""
 
     rows: list[int]  # row numbers of the readable ones
-    pixel_values: list[
-        FloatTensor
-    ]  # one tensor (patches of all, patch_dim), or none where nothing was readable
+    pixel_values: list[FloatTensor]  # one tensor (patches of all, patch_dim), or none where nothing was readable
     grid_thw: LongTensor  # (readable, 3)
     problems: list[str]
 

@@ -57,9 +57,7 @@ class Gazetteer:
     'France'
     """
 
-    def lookup(
-        self, latitude: Sequence[float] | np.ndarray, longitude: Sequence[float] | np.ndarray
-    ) -> pd.DataFrame:
+    def lookup(self, latitude: Sequence[float] | np.ndarray, longitude: Sequence[float] | np.ndarray) -> pd.DataFrame:
         """The nearest populated place of each point.
 
         Args:
@@ -77,9 +75,7 @@ class Gazetteer:
         invalid = np.flatnonzero(~is_valid_coordinate(latitude, longitude))
         if len(invalid):
             i = invalid[0]
-            raise ValueError(
-                f"point {i} is not a coordinate: latitude {latitude[i]}, longitude {longitude[i]}"
-            )
+            raise ValueError(f"point {i} is not a coordinate: latitude {latitude[i]}, longitude {longitude[i]}")
         places, tree = _load()
         _, nearest = tree.query(unit_vectors(latitude, longitude))
         found = places.iloc[nearest].reset_index(drop=True)

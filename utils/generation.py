@@ -90,13 +90,9 @@ class LocalModel:
 
         Raises ``ValueError``, naming the tensors, when the checkpoint lacks weights of the model.
         """
-        model, loading = AutoModelForImageTextToText.from_pretrained(
-            base, dtype=dtype, output_loading_info=True
-        )
+        model, loading = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, output_loading_info=True)
         if missing := sorted(loading["missing_keys"]):
-            raise ValueError(
-                f"checkpoint {base} does not fit {type(model).__name__}: missing tensors {missing}"
-            )
+            raise ValueError(f"checkpoint {base} does not fit {type(model).__name__}: missing tensors {missing}")
         return cls(
             model.to(device),
             AutoTokenizer.from_pretrained(base),
@@ -223,9 +219,7 @@ class ApiModel:
 HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
-def ask_api(
-    model: ApiModel, image_ids: Sequence[str], store: ImageStore, workers: int = 8
-) -> Iterator[Reply]:
+def ask_api(model: ApiModel, image_ids: Sequence[str], store: ImageStore, workers: int = 8) -> Iterator[Reply]:
     """Ask ``model`` about photos, ``workers`` requests at a time; replies come in the order they arrive.
 
     Raises ``RuntimeError`` when the server refuses key or model, instead of asking it about every photo.
@@ -274,8 +268,7 @@ class Journal:
             return
         if lines[0] != settings:
             raise ValueError(
-                f"{self.path} was made with other settings, {lines[0]}: "
-                "remove it, or write to another --result_path"
+                f"{self.path} was made with other settings, {lines[0]}: remove it, or write to another --result_path"
             )
         self.answers = {line["IMG_ID"]: line["response"] for line in lines[1:]}
 

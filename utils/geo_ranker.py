@@ -141,7 +141,9 @@ class GeoRanker(nn.Module):
             hidden = self._read_packed(batch, features)
         else:
             raise ValueError(f"carrier is {carrier!r}: it is 'cache' or 'packed'")
-        return self.score(hidden.to(self.score.weight.dtype)).squeeze(-1).float()
+        # Autocast would round rewards to half precision, and near ones together.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.score(hidden.to(self.score.weight.dtype)).squeeze(-1).float()
 
     def encode_images(self, batch: PackedBatch) -> Tensor:
         """The batch's features, (1 + deepstack layers, tokens, hidden): given, or read from its pixels."""

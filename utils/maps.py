@@ -127,9 +127,7 @@ def error_curve(distances: Mapping[str, ArrayLike]) -> Figure:
         ordered = np.sort(np.asarray(values, dtype=np.float64))
         axes.step(
             np.concatenate([[1e-9], ordered, [1e9]]),
-            100
-            * np.concatenate([[0], np.arange(1, len(ordered) + 1), [np.isfinite(ordered).sum()]])
-            / len(ordered),
+            100 * np.concatenate([[0], np.arange(1, len(ordered) + 1), [np.isfinite(ordered).sum()]]) / len(ordered),
             where="post",
             label=name,
             color=LINE_COLOURS[row % len(LINE_COLOURS)],
@@ -137,9 +135,7 @@ def error_curve(distances: Mapping[str, ArrayLike]) -> Figure:
             linewidth=2.8 if row == 0 else 1.8,
             zorder=4 if row == 0 else 3,
         )
-    for threshold, level in zip(
-        THRESHOLDS_KM, ("street", "city", "region", "country", "continent"), strict=True
-    ):
+    for threshold, level in zip(THRESHOLDS_KM, ("street", "city", "region", "country", "continent"), strict=True):
         axes.axvline(threshold, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
         axes.annotate(
             f"{level}\n{threshold} km",
@@ -159,9 +155,7 @@ def error_curve(distances: Mapping[str, ArrayLike]) -> Figure:
     axes.grid(axis="y", color="#e6e9ee", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        loc="upper left", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5, handlelength=2.8
-    )
+    axes.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9.5, handlelength=2.8)
     return figure
 
 
@@ -193,9 +187,7 @@ class View:
         height = min(max(height, width * shrink / MAP_RATIO), 180)
         middle_x = np.clip(middle_x, width / 2 - 180, 180 - width / 2)
         middle_y = np.clip(middle_y, height / 2 - 90, 90 - height / 2)
-        return cls(
-            centre, middle_x - width / 2, middle_x + width / 2, middle_y - height / 2, middle_y + height / 2
-        )
+        return cls(centre, middle_x - width / 2, middle_x + width / 2, middle_y - height / 2, middle_y + height / 2)
 
 
 @cache
@@ -221,9 +213,7 @@ def _background(axes: Axes, view: View) -> None:
     axes.xaxis.set_major_locator(_WrappedLocator(view.centre))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 2, 3, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _meridian(x + view.centre)))
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda y, _: f"{abs(y):g}°{'S' if y < 0 else 'N' if y else ''}")
-    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{abs(y):g}°{'S' if y < 0 else 'N' if y else ''}"))
     axes.grid(color="white", alpha=0.22, linewidth=0.6)
     axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
     axes.spines[:].set_visible(False)
@@ -247,10 +237,7 @@ def _meridian(longitude: float) -> str:
 
 def _degrees(point: Sequence[float]) -> str:
     latitude, longitude = point
-    return (
-        f"{abs(latitude):.3f}° {'S' if latitude < 0 else 'N'}, "
-        f"{abs(longitude):.3f}° {'W' if longitude < 0 else 'E'}"
-    )
+    return f"{abs(latitude):.3f}° {'S' if latitude < 0 else 'N'}, {abs(longitude):.3f}° {'W' if longitude < 0 else 'E'}"
 
 
 def _path(axes: Axes, view: View, start: np.ndarray, end: np.ndarray) -> None:
@@ -258,9 +245,7 @@ def _path(axes: Axes, view: View, start: np.ndarray, end: np.ndarray) -> None:
     a, b = unit_vectors(*np.stack([start, end]).T)
     steps = np.linspace(0, 1, 200)[:, None]
     angle = np.arccos(np.clip(a @ b, -1, 1))
-    along = (
-        a + steps * (b - a) if angle < 1e-6 else np.sin((1 - steps) * angle) * a + np.sin(steps * angle) * b
-    )
+    along = a + steps * (b - a) if angle < 1e-6 else np.sin((1 - steps) * angle) * a + np.sin(steps * angle) * b
     x, y = view.xy(
         np.degrees(np.arctan2(along[:, 2], np.hypot(along[:, 0], along[:, 1]))),
         np.degrees(np.arctan2(along[:, 1], along[:, 0])),
@@ -284,9 +269,7 @@ def _candidates(
     sizes = 45 + 380 * shares  # square points
     colours = PROBABILITY_COLOURS(shares)
     ring = sizes[predicted] + 150
-    axes.scatter(
-        x[ranks], y[ranks], sizes[ranks], colours[ranks], edgecolors="white", linewidths=1.1, zorder=4
-    )
+    axes.scatter(x[ranks], y[ranks], sizes[ranks], colours[ranks], edgecolors="white", linewidths=1.1, zorder=4)
     axes.scatter(x[predicted], y[predicted], ring, "none", edgecolors="white", linewidths=2.4, zorder=4)
     pixels = axes.transData.transform(np.stack([x, y], axis=1))
     radii = np.sqrt(sizes / np.pi) * DOTS_PER_INCH / 72

@@ -131,9 +131,7 @@ class PackedBatch:
             ids=joined(self.prefix_ids, self.suffix_ids),
             positions=positions.movedim(-1, 0),
             image_rows=joined(self.prefix_image_rows, self.suffix_image_rows, padding=-1),
-            segment=joined(
-                torch.zeros_like(self.prefix_ids), order[:, None].expand_as(self.suffix_ids), padding=-1
-            ),
+            segment=joined(torch.zeros_like(self.prefix_ids), order[:, None].expand_as(self.suffix_ids), padding=-1),
             last=joined(torch.zeros_like(self.prefix_mask), self.suffix_last()),
         )
 
@@ -183,9 +181,7 @@ class Packer:
     def tokenize(self, query: Query, images: Mapping[Hashable, EncodedImage]) -> TokenizedQuery:
         """One query, unpadded."""
         texts = [self.frame.prefix(query.negatives, self.layout)]
-        texts += [
-            self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates
-        ]
+        texts += [self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates]
         photos = [query.image, *(candidate.image for candidate in query.candidates)]
         keys = [[image_key(photo)] if photo is not None else [] for photo in photos]
         prefix, *suffixes = (
@@ -222,18 +218,14 @@ class Packer:
         repeats[placeholders] = torch.tensor(counts, dtype=torch.long)
         return tokens.repeat_interleave(repeats)
 
-    def collate(
-        self, queries: Sequence[TokenizedQuery], images: Mapping[Hashable, EncodedImage]
-    ) -> PackedBatch:
+    def collate(self, queries: Sequence[TokenizedQuery], images: Mapping[Hashable, EncodedImage]) -> PackedBatch:
         """Tokenized queries, at least one candidate in all, as one batch."""
         prefixes = [query.prefix for query in queries]
         suffixes = [suffix for query in queries for suffix in query.suffixes]
         keys = list(dict.fromkeys(key for segment in prefixes + suffixes for key in segment.images))
         photos = [images[key] for key in keys]
         ends = torch.tensor([self.image_tokens(photo) for photo in photos]).cumsum(0).tolist()
-        rows = {
-            key: torch.arange(start, end) for key, start, end in zip(keys, [0, *ends[:-1]], ends, strict=True)
-        }
+        rows = {key: torch.arange(start, end) for key, start, end in zip(keys, [0, *ends[:-1]], ends, strict=True)}
 
         def image_rows(segment: Segment) -> LongTensor:
             found = torch.full_like(segment.ids, -1)

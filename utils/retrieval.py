@@ -42,9 +42,7 @@ class IndexInfo:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def principal_components(
-    embeddings: np.ndarray, rows: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(embeddings: np.ndarray, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and first ``count`` principal components (count, d) of ``embeddings[rows]``, float64.
 
     The sign of a component is free; its largest entry is made positive, so that codes are reproducible.
@@ -68,18 +66,14 @@ class GalleryIndex:
     their cosine; for compressed ones it is what their components can see of it (never less than the cosine).
     """
 
-    def __init__(
-        self, rows: np.ndarray, flat: faiss.IndexFlat, mean: np.ndarray, components: np.ndarray
-    ) -> None:
+    def __init__(self, rows: np.ndarray, flat: faiss.IndexFlat, mean: np.ndarray, components: np.ndarray) -> None:
         self.rows = rows  # (n,) increasing row numbers of the gallery's metadata table
         self.flat = flat  # n codes of length C, or d for the full embedding
         self.mean = mean  # (d,), zero for the full embedding
         self.components = components  # (C, d), (0, d) for the full embedding
 
     @classmethod
-    def build(
-        cls, embeddings: np.ndarray, components: int, usable: np.ndarray | None = None
-    ) -> "GalleryIndex":
+    def build(cls, embeddings: np.ndarray, components: int, usable: np.ndarray | None = None) -> "GalleryIndex":
         """Index the rows of ``embeddings`` (n, d) that are not NaN and, if given, ``usable`` (n,) bool.
 
         Raises ``ValueError`` when there are fewer rows or dimensions than ``components``.
@@ -121,9 +115,7 @@ class GalleryIndex:
             return np.ascontiguousarray(embeddings, dtype=np.float32)
         return ((embeddings - self.mean) @ self.components.T).astype(np.float32)
 
-    def search(
-        self, embeddings: np.ndarray, topk: int, reverse: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, embeddings: np.ndarray, topk: int, reverse: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The ``topk`` most similar gallery photos of each query embedding (m, d).
 
         With ``reverse`` the index is searched with the negated codes instead: of full embeddings this finds
@@ -198,9 +190,7 @@ def retrieval_rows(
 
     return [
         RetrievalRow(number, query.IMG_ID, query.LAT, query.LON, places(most), places(least))
-        for number, (query, most, least) in enumerate(
-            zip(queries.itertuples(index=False), found, reverse, strict=True)
-        )
+        for number, (query, most, least) in enumerate(zip(queries.itertuples(index=False), found, reverse, strict=True))
     ]
 
 

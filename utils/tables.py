@@ -132,9 +132,7 @@ def write_retrieval_table(path: str | os.PathLike, rows: Sequence[RetrievalRow])
         line = {"IMG_ID": row.img_id, "LAT": float(row.latitude), "LON": float(row.longitude)}
         for kind, found in kinds.items():
             points = plain(found[place].values())
-            line |= {
-                f"{kind}_{i}_gps": str(list(point)) for i, point in zip(found[place], points, strict=True)
-            }
+            line |= {f"{kind}_{i}_gps": str(list(point)) for i, point in zip(found[place], points, strict=True)}
         lines.append(line)
     columns = ["IMG_ID", "LAT", "LON"]
     for kind, found in kinds.items():
@@ -168,12 +166,8 @@ def read_generation_table(path: str | os.PathLike) -> tuple[list[GenerationRow],
             problems.append(f"{where}: {error}")
         for i, answer in enumerate(answers):
             if not isinstance(answer, str):
-                problems.append(
-                    f"{where}: response[{i}]: {shortened(repr(answer))} is no text; answer dropped"
-                )
-        rows.append(
-            GenerationRow(cells["IMG_ID"], tuple(answer for answer in answers if isinstance(answer, str)))
-        )
+                problems.append(f"{where}: response[{i}]: {shortened(repr(answer))} is no text; answer dropped")
+        rows.append(GenerationRow(cells["IMG_ID"], tuple(answer for answer in answers if isinstance(answer, str))))
     return rows, problems
 
 

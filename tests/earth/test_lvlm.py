@@ -22,9 +22,7 @@ from utils.prompts import GENERATION_PROMPT, ChatFrame
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    places = [
-        f"How far is this place from latitude: {n}.5, longitude: -{n}.25, Town{n}?" for n in range(3000)
-    ]
+    places = [f"How far is this place from latitude: {n}.5, longitude: -{n}.25, Town{n}?" for n in range(3000)]
     return lvlm.train_tokenizer([GENERATION_PROMPT, *places] * 2)
 
 

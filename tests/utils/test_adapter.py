@@ -100,8 +100,7 @@ def test_an_adapter_survives_saving(tiny_base, trained, batch, folder, merge):
 def test_an_adapter_can_be_trained_on(tiny_base, trained, folder, batch):
     again = load_lora(GeoRanker.from_pretrained(tiny_base, device="cpu"), folder, trainable=True)
     names = [
-        {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-        for model in (again, trained)
+        {name for name, parameter in model.named_parameters() if parameter.requires_grad} for model in (again, trained)
     ]
     assert names[0] == names[1]
     with torch.no_grad():

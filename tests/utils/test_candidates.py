@@ -280,9 +280,7 @@ def test_written_tables_read_back_exactly(tmp_path_factory, written):
 
 
 def test_numpy_numbers_are_written_as_literals(tmp_path):
-    row = CandidateRow(
-        "a", np.float64(1.5), np.float32(2.5), np.array([[3.25, 4.125]]), similarity=np.array([0.5])
-    )
+    row = CandidateRow("a", np.float64(1.5), np.float32(2.5), np.array([[3.25, 4.125]]), similarity=np.array([0.5]))
     write_candidate_table(tmp_path / "table.csv", [row])
     [query], problems = read_candidate_table(tmp_path / "table.csv", 1, 0)
     assert problems == []

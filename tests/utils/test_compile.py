@@ -12,9 +12,7 @@ from utils.tables import RetrievalRow
 
 def metadata(ids: list[str], points: list[tuple[float, float]]) -> pd.DataFrame:
     """City names follow the id; "g1" has no state."""
-    table = pd.DataFrame(
-        {"IMG_ID": ids, "LAT": [lat for lat, _ in points], "LON": [lon for _, lon in points]}
-    )
+    table = pd.DataFrame({"IMG_ID": ids, "LAT": [lat for lat, _ in points], "LON": [lon for _, lon in points]})
     names = [["", f"city {name}", "", "" if name == "g1" else "state", "", "country"] for name in ids]
     return table.join(pd.DataFrame(names, columns=list(TEXT_COLUMNS)))
 

@@ -198,9 +198,7 @@ def test_similarity_weight_minimises_the_fused_objective():
         assert fused_nll(weight * factor, temperature) > best
         assert fused_nll(weight, temperature * factor) > best
     assert best < nll([(r, d) for r, _, d in groups], fit_temperature([(r, d) for r, _, d in groups]))
-    assert temperature == pytest.approx(
-        fit_temperature([(fuse(r, s, weight), d) for r, s, d in groups]), rel=1e-2
-    )
+    assert temperature == pytest.approx(fit_temperature([(fuse(r, s, weight), d) for r, s, d in groups]), rel=1e-2)
 
 
 def test_misleading_similarity_gets_no_weight():

@@ -42,12 +42,8 @@ POINTS = [
 
 def test_nearest_place_is_that_of_brute_force(records):
     random = np.random.default_rng(0)
-    everywhere = np.stack(
-        [np.degrees(np.arcsin(random.uniform(-1, 1, 60))), random.uniform(-180, 180, 60)], axis=1
-    )
-    seam = np.stack(
-        [random.uniform(-80, 80, 30), random.choice([-1, 1], 30) * random.uniform(179, 180, 30)], axis=1
-    )
+    everywhere = np.stack([np.degrees(np.arcsin(random.uniform(-1, 1, 60))), random.uniform(-180, 180, 60)], axis=1)
+    seam = np.stack([random.uniform(-80, 80, 30), random.choice([-1, 1], 30) * random.uniform(179, 180, 30)], axis=1)
     points = np.concatenate([POINTS, everywhere, seam])
     found = Gazetteer().lookup(*points.T)
     phi, lam = np.deg2rad([(record["latitude"], record["longitude"]) for record in records]).T

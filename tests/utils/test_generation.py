@@ -45,12 +45,7 @@ def stock_greedy(base: Path, image, max_tokens: int) -> str:
     inputs = AutoImageProcessor.from_pretrained(base, backend="pil")(images=image, return_tensors="pt")
     frame = ChatFrame.of(tokenizer)
     count = int(inputs["image_grid_thw"].prod()) // 4
-    prompt = (
-        frame.head
-        + frame.image.replace("<|image_pad|>", "<|image_pad|>" * count)
-        + GENERATION_PROMPT
-        + frame.tail
-    )
+    prompt = frame.head + frame.image.replace("<|image_pad|>", "<|image_pad|>" * count) + GENERATION_PROMPT + frame.tail
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
     start = ids.shape[1]
     for _ in range(max_tokens):
@@ -106,9 +101,7 @@ def test_rows_without_a_generator_keep_their_scores() -> None:
 def test_unreadable_photos_are_named(store: ImageStore, tiny_base: Path) -> None:
     model = LocalModel.from_pretrained(tiny_base)
     names = [f"{number}.png" for number in range(5)]
-    replies = {
-        reply.img_id: reply for reply in ask_local(model, names, store, 2, num_samples=2, max_tokens=3)
-    }
+    replies = {reply.img_id: reply for reply in ask_local(model, names, store, 2, num_samples=2, max_tokens=3)}
     assert sorted(replies) == names
     assert replies["2.png"].problem.startswith("2.png in ")
     assert all(len(replies[name].answers) == 2 for name in names if name != "2.png")

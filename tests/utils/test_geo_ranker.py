@@ -145,21 +145,16 @@ def test_every_part_of_the_prompt_counts(rankers, encoded, family, layout):
     order=st.randoms(),
     max_tokens=st.sampled_from([1, 300, 900]),
 )
-def test_rewards_do_not_depend_on_order_company_or_batch(
-    rankers, encoded, family, queries, layout, order, max_tokens
-):
+def test_rewards_do_not_depend_on_order_company_or_batch(rankers, encoded, family, queries, layout, order, max_tokens):
     ranker = rankers[family, layout]
     alone = [
-        [ranker.score_queries([replace(q, candidates=(c,))], encoded)[0].item() for c in q.candidates]
-        for q in queries
+        [ranker.score_queries([replace(q, candidates=(c,))], encoded)[0].item() for c in q.candidates] for q in queries
     ]
     shuffled = []
     for index in order.sample(range(len(queries)), len(queries)):
         places = order.sample(range(len(queries[index].candidates)), len(queries[index].candidates))
         chosen = tuple(queries[index].candidates[place] for place in places)
-        shuffled.append(
-            (replace(queries[index], candidates=chosen), [alone[index][place] for place in places])
-        )
+        shuffled.append((replace(queries[index], candidates=chosen), [alone[index][place] for place in places]))
     together = ranker.score_queries([query for query, _ in shuffled], encoded, max_tokens)
     for rewards, (_, expected) in zip(together, shuffled, strict=True):
         torch.testing.assert_close(rewards, torch.tensor(expected), **CLOSE)
@@ -182,8 +177,7 @@ def trainable_ranker(base, seed: int = 0):
         if "score" in name or "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
         parameter.requires_grad_(
-            parameter.requires_grad
-            or name.endswith(("layers.0.mlp.up_proj.weight", "visual.blocks.0.attn.qkv.weight"))
+            parameter.requires_grad or name.endswith(("layers.0.mlp.up_proj.weight", "visual.blocks.0.attn.qkv.weight"))
         )
     return adapted.eval(), ranker
 
@@ -275,9 +269,7 @@ def test_a_photo_is_encoded_once_and_a_frozen_tower_keeps_no_graph(tiny_base, en
     monkeypatch.setattr(ranker.backbone, "get_image_features", counting)
     repeated = Query("wide.jpg", (ROME, ROME, replace(ROME, latitude=1.0), SYDNEY))
     batch = ranker.packer.pack([repeated, repeated], encoded)
-    assert len(batch.pixel_values) == sum(
-        len(encoded[name].pixel_values) for name in ("wide.jpg", "square.jpg")
-    )
+    assert len(batch.pixel_values) == sum(len(encoded[name].pixel_values) for name in ("wide.jpg", "square.jpg"))
     adapted(batch)
     ranker.backbone.visual.requires_grad_(False)
     adapted(batch)
@@ -311,9 +303,7 @@ def test_missing_and_left_over_weights_are_errors_that_name_them(tiny_bases, tmp
         GeoRanker.from_pretrained(base, device="cpu")
     tensors |= {name: torch.zeros(48, 32), "model.visual.ghost.weight": torch.zeros(1)}
     save_file(tensors, base / "model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        ValueError, match=r"missing tensors \[\], unexpected tensors \['.*visual.ghost.weight'\]"
-    ):
+    with pytest.raises(ValueError, match=r"missing tensors \[\], unexpected tensors \['.*visual.ghost.weight'\]"):
         GeoRanker.from_pretrained(base, device="cpu")
 
 
@@ -340,18 +330,13 @@ def test_rank(rankers, photos, encoded, tmp_path):
     def check(ranked, candidates):
         assert [place.candidate for place in ranked] == [candidates[i] for i in order]
         torch.testing.assert_close(torch.tensor([place.reward for place in ranked]), rewards[order], **CLOSE)
-        torch.testing.assert_close(
-            torch.tensor([place.probability for place in ranked]), probabilities[order], **CLOSE
-        )
+        torch.testing.assert_close(torch.tensor([place.probability for place in ranked]), probabilities[order], **CLOSE)
 
     store = ImageStore.from_paths([tmp_path])
-    check(
-        ranker.rank(tmp_path / query.image, query.candidates, query.negatives, images=store), query.candidates
-    )
+    check(ranker.rank(tmp_path / query.image, query.candidates, query.negatives, images=store), query.candidates)
     for location in (lambda name: str(tmp_path / name), photos.__getitem__):
         places = [
-            replace(candidate, image=candidate.image and location(candidate.image))
-            for candidate in query.candidates
+            replace(candidate, image=candidate.image and location(candidate.image)) for candidate in query.candidates
         ]
         check(ranker.rank(location(query.image), places, query.negatives), places)
     with pytest.raises(ValueError, match=r"absent\.jpg"):

@@ -81,9 +81,7 @@ def test_unusable_reference_goes_with_its_image_and_texts(tmp_path, point):
 
 def test_reference_without_image_and_unusable_guess(tmp_path):
     images = ["query.jpg", None, "two.jpg"]
-    path = write_records(
-        tmp_path / "rows.parquet", record(ref_img_id=images, zs_gps=[[1.0, 2.0], [0.0, 200.0]])
-    )
+    path = write_records(tmp_path / "rows.parquet", record(ref_img_id=images, zs_gps=[[1.0, 2.0], [0.0, 200.0]]))
     [row], problems = read_georanking(path)
     assert row.ref_img_id == ["query.jpg", "two.jpg"]
     assert row.zs_gps == [(1.0, 2.0)]

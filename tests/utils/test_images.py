@@ -164,9 +164,7 @@ def test_truncated(format):
         open_image(data[: len(data) // 2], "half.img")
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"<html>404</html>", bytes(1000), b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"]
-)
+@pytest.mark.parametrize("data", [b"", b"<html>404</html>", bytes(1000), b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
 def test_no_image(data, tmp_path):
     path = tmp_path / "page.jpg"
     path.write_bytes(data)
@@ -306,9 +304,7 @@ def test_truncated_tar(gallery):
     tar_path.write_bytes(data[: len(data) // 2])
     store = ImageStore.from_paths([tar_path])
     store.open("gallery_000000.png")
-    with pytest.raises(
-        ImageError, match=r"gallery_000029\.png in .*images\.tar: the tar ends \d+ bytes too early"
-    ):
+    with pytest.raises(ImageError, match=r"gallery_000029\.png in .*images\.tar: the tar ends \d+ bytes too early"):
         store.open("gallery_000029.png")
 
 

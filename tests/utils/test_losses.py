@@ -156,9 +156,7 @@ def test_ties_keep_the_order_of_the_input():
     before = torch.tensor([20.0, 9.0, 10.0])
     for loss in LOSSES:
         torch.testing.assert_close(loss(scores, distances, K=1), loss(scores, before, K=1))
-    assert first_order_loss(scores, distances, K=1) != first_order_loss(
-        scores.flip(0), distances.flip(0), K=1
-    )
+    assert first_order_loss(scores, distances, K=1) != first_order_loss(scores.flip(0), distances.flip(0), K=1)
 
 
 def test_all_candidates_at_one_distance_are_finite():

@@ -87,9 +87,7 @@ def test_the_background_runs_on_across_the_dateline(tmp_path):
     west, east = figure.axes[0].get_xlim()
     dateline = int((180 - (-176 + 360) - west) / (east - west) * MAP_BOX[2])
     steps = abs(np.diff(pictures[1].sum(axis=-1), axis=1)).mean(axis=0)
-    assert (
-        steps[dateline - 8 : dateline + 8].max() < np.delete(steps, np.s_[dateline - 8 : dateline + 8]).max()
-    )
+    assert steps[dateline - 8 : dateline + 8].max() < np.delete(steps, np.s_[dateline - 8 : dateline + 8]).max()
 
 
 longitudes = st.floats(-180, 180)
@@ -111,9 +109,7 @@ def test_the_window_holds_everything_and_stays_on_the_earth(points):
 
 def test_a_regional_window_keeps_shapes():
     view = View.around(np.array([(46.0, 7.0), (50.0, 9.0)]), 7.0)
-    assert np.cos(np.radians(48)) * (view.east - view.west) / (view.north - view.south) == pytest.approx(
-        MAP_RATIO
-    )
+    assert np.cos(np.radians(48)) * (view.east - view.west) / (view.north - view.south) == pytest.approx(MAP_RATIO)
 
 
 def test_the_window_is_small_across_the_dateline():
@@ -133,9 +129,7 @@ def test_the_list_names_the_likeliest_and_the_map_its_distance_and_source():
         "Laruns",
         "A place with a very long name, far too long",
     ]
-    figure = ranking_map(
-        ALPS, SHARES, 1, truth=(46.167, 7.1), labels=labels, photo=Image.new("RGB", (30, 20))
-    )
+    figure = ranking_map(ALPS, SHARES, 1, truth=(46.167, 7.1), labels=labels, photo=Image.new("RGB", (30, 20)))
     world, _, panel = figure.axes
     listed = words(panel)
     assert [word for word in listed if word in labels] == [
@@ -164,9 +158,7 @@ def test_numbers_on_the_map_do_not_overlap():
 
 def test_the_photo_is_shown(tmp_path):
     figure = ranking_map(ALPS, SHARES, 0, photo=Image.new("RGB", (40, 40), "#12c834"))
-    assert ((pixels(figure, tmp_path) == (0x12, 0xC8, 0x34)).all(axis=-1)).sum() == pytest.approx(
-        212**2, rel=0.02
-    )
+    assert ((pixels(figure, tmp_path) == (0x12, 0xC8, 0x34)).all(axis=-1)).sum() == pytest.approx(212**2, rel=0.02)
 
 
 def test_error_curves_pass_through_the_accuracies():

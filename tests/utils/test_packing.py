@@ -34,9 +34,7 @@ queries = st.builds(
 
 @pytest.fixture(scope="module")
 def packers(tiny_bases) -> dict[str, Packer]:
-    return {
-        family: GeoRanker.from_pretrained(base, device="cpu").packer for family, base in tiny_bases.items()
-    }
+    return {family: GeoRanker.from_pretrained(base, device="cpu").packer for family, base in tiny_bases.items()}
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +75,7 @@ def test_prefix_and_suffix_are_the_tokens_of_the_whole_prompt(packer, images, la
         turn, shown = whole_prompt(query, candidate, layout)
         whole = tokenizer.apply_chat_template(turn, add_generation_prompt=True)["input_ids"]
         counts = iter(int(images[name].grid_thw.prod()) // 4 for name in shown)
-        expected = [
-            token for token in whole for _ in range(next(counts) if token == packer.image_token_id else 1)
-        ]
+        expected = [token for token in whole for _ in range(next(counts) if token == packer.image_token_id else 1)]
         assert torch.cat([tokenized.prefix.ids, suffix.ids]).tolist() == expected
         assert tokenized.prefix.images + suffix.images == shown
 
@@ -103,9 +99,7 @@ def test_positions_are_those_of_the_whole_prompt(packers, tiny_bases, images, fa
 
 
 def test_encode_follows_the_resizing_rule(packer, make_image):
-    encoded = packer.encode(
-        make_image(100, 30)
-    )  # 3,000 pixels, over the limit of 1,024; multiples of 8 remain
+    encoded = packer.encode(make_image(100, 30))  # 3,000 pixels, over the limit of 1,024; multiples of 8 remain
     assert encoded.grid_thw.tolist() == [1, 4, 14]
     assert encoded.pixel_values.shape == (4 * 14, 3 * 2 * 4 * 4)
     assert packer.image_tokens(encoded) == 2 * 7

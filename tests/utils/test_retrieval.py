@@ -92,9 +92,7 @@ def test_saved_index_finds_the_same(tmp_path: Path, components: int) -> None:
     index.save(tmp_path)
     loaded = GalleryIndex.load(tmp_path)
     for reverse in (False, True):
-        for before, after in zip(
-            index.search(queries, 48, reverse), loaded.search(queries, 48, reverse), strict=True
-        ):
+        for before, after in zip(index.search(queries, 48, reverse), loaded.search(queries, 48, reverse), strict=True):
             np.testing.assert_array_equal(before, after)
     rows, _ = loaded.search(queries, 48)
     assert all(set(found) == set(range(50)) - {7, 9} for found in rows.tolist())

@@ -87,9 +87,7 @@ def test_no_metadata(write, text, reason):
 @given(st.lists(st.tuples(latitudes, longitudes), min_size=1, max_size=20))
 def test_metadata_numbers_are_exact(tmp_path_factory, points):
     path = tmp_path_factory.mktemp("tables") / "metadata.csv"
-    path.write_text(
-        "IMG_ID,LAT,LON\n" + "".join(f"a,{latitude!r},{longitude!r}\n" for latitude, longitude in points)
-    )
+    path.write_text("IMG_ID,LAT,LON\n" + "".join(f"a,{latitude!r},{longitude!r}\n" for latitude, longitude in points))
     assert read_metadata(path)[["LAT", "LON"]].to_numpy().tolist() == [list(point) for point in points]
 
 
@@ -161,10 +159,7 @@ def test_retrieval_table_reads_back_exactly(tmp_path_factory, parts):
     rows, problems = read_retrieval_table(path)
     assert rows == written
     # Of a ragged table each hole is named.
-    widths = [
-        max((max(places, default=-1) + 1) for places in column)
-        for column in list(zip(*parts, strict=True))[2:]
-    ]
+    widths = [max((max(places, default=-1) + 1) for places in column) for column in list(zip(*parts, strict=True))[2:]]
     assert len(problems) == sum(
         width - len(places) for part in parts for width, places in zip(widths, part[2:], strict=True)
     )
@@ -182,9 +177,7 @@ def test_retrieval_rows_must_fit_their_numbers(tmp_path):
 def test_generation_table_round_trip(tmp_path):
     path = tmp_path / "generation.csv"
     answers = ['{"latitude": 1.0,"longitude": 2.0}', "I can't tell, it's \"somewhere\"\nsunny", "ü, 東京"]
-    metadata = pd.DataFrame(
-        {"IMG_ID": ["007", "b", "c"], "LAT": [0.1 + 0.2, 1 / 3, math.pi], "LON": [1e-7, 2, 3]}
-    )
+    metadata = pd.DataFrame({"IMG_ID": ["007", "b", "c"], "LAT": [0.1 + 0.2, 1 / 3, math.pi], "LON": [1e-7, 2, 3]})
     write_generation_table(path, metadata, {"007": answers, "c": []})
     rows, problems = read_generation_table(path)
     assert rows == [GenerationRow("007", tuple(answers)), GenerationRow("b", ()), GenerationRow("c", ())]

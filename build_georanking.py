@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.command import run_command
 from utils.compile import FoundPhotos, generated_places, georanking_rows, median_km_by_rank
 from utils.georanking import write_georanking
 from utils.tables import read_metadata, read_retrieval_table
@@ -51,13 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        problems = build(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return run_command(lambda: build(args))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.candidates import write_candidate_table
+from utils.command import run_command
 from utils.compile import FoundPhotos, candidate_rows, generated_places
 from utils.tables import read_metadata, read_retrieval_table
 
@@ -81,13 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        problems = compile_table(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return run_command(lambda: compile_table(args))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import openai
 from tqdm import tqdm
 
 from utils.answers import parse_answers
+from utils.command import run_command
 from utils.embedding import fingerprint
 from utils.generation import ApiModel, Journal, LocalModel, ask_api, ask_local
 from utils.images import ImageStore
@@ -106,13 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         options.error("--backend api needs --model_name")
     if args.backend == "local" and not args.model:
         options.error("--backend local needs --model")
-    try:
-        problems = predict(args)
-    except (OSError, ValueError, RuntimeError, openai.OpenAIError) as error:
-        sys.exit(f"error: {error}")
-    for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return run_command(lambda: predict(args), RuntimeError, openai.OpenAIError)
 
 
 if __name__ == "__main__":

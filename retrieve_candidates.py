@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.command import run_command
 from utils.embedding import (
     EmbeddingInfo,
     TowerEncoder,
@@ -131,13 +132,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        problems = args.run(args)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return run_command(lambda: args.run(args))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,17 @@ from safetensors.torch import load_file
 from torch.nn.utils.rnn import pad_sequence
 
 import finetune_geo_ranker
+from earth import build_dataset
 from utils.adapter import AdapterInfo
+from utils.candidates import prompt_texts
 from utils.geo_ranker import GeoRanker
+from utils.geodesy import haversine_km
 from utils.georanking import GeoRankingRow, read_georanking, write_georanking
 from utils.groups import GroupRule, evaluation_group
 from utils.images import ImageStore
 from utils.losses import multi_order_loss
 from utils.packing import image_key
+from utils.tables import read_metadata
 from utils.training import (
     EncodedPhotos,
     GroupCollator,
@@ -444,14 +448,39 @@ def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, tmp_path
         assert evaluations[0][0][figure] == pytest.approx(evaluations[1][0][figure], rel=1e-3)
 
 
-def test_deepspeed_killed_and_resumed_equals_uninterrupted(world, tiny_base, tmp_path):
-    """Two CPU processes, ZeRO-2 as in the published command; with dropout."""
-    settings = {"max_steps": 10, "hard_pool": 8, "save_steps": 2}
+@pytest.fixture(scope="module")
+def earth(tmp_path_factory) -> Path:
+    """A small embedded world with train.parquet: the references of a photo are the gallery tiles nearest to it."""
+    folder = tmp_path_factory.mktemp("earth")
+    build_dataset.build(folder, (60, 1, 16, 1, 1), seed=0, workers=2)
+    gallery, photos = (read_metadata(folder / split / "metadata.csv") for split in ("gallery", "train"))
+    points = gallery[["LAT", "LON"]].to_numpy()
+    rows = []
+    for photo in photos.itertuples():
+        near = np.argsort(haversine_km(photo.LAT, photo.LON, *points.T))[:REFERENCES]
+        ids = [photo.IMG_ID, *gallery["IMG_ID"].iloc[near]]
+        texts = [[], *(list(prompt_texts(gallery.iloc[i])) for i in near)]
+        query = (photo.LAT, photo.LON)
+        rows.append(GeoRankingRow(photo.IMG_ID, query, [query, *map(tuple, points[near].tolist())], ids, texts))
+    write_georanking(folder / "train.parquet", rows)
+    return folder
+
+
+def test_deepspeed_killed_and_resumed_equals_uninterrupted(earth, tmp_path):
+    """The shipped base on Earth: two CPU processes, ZeRO-2 as in the published command; with dropout."""
+    settings = {
+        "max_steps": 10,
+        "hard_pool": 8,
+        "save_steps": 2,
+        "image_path": earth / "train" / "images",
+        "image_data_path": earth / "gallery" / "images.tar",
+    }
     whole, broken = tmp_path / "whole", tmp_path / "broken"
 
     def launch(output: Path, name: str, **more) -> tuple[subprocess.Popen, Path]:
         log = tmp_path / f"{name}.log"
-        return start("deepspeed", log, arguments(world, tiny_base, output, **settings, **more)), log
+        flags = arguments(earth, ROOT / "checkpoints" / "earth-base", output, **settings, **more)
+        return start("deepspeed", log, flags), log
 
     finish(*launch(whole, "whole"))
 

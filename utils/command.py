@@ -1,0 +1,19 @@
+"""How a script ends: problems cost only themselves and are named, errors stop it in one line."""
+
+import sys
+from collections.abc import Callable
+
+
+def run_command(work: Callable[[], list[str]], *errors: type[Exception]) -> int:
+    """Do ``work``, which returns what could not be used, and return the exit code: 1 where there was any.
+
+    Each problem goes to standard error. OSError, ValueError and the given ``errors`` end the process with their
+    message and exit code 1; any other exception is a defect and shows its traceback.
+    """
+    try:
+        problems = work()
+    except (OSError, ValueError, *errors) as error:
+        sys.exit(f"error: {error}")
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    return 1 if problems else 0

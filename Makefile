@@ -12,7 +12,7 @@ BASE := checkpoints/earth-base
 .PHONY: demo setup earth-data earth test lint format clean
 .SECONDARY:
 
-demo: $(EARTH)/test/candidates.csv
+demo: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/python quick_start.py
 	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
 
@@ -44,12 +44,19 @@ $(EARTH)/%/georanking.parquet: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.cs
 	$(BIN)/python build_georanking.py --root_path $(EARTH)/$* --gallery $(GALLERY)/metadata.csv \
 		--generation_path $(EARTH)/$*/generation.csv --result_path $@
 
-earth-data: $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet \
+earth-data: .venv/installed $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet \
 	$(EARTH)/val/candidates.csv $(EARTH)/test/candidates.csv
 
 earth: earth-data
 	$(BIN)/python finetune_geo_ranker.py --model_path $(BASE) --model_save_path outputs/earth \
-		@@
+		--dataset $(EARTH)/train/georanking.parquet --eval_dataset $(EARTH)/val/georanking.parquet \
+		--image_path $(EARTH)/train/images $(EARTH)/val/images \
+		--image_data_path $(GALLERY)/images.tar --gallery $(GALLERY)/metadata.csv \
+		--group_size 8 --hard_pool 12 --generated 1 --easy_share 0.5:0.1 --prompt_layout negatives_first \
+		--cache_image_features --attn_implementation eager --num_workers 1 \
+		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
+		--learning_rate 2e-3 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
+		--num_train_epochs 3 --eval_steps 375 --save_steps 125 --logging_steps 25
 	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path outputs/earth --calibrate
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path outputs/earth
 

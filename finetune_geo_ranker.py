@@ -5,14 +5,17 @@ Four GPUs, as published (DeepSpeed ZeRO-2):
     CUDA_VISIBLE_DEVICES=0,1,2,3 deepspeed --num_gpus 4 finetune_geo_ranker.py \\
         --model_path=Qwen/Qwen2-VL-7B-Instruct --model_save_path=outputs/ranker --group_size=7
 
-The embedded world, one process, CPU or GPU (torchrun for several):
+The embedded world, one process, CPU or GPU (torchrun for several); `make earth` runs the whole recipe:
 
     python finetune_geo_ranker.py --model_path checkpoints/earth-base --model_save_path outputs/earth \\
-        --dataset dataset/earth/georanking.parquet --eval_dataset dataset/earth/val_georanking.parquet \\
+        --dataset dataset/earth/train/georanking.parquet --eval_dataset dataset/earth/val/georanking.parquet \\
         --image_path dataset/earth/train/images dataset/earth/val/images \\
         --image_data_path dataset/earth/gallery/images.tar --gallery dataset/earth/gallery/metadata.csv \\
-        --group_size 8 --hard_pool 12 --easy_share 0.45:0 --prompt_layout negatives_first \\
-        --cache_image_features --per_device_train_batch_size 16 --total_batch_size 16 --learning_rate 2e-3
+        --group_size 8 --hard_pool 12 --generated 1 --easy_share 0.5:0.1 --prompt_layout negatives_first \\
+        --cache_image_features --attn_implementation eager --num_workers 1 \\
+        --total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \\
+        --learning_rate 2e-3 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \\
+        --num_train_epochs 3 --eval_steps 375 --save_steps 125 --logging_steps 25
 
 An interrupted run goes on from its last complete checkpoint, with the same data, when the same command is
 given with `--continue_ckpt_path latest`. Rows that cannot be used are named, counted and left out.

@@ -34,6 +34,7 @@ from utils.training import (
     GroupCollator,
     Groups,
     TrainingGroups,
+    cache_features,
     find_checkpoint,
     show,
 )
@@ -292,6 +293,16 @@ def test_bad_rows_and_photos_are_named_and_cost_nothing_else(world, tiny_base, t
     assert f"{rows[3].img_id}: candidate left out" in caplog.text
     assert rows[3].ref_img_id[1] in caplog.text
     assert f"{rows[5].img_id}: candidate left out: {rows[5].ref_img_id[3]}" in caplog.text
+
+
+def test_cached_features_hold_no_file_handles_of_the_workers(world, tiny_base):
+    ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
+    ids = sorted(path.name for path in (world / "photos").iterdir())
+    before = len(os.listdir("/dev/fd"))
+    photos, problems = cache_features(ranker, ImageStore.from_paths([world / "photos"]), ids, workers=1)
+    assert sorted(photos) == ids
+    assert not problems
+    assert len(os.listdir("/dev/fd")) < before + len(ids) / 10
 
 
 def test_broken_photos_with_cached_features_are_left_out_before_training(world, tiny_base, tmp_path, capsys):

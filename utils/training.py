@@ -82,8 +82,9 @@ def cache_features(
             problems += [problem for _, problem in batch if isinstance(problem, str)]
             if decoded:
                 read = ranker.with_features(list(decoded.values()))
+                # What a worker sent lies in shared memory, a file handle a tensor: to keep it is to run out of them.
                 photos |= {
-                    image_id: EncodedImage(photo.grid_thw, features=photo.features.cpu())
+                    image_id: EncodedImage(photo.grid_thw.clone(), features=photo.features.cpu())
                     for image_id, photo in zip(decoded, read, strict=True)
                 }
             progress.update(len(batch))

@@ -56,6 +56,7 @@ LINE_STYLES = ("-", "--", "-.", ":")
 
 MAP_RATIO = MAP_BOX[2] / MAP_BOX[3]
 LEAST_SPAN = 9.0  # degrees of latitude; closer, Blue Marble (7 km a pixel) only blurs
+LEAST_PROBABILITY = 0.01  # of a candidate on the map: an outlier nobody believes would shrink all the others
 LISTED = 10  # candidates named beside the map
 NAME_LENGTH = 36  # characters of a name that fit there
 
@@ -80,8 +81,9 @@ def ranking_map(
     ``points`` (n, 2) are [latitude, longitude] in degrees, ``probabilities`` (n,) lie in [0, 1] and
     ``predicted`` is the index of the decoded candidate, which gets a ring. ``truth`` is where the photo was
     taken, ``photo`` stands beside the map, ``labels`` (n,) are place names for the list of the likeliest
-    candidates; without them it shows coordinates. The map holds all candidates and the truth and is centred
-    on the prediction's longitude, so a cluster on the dateline stays together.
+    candidates; without them it shows coordinates. The map holds the prediction, the truth and the candidates of at
+    least ``LEAST_PROBABILITY``, and is centred on the prediction's longitude, so a cluster on the dateline stays
+    together.
 
     >>> save(ranking_map([(46.2, 7.1), (44.2, 6.7)], [0.7, 0.3], predicted=0), "map.png")  # doctest: +SKIP
     """
@@ -89,7 +91,8 @@ def ranking_map(
     names = [_degrees(point) for point in points] if labels is None else labels
     shares = probabilities / probabilities.max()
     ranks = np.argsort(-probabilities, kind="stable")
-    view = View.around(points if truth is None else np.vstack([points, truth]), points[predicted, 1])
+    mapped = ranks[(probabilities[ranks] >= LEAST_PROBABILITY) | (ranks == predicted)]
+    view = View.around(np.vstack([points[mapped], *([] if truth is None else [truth])]), points[predicted, 1])
     title = f"Predicted {_degrees(points[predicted])}"
 
     figure = Figure(figsize=MAP_SIZE, dpi=DOTS_PER_INCH, facecolor="white")
@@ -98,7 +101,7 @@ def ranking_map(
     if truth is not None:
         title += f"  ·  {float(geodesic_km(*points[predicted], *truth)):,.1f} km from the truth"
         _path(world, view, points[predicted], np.asarray(truth))
-    _candidates(world, view, points, shares, ranks, predicted)
+    _candidates(world, view, points, shares, mapped, predicted)
     if truth is not None:
         _pin(world, *view.xy(*truth))
     world.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=10)

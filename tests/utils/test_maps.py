@@ -107,6 +107,20 @@ def test_the_window_holds_everything_and_stays_on_the_earth(points):
     assert (x[0] + view.centre - points[0][1]) % 360 == pytest.approx(0, abs=1e-6)
 
 
+def test_an_outlier_nobody_believes_does_not_widen_the_window():
+    def span(share: float) -> float:
+        west, east = ranking_map([*ALPS, (-30.0, 140.0)], [*SHARES, share], 1).axes[0].get_xlim()
+        return east - west
+
+    assert span(0.005) < span(0.02) / 3
+
+
+def test_an_improbable_prediction_is_still_on_the_map():
+    axes = ranking_map([*ALPS, (30.0, 20.0)], [*SHARES, 0.001], 5).axes[0]
+    assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
+    assert axes.get_ylim()[0] < 30 < axes.get_ylim()[1]
+
+
 def test_a_regional_window_keeps_shapes():
     view = View.around(np.array([(46.0, 7.0), (50.0, 9.0)]), 7.0)
     assert np.cos(np.radians(48)) * (view.east - view.west) / (view.north - view.south) == pytest.approx(MAP_RATIO)

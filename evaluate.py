@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from utils.adapter import FILENAME, AdapterInfo
-from utils.benchmarks import BENCHMARKS, check_files
+from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
 from utils.decoding import fit_similarity_weight, fit_temperature
 from utils.files import atomic_path
@@ -136,12 +136,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model")
 
-    defaults = BENCHMARKS[args.dataset]
-    for name in ("candidates", "image_path", "image_data_path"):
-        if getattr(args, name) is None:
-            setattr(args, name, getattr(defaults, name).format(split=args.split))
-    args.model = args.model or defaults.model
-    args.model_path = args.model_path or defaults.model_path
+    defaults = set_default_paths(args)
     args.gallery_metadata = args.gallery_metadata or defaults.gallery_metadata
     args.train_metadata = args.train_metadata or list(defaults.train_metadata)
     args.max_tokens = args.max_tokens or args.batch_size * TOKENS_PER_CANDIDATE

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files
+from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, set_default_paths
 from utils.candidates import Candidate, Query, read_candidate_table
 from utils.decoding import decode
 from utils.files import atomic_path
@@ -96,12 +96,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error("--latitude and --longitude belong together")
         args.model = args.model or PUBLISHED_BASE
         return args
-    defaults = BENCHMARKS[args.dataset]
-    for name in ("candidates", "image_path", "image_data_path"):
-        if getattr(args, name) is None:
-            setattr(args, name, getattr(defaults, name).format(split=args.split))
-    args.model = args.model or defaults.model
-    args.model_path = args.model_path or defaults.model_path
+    set_default_paths(args)
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
     return args

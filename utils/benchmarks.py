@@ -1,5 +1,6 @@
 """Where the files of the known benchmarks lie, relative to the checkout."""
 
+from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,17 @@ BENCHMARKS = {
         train_metadata=("dataset/earth/pretrain/metadata.csv", "dataset/earth/train/metadata.csv"),
     ),
 }
+
+
+def set_default_paths(args: Namespace) -> Benchmark:
+    """Give the paths that ``args`` leaves open (None) those of its ``dataset`` and ``split``, and return them all."""
+    defaults = BENCHMARKS[args.dataset]
+    for name in ("candidates", "image_path", "image_data_path"):
+        if getattr(args, name) is None:
+            setattr(args, name, getattr(defaults, name).format(split=args.split))
+    args.model = args.model or defaults.model
+    args.model_path = args.model_path or defaults.model_path
+    return defaults
 
 
 def check_files(files: Iterable[tuple[str, str | None]]) -> None:

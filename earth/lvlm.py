@@ -6,6 +6,7 @@ processor), so that code written for the hub's checkpoints runs on it unchanged;
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -75,6 +76,7 @@ def train_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     )
 
 
+@cache
 def image_processor() -> Qwen2VLImageProcessorPil:
     """Qwen2-VL's own, told to leave a tile at its size; larger photos shrink to a tile's number of pixels."""
     pixels = TILE_PIXELS**2

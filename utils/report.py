@@ -117,12 +117,11 @@ def calibration_error(cases: Sequence[Case], picks: np.ndarray, temperature: flo
     Confidence is the probability mass of the candidates closer than 200 km to the answer, and an answer is
     correct when it lies within 200 km of the truth.
     """
-    masses = [
-        confidence(case.points, probabilities(case.rewards, temperature), pick, (CALIBRATION_RADIUS_KM,))
+    radius = CALIBRATION_RADIUS_KM
+    confidences = [
+        confidence(case.points, probabilities(case.rewards, temperature), pick, (radius,))[radius]
         for case, pick in zip(cases, picks, strict=True)
     ]
-    # Summing shares may overshoot 1 by rounding.
-    confidences = [min(1.0, mass[CALIBRATION_RADIUS_KM]) for mass in masses]
     return expected_calibration_error(confidences, picked_errors(cases, picks) < CALIBRATION_RADIUS_KM)
 
 

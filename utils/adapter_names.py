@@ -32,7 +32,7 @@ def is_released(config: LoraConfig) -> bool:
 
 
 def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a released adapter under our names; one that it does not know keeps its name.
+    """The tensors of a released adapter under our names; one that is not in the format keeps its own.
 
     Raises ``ValueError``, naming the tensors, where two of them get the same name.
     """

@@ -11,6 +11,9 @@ place and image, the path of a photo of the place, from the folder of the CSV fi
 
     python quick_start.py --image photo.jpg --candidates places.csv --model_path path_to_lora
 
+Without --candidates the places are those of CANDIDATE_COORDINATES and CANDIDATE_IMAGES below. A released adapter
+reads exactly the published prompt for one's own photos where the places have no names.
+
 The ranking goes into a JSON file, best first. A place that cannot be read costs only itself: it is named, and
 the exit code is 1.
 """
@@ -20,24 +23,24 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, set_default_paths
-from utils.candidates import Candidate, Query, read_candidate_table
+from utils.candidates import Candidate, Query
+from utils.command import run_command
 from utils.decoding import decode
 from utils.files import atomic_path
-from utils.gazetteer import Gazetteer
 from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geodesy import geodesic_km, parse_coordinate
-from utils.images import ImageError, ImageStore, open_image
+from utils.images import open_image
 from utils.maps import ranking_map, save
+from utils.task import Task, benchmark_task, place_names, readable_candidates
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET
 CANDIDATES = None  # with IMAGE: CSV file of candidate places; else the candidate table, None: that of DATASET
+CANDIDATE_COORDINATES = []  # with IMAGE, instead of a CSV file: [(latitude, longitude), ...]
+CANDIDATE_IMAGES = []  # photos of these places, in the same order, None for a place without; []: no photos
 LATITUDE, LONGITUDE = None, None  # with IMAGE: where it was taken (degrees), if you know
 DATASET = "earth"  # earth, im2gps3k or yfcc4k
 QUERY = "test_000073.jpg"  # IMG_ID of the candidate table
@@ -48,16 +51,6 @@ OUTPUT = "outputs/ranking.json"
 MAP = "outputs/map.png"
 
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path", "model_path")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What to rank."""
-
-    photo: Image.Image
-    query: Query
-    gallery: ImageStore | None  # where the candidates' photos are; None: they are paths
-    problems: list[str]
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -88,8 +81,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args = parser.parse_args(arguments)
 
     if args.image is not None:
-        if args.candidates is None:
-            parser.error("--image needs --candidates, a CSV file of places")
+        if args.candidates is None and not CANDIDATE_COORDINATES:
+            parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES in this file)")
         if args.model_path is None:
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):
@@ -128,46 +121,29 @@ def read_places(path: str) -> tuple[list[Candidate], list[str]]:
     return candidates, problems
 
 
+def listed_places() -> tuple[list[Candidate], list[str]]:
+    """Candidates of the constants above, and a message for each that is left out."""
+    images = CANDIDATE_IMAGES or [None] * len(CANDIDATE_COORDINATES)
+    if len(images) != len(CANDIDATE_COORDINATES):
+        raise ValueError(f"{len(CANDIDATE_COORDINATES)} CANDIDATE_COORDINATES, but {len(images)} CANDIDATE_IMAGES")
+    candidates, problems = [], []
+    for number, (point, image) in enumerate(zip(CANDIDATE_COORDINATES, images, strict=True)):
+        try:
+            candidates.append(Candidate(*parse_coordinate(point), image=image, source="list"))
+        except ValueError as error:
+            problems.append(f"CANDIDATE_COORDINATES[{number}]: {error}; place left out")
+    return candidates, problems
+
+
 def own_photo(args: argparse.Namespace) -> Task:
-    candidates, problems = read_places(args.candidates)
+    candidates, problems = read_places(args.candidates) if args.candidates is not None else listed_places()
     query = Query(args.image, tuple(candidates), latitude=args.latitude, longitude=args.longitude)
     return Task(open_image(args.image), query, None, problems)
 
 
 def benchmark_query(args: argparse.Namespace) -> Task:
-    queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs)
-    found = [query for query in queries if query.image == args.query]
-    problems = [problem for problem in problems if args.query in problem]
-    if not found:
-        raise ValueError("\n".join([f"{args.query} is no usable query of {args.candidates}", *problems]))
-    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
-    photo = ImageStore.from_paths([args.image_path]).open(args.query)
-    return Task(photo, found[0], gallery, problems)
-
-
-def readable_candidates(task: Task) -> list[Candidate]:
-    """The candidates but for those whose photo cannot be read, which go to the task's problems."""
-    open_photo = open_image if task.gallery is None else task.gallery.open
-    candidates = []
-    for candidate in task.query.candidates:
-        try:
-            if candidate.image is not None:
-                open_photo(candidate.image)
-            candidates.append(candidate)
-        except ImageError as error:
-            task.problems.append(f"{error}; place left out")
-    return candidates
-
-
-def place_names(candidates: Sequence[Candidate]) -> list[str]:
-    """The candidates' own names, or the nearest town with its distance where they have none."""
-    points = [(candidate.latitude, candidate.longitude) for candidate in candidates]
-    towns = Gazetteer().lookup(*zip(*points, strict=True)).to_dict("records")
-    return [
-        ", ".join(filter(None, candidate.texts))
-        or f"{town['distance_km']:.0f} km from {town['city']}, {town['country']}"
-        for candidate, town in zip(candidates, towns, strict=True)
-    ]
+    names = ("candidates", "image_path", "image_data_path", "tar_index_path", "topn", "topn_zs")
+    return benchmark_task(args.query, **{name: getattr(args, name) for name in names})
 
 
 def print_ranking(ranking: Sequence[RankedCandidate], names: Sequence[str], distances: Sequence[float] | None) -> None:
@@ -201,19 +177,12 @@ def write_ranking(path: str, ranking: Sequence[RankedCandidate], names: Sequence
         temporary.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def main() -> int:
-    args = parse_arguments()
+def rank(args: argparse.Namespace) -> list[str]:
+    """Rank, print, and write the files; returns what could not be used."""
     names = ("image", "candidates", "model_path") if args.image is not None else BENCHMARK_PATHS
-    try:
-        check_files((name, getattr(args, name)) for name in names)
-        task = own_photo(args) if args.image is not None else benchmark_query(args)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"quick_start.py: {error}")
+    check_files((name, getattr(args, name)) for name in names)
+    task = own_photo(args) if args.image is not None else benchmark_query(args)
     candidates = readable_candidates(task)
-    if not candidates:
-        print(*task.problems, "quick_start.py: no place to rank", sep="\n", file=sys.stderr)
-        return 1
-
     ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
     ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=task.gallery)
     points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
@@ -238,9 +207,12 @@ def main() -> int:
         args.map,
     )
     print(f"Ranking: {args.output}\nMap: {args.map}")
-    if task.problems:
-        print("\nProblems:", *task.problems, sep="\n", file=sys.stderr)
-    return 1 if task.problems else 0
+    return task.problems
+
+
+def main() -> int:
+    args = parse_arguments()
+    return run_command(lambda: rank(args))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import sys
 import pytest
 from geopy.distance import geodesic
 from PIL import Image
+from transformers import AutoTokenizer
 
 import quick_start
+from tests.released import write_adapter
 from tests.world import GENERATED, RETRIEVED, build_world, flags
 from utils.adapter import AdapterInfo
 from utils.candidates import read_candidate_table
@@ -112,6 +114,56 @@ def test_a_photo_of_ones_own(own_photo, run, capsys):
     assert "Truth: 46.00000, 7.00000" in capsys.readouterr().out
 
 
+def test_own_photos_without_names_get_exactly_the_published_prompt(own_photo, run, tiny_base, tmp_path, monkeypatch):
+    write_adapter(tmp_path / "released", tiny_base)
+    (tmp_path / "places.csv").write_text("latitude,longitude,image\n46.10,7.07,c.jpg\n-33.9,151,\n")
+    Image.new("RGB", (32, 16)).save(tmp_path / "c.jpg")
+    Image.new("RGB", (24, 24)).save(tmp_path / "q.jpg")
+    batches, forward = [], GeoRanker.forward
+
+    def recorded(ranker, batch, *args):
+        batches.append(batch)
+        return forward(ranker, batch, *args)
+
+    monkeypatch.setattr(GeoRanker, "forward", recorded)
+    code, _ = run(*own_photo, "--image", tmp_path / "q.jpg", "--model_path", tmp_path / "released")
+    assert code == 0
+    (batch,) = batches
+
+    def image(tokens: int) -> str:  # an image token of the tiny model is 8 x 8 pixels
+        return "<|vision_start|>" + "<|image_pad|>" * tokens + "<|vision_end|>"
+
+    start = f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{image(9)}"
+    end = "<|im_end|>\n<|im_start|>assistant\n"
+    expected = [
+        f"{start}How far is this place from latitude: 46.1, longitude: 7.07?{image(8)}{end}",
+        f"{start}How far is this place from latitude: -33.9, longitude: 151.0?{end}",
+    ]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    for number, text in enumerate(expected):
+        prefix = batch.prefix_ids[0][batch.prefix_mask[0]]
+        suffix = batch.suffix_ids[number][batch.suffix_mask[number]]
+        assert [*prefix.tolist(), *suffix.tolist()] == tokenizer(text)["input_ids"]
+
+
+def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys):
+    arguments = [str(flag) for flag in own_photo]
+    position = arguments.index("--candidates")
+    del arguments[position : position + 2]
+    monkeypatch.setattr(quick_start, "CANDIDATE_COORDINATES", [(46.1, 7.07), (95, 7), (44.2, 6.7)])
+    monkeypatch.setattr(quick_start, "CANDIDATE_IMAGES", [str(world / "gallery" / "g0.jpg"), None, None])
+    code, listed = run(*arguments)
+    assert code == 1
+    assert "CANDIDATE_COORDINATES[1]: latitude 95" in capsys.readouterr().err
+    assert {record["source"] for record in listed} == {"list"}
+    images = {record["latitude"]: record["image"] for record in listed}
+    assert images == {46.1: str(world / "gallery" / "g0.jpg"), 44.2: None}
+
+    monkeypatch.setattr(quick_start, "CANDIDATE_IMAGES", ["one.jpg"])
+    with pytest.raises(SystemExit, match="3 CANDIDATE_COORDINATES, but 1 CANDIDATE_IMAGES"):
+        run(*arguments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -142,3 +194,5 @@ def test_what_is_missing_is_named(world, tiny_base, own_photo, run):
         run(*flags(world, tiny_base), "--query", "q99.jpg")
     with pytest.raises(SystemExit, match=r"away\.csv does not exist.*--candidates"):
         run(*own_photo, "--candidates", "away.csv")
+    with pytest.raises(SystemExit, match=r"is no adapter folder: adapter_config\.json is missing"):
+        run(*own_photo, "--model_path", world / "photos")

@@ -1,23 +1,32 @@
 """Adapter folders: a LoRA and score head as peft writes them, and ``georanker.json`` beside them.
 
 ``georanker.json`` says how the adapter was trained, so that inference always matches training. Released
-adapters have none; they mean the published prompt.
+adapters have none; they mean the published prompt, and their tensors have other names (``utils/adapter_names.py``).
 """
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import CONFIG_NAME, get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
-from torch import nn
+from peft.utils import (
+    CONFIG_NAME,
+    SAFETENSORS_WEIGHTS_NAME,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
+from utils.adapter_names import HEAD, TARGETS, is_released, our_config, our_names
 from utils.files import atomic_path
 from utils.prompts import LAYOUTS, Layout
 
 FILENAME = "georanker.json"
-TARGETS = r"backbone\.language_model\.layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj)"
 
 
 @dataclass(frozen=True)
@@ -73,31 +82,58 @@ def add_lora(model: nn.Module, r: int = 16, alpha: float | None = None, dropout:
         lora_alpha=2 * r if alpha is None else alpha,
         lora_dropout=dropout,
         target_modules=TARGETS,
-        modules_to_save=["score"],
+        modules_to_save=[HEAD],
     )
     return get_peft_model(model, config)
 
 
-def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = False) -> PeftModel:
-    """Put the adapter of ``folder`` onto a ``GeoRanker``.
+def read_config(folder: str | os.PathLike) -> LoraConfig:
+    """The configuration of an adapter folder. Raises ``FileNotFoundError`` where ``folder`` is none."""
+    for name in (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME):
+        if not Path(folder, name).is_file():
+            raise FileNotFoundError(f"{folder} is no adapter folder: {name} is missing")
+    return LoraConfig.from_pretrained(str(folder))
 
-    Raises ``FileNotFoundError`` where ``folder`` is no adapter folder, and ``ValueError``, naming the
-    tensors, unless it holds exactly those that its configuration gives this model: nothing stays at its
-    random start, nothing is left over.
+
+def read_tensors(folder: str | os.PathLike) -> dict[str, Tensor]:
+    """The tensors of an adapter folder. Raises ``ValueError``, naming the file, where it is damaged."""
+    path = Path(folder, SAFETENSORS_WEIGHTS_NAME)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def check_tensors(folder: str | os.PathLike, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    """Raise ``ValueError``, listing the tensors, unless those of ``folder`` have the expected names and shapes."""
+    wrong = [
+        f"{name} {list(tensors[name].shape)} instead of {list(expected[name])}"
+        for name in sorted(tensors.keys() & expected.keys())
+        if tensors[name].shape != expected[name]
+    ]
+    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or unexpected or wrong:
+        raise ValueError(
+            f"adapter {folder} does not fit the model: missing tensors {missing}, unexpected tensors {unexpected}, "
+            f"wrongly shaped tensors {wrong}"
+        )
+
+
+def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = False) -> PeftModel:
+    """Put the adapter of ``folder``, ours or a released one, onto a ``GeoRanker``.
+
+    Raises ``FileNotFoundError`` where ``folder`` is no adapter folder, and ``ValueError``, listing the
+    tensors, unless it holds exactly those that its configuration gives this model, in their shapes: nothing
+    stays at its random start, nothing is left over.
     """
-    if not (Path(folder) / CONFIG_NAME).is_file():
-        raise FileNotFoundError(f"{folder} is no adapter folder: {CONFIG_NAME} is missing")
-    config = LoraConfig.from_pretrained(str(folder))
+    config, tensors = read_config(folder), read_tensors(folder)
+    if is_released(config):
+        config, tensors = our_config(config), our_names(tensors)
     config.inference_mode = not trainable
     adapted = PeftModel(model, config)
-    tensors = load_peft_weights(str(folder), device="cpu")
     # peft itself only warns of missing tensors and says nothing of others.
-    stored, expected = set(tensors), set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    if stored != expected:
-        raise ValueError(
-            f"adapter {folder} does not fit the model: "
-            f"missing tensors {sorted(expected - stored)}, unexpected tensors {sorted(stored - expected)}"
-        )
+    expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    check_tensors(folder, tensors, {name: tensor.shape for name, tensor in expected.items()})
     set_peft_model_state_dict(adapted, tensors)
     return adapted
 

@@ -37,6 +37,9 @@ from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, 
 from utils.prompts import Layout
 
 MAX_TOKENS = 16_384  # in a batch of `score_queries`
+# The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
+# which transformers' own conversion would take for a part of the language model (5.23).
+KEY_MAPPING = {r"^model\.visual\.": "visual."}
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class GeoRanker(nn.Module):
 
         Args:
             base: hub name or folder of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint.
-            adapter: adapter folder; without it the score head is random.
+            adapter: adapter folder, ours or a released one; without it the score head is random.
             layout, min_pixels, max_pixels: prompt layout and size limits of a photo in pixels, where they are
                 to differ from the adapter's (without one: "published", and the checkpoint's limits).
             dtype: of the backbone; by default float32 on CPU, elsewhere what the checkpoint is stored in.
@@ -93,7 +96,8 @@ class GeoRanker(nn.Module):
                 weights would round small updates away.
 
         Raises:
-            ValueError: naming the keys, when tensors of the checkpoint or adapter are missing or left over.
+            ValueError: listing the keys, when tensors of the checkpoint or adapter are missing, left over or
+                of another shape.
             FileNotFoundError: when ``adapter`` is no adapter folder.
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -101,13 +105,18 @@ class GeoRanker(nn.Module):
             base,
             dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
             attn_implementation=attn_implementation,
+            key_mapping=KEY_MAPPING,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are listed below
         )
         missing, unexpected = loading["missing_keys"], set(loading["unexpected_keys"]) - {"lm_head.weight"}
-        if missing or unexpected:
+        wrong = [
+            f"{name} {list(stored)} instead of {list(own)}" for name, stored, own in sorted(loading["mismatched_keys"])
+        ]
+        if missing or unexpected or wrong:
             raise ValueError(
-                f"checkpoint {base} does not fit {type(backbone).__name__}: "
-                f"missing tensors {sorted(missing)}, unexpected tensors {sorted(unexpected)}"
+                f"checkpoint {base} does not fit {type(backbone).__name__}: missing tensors {sorted(missing)}, "
+                f"unexpected tensors {sorted(unexpected)}, wrongly shaped tensors {wrong}"
             )
         if adapter is not None and (Path(adapter) / FILENAME).exists():
             info = AdapterInfo.load(adapter)

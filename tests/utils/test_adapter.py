@@ -125,7 +125,7 @@ def test_settings_of_the_adapter_hold_unless_overridden(tiny_base, folder, make_
     assert ranker.packer.layout == "published"
 
 
-def test_a_released_adapter_means_the_published_prompt(tiny_base, folder):
+def test_an_adapter_without_georanker_json_means_the_published_prompt(tiny_base, folder):
     (folder / "georanker.json").unlink()
     ranker = GeoRanker.from_pretrained(tiny_base, folder, device="cpu")
     assert ranker.info == AdapterInfo(str(tiny_base), "published", 128, 1024)
@@ -153,4 +153,13 @@ def test_a_left_over_tensor_is_an_error_that_names_it(tiny_base, folder):
         folder / "adapter_model.safetensors",
     )
     with pytest.raises(ValueError, match=r"unexpected tensors \['base_model.model.value_head.weight'\]"):
+        GeoRanker.from_pretrained(tiny_base, folder, device="cpu")
+
+
+def test_a_wrongly_shaped_tensor_is_an_error_that_names_both_shapes(tiny_base, folder):
+    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors["base_model.model.score.weight"] = torch.zeros(1, 31)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    message = r"wrongly shaped tensors \['base_model.model.score.weight \[1, 31\] instead of \[1, 32\]'\]"
+    with pytest.raises(ValueError, match=message):
         GeoRanker.from_pretrained(tiny_base, folder, device="cpu")

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
+from tests.naive import naive_rewards
+from tests.released import write_base
 from utils.adapter import add_lora
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.images import ImageStore
-from utils.prompts import LAYOUTS, negative_examples, question
+from utils.prompts import LAYOUTS
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 CARRIERS = ("cache", "packed")
@@ -70,39 +72,6 @@ def encoded(rankers, photos):
     return {name: packer.encode(photo) for name, photo in photos.items()}
 
 
-def naive_rewards(backbone, ranker: GeoRanker, queries, photos) -> torch.Tensor:
-    """Every candidate's whole prompt through ``backbone``, one after the other."""
-    tokenizer, processor = ranker.packer.tokenizer, ranker.packer.image_processor
-    rewards = []
-    for query in queries:
-        negatives = negative_examples(query.negatives)
-        for candidate in query.candidates:
-            text, image = (lambda words: {"type": "text", "text": words}), {"type": "image"}
-            own = [text(question(candidate))] + [image] * (candidate.image is not None)
-            if ranker.packer.layout == "published":
-                parts = [image, *own, text(negatives)]
-            else:
-                parts = [image, text(negatives + "\n" if negatives else ""), *own]
-            shown = [photos[name] for name in (query.image, candidate.image) if name is not None]
-            pixels = processor(images=shown, return_tensors="pt")
-            prompt = tokenizer.apply_chat_template(
-                [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
-            )
-            head, *rest = prompt.split("<|image_pad|>")
-            for grid, piece in zip(pixels["image_grid_thw"], rest, strict=True):
-                head += "<|image_pad|>" * (int(grid.prod()) // 4) + piece
-            ids = tokenizer(head, return_tensors="pt")["input_ids"]
-            hidden = backbone(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                mm_token_type_ids=(ids == backbone.config.image_token_id).int(),
-                pixel_values=pixels["pixel_values"],
-                image_grid_thw=pixels["image_grid_thw"],
-            ).last_hidden_state
-            rewards.append(ranker.score(hidden[0, -1])[0])
-    return torch.stack(rewards)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=20)
 @given(queries=groups, layout=st.sampled_from(LAYOUTS))
@@ -110,7 +79,7 @@ def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, fami
     ranker = rankers[family, layout]
     stock = AutoModel.from_pretrained(tiny_bases[family], dtype=torch.float32)
     with torch.no_grad():
-        expected = naive_rewards(stock, ranker, queries, photos)
+        expected = naive_rewards(stock, ranker.score, ranker.packer, queries, photos)
         batch = ranker.packer.pack(queries, encoded)
         for carrier in CARRIERS:
             rewards = ranker(batch, carrier)
@@ -191,7 +160,7 @@ def gradients(model, rewards: torch.Tensor) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_equal_the_naive_ones(tiny_bases, photos, encoded, family):
     adapted, ranker = trainable_ranker(tiny_bases[family])
-    expected = gradients(adapted, naive_rewards(ranker.backbone, ranker, QUERIES, photos))
+    expected = gradients(adapted, naive_rewards(ranker.backbone, ranker.score, ranker.packer, QUERIES, photos))
     assert len(expected) == 1 + 2 * 2 * 3 + 2  # head, LoRA, the two others
     assert min(gradient.abs().max() for gradient in expected.values()) > 1e-3
     batch = ranker.packer.pack(QUERIES, encoded)
@@ -305,6 +274,23 @@ def test_missing_and_left_over_weights_are_errors_that_name_them(tiny_bases, tmp
     save_file(tensors, base / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match=r"missing tensors \[\], unexpected tensors \['.*visual.ghost.weight'\]"):
         GeoRanker.from_pretrained(base, device="cpu")
+    del tensors["model.visual.ghost.weight"]
+    save_file(tensors | {name: torch.zeros(48, 31)}, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"layers.1.mlp.up_proj.weight \[48, 31\] instead of \[48, 32\]'\]"):
+        GeoRanker.from_pretrained(base, device="cpu")
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("layout", ["old", "new"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_both_key_layouts_of_the_hub_load(rankers, tiny_bases, encoded, tmp_path, family, layout, shards):
+    write_base(tiny_bases[family], tmp_path / "base", layout, shards)
+    expected = rankers[family, "published"]
+    ranker = GeoRanker.from_pretrained(tmp_path / "base", device="cpu")
+    ranker.score.load_state_dict(expected.score.state_dict())
+    batch = expected.packer.pack(QUERIES, encoded)
+    with torch.no_grad():
+        assert torch.equal(ranker(batch), expected(batch))
 
 
 def test_all_weights_come_from_the_checkpoint(tiny_bases, rankers):

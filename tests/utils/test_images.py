@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from utils.images import ImageError, ImageStore, open_image, read_tar_index, write_tar_index
+from utils.images import ImageError, ImageStore, open_image
+from utils.tar_pickle import read_tar_index, write_tar_index
 
 
 def photo(width=48, height=32, seed=0):

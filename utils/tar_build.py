@@ -55,11 +55,11 @@ def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None
                 raise ValueError(f"{tar_path} is no uncompressed tar: {error}") from error
             end = _read_members(tar, database, start, size)
             file.seek(end)
-            block = file.read(tarfile.BLOCKSIZE)
+            rest = file.read(2**20)
             _complete(database)
         os.replace(partial, path)
-    # A tar ends with blocks of zeros, which some writers leave out.
-    if block.strip(b"\0") or 0 < len(block) < tarfile.BLOCKSIZE or end > size:
+    # A whole tar ends in zeros. What else may follow is damage, or another tar put behind it by other means than tar.
+    if rest.strip(b"\0") or end > size:
         return [f"{tar_path}: damaged at byte {end} of {size}; what follows is not in the index"]
     return []
 

@@ -159,6 +159,15 @@ def test_a_damaged_tar_is_indexed_up_to_the_damage_which_is_reported(tmp_path, d
     assert found == {name: expected[name] for name in sorted(expected)[:last]}
 
 
+def test_a_tar_behind_the_end_of_another_is_reported(tmp_path):
+    path = numbered(tmp_path / "images.tar")
+    expected = members_of(path)
+    path.write_bytes(path.read_bytes() * 2)
+    [problem] = index_tar(path)
+    assert "what follows is not in the index" in problem
+    assert dict(TarIndex(f"{path}.index")) == expected
+
+
 def test_a_tar_without_the_zeros_at_its_end_is_whole(tmp_path):
     path = write_tar(tmp_path / "images.tar", [("a", bytes(512))])
     path.write_bytes(path.read_bytes()[:1024])

@@ -5,7 +5,7 @@
     python -m utils.tar_index images.tar --pickle tar_index.pkl      from the released pickle, without the pass
 
 The index of ``X.tar`` is ``X.tar.index`` beside it, that of a pickle ``tar_index.pkl.index`` beside the pickle. It
-is an SQLite file: a B-tree from id to offset and size, of which a lookup reads four pages. So memory does not
+is an SQLite file: a B-tree from id to offset and size, of which a lookup reads a few pages. So memory does not
 grow with the number of photos, and interrupted passes and exact comparison of ids need no code of ours.
 ``docs/data.md`` has figures.
 """

@@ -13,7 +13,7 @@ from utils.tables import RetrievalRow, write_generation_table, write_retrieval_t
 def root(tmp_path: Path, monkeypatch) -> Path:
     """The published layout: two queries with two candidates each."""
     monkeypatch.chdir(tmp_path)
-    root, gallery = tmp_path / "dataset" / "im2gps3k", tmp_path / "dataset" / "mp16"
+    root, gallery = tmp_path / "dataset" / "im2gps3k", tmp_path / "dataset" / "mp16-pro"
     gallery.mkdir(parents=True)
     metadata = pd.DataFrame({"IMG_ID": ["g0", "g1", "g2"], "LAT": [0.5, 1.5, 2.5], "LON": 10.0, "city": "Bern"})
     metadata.to_csv(gallery / "MP16_Pro_filtered.csv", index=False)
@@ -51,7 +51,7 @@ def test_only_the_retrieval_table_is_needed(root: Path, capsys) -> None:
         (root / name).unlink()
     assert main([]) == 0
     output = capsys.readouterr().out
-    for absence in ("no texts and no photos", "no similarities", "no generated candidates"):
+    for absence in ("no photos and no place names", "no similarities", "no generated candidates"):
         assert absence in output
     (first, _), _ = read_candidate_table(root / "candidates.csv", topn=2, topn_zs=1)
     assert [(c.latitude, c.image, c.texts, c.similarity) for c in first.candidates] == [

@@ -50,9 +50,9 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
         candidate_rows(queries(), FoundPhotos.of(INDICES[::-1], GALLERY))
     with pytest.raises(ValueError, match=r"q1: .* row 1 .* shape \(1, 3\)"):
         candidate_rows(queries(), FoundPhotos.of(INDICES[:1], GALLERY))
-    with pytest.raises(ValueError, match="q0: candidate 0 is row 4 of 3"):
+    with pytest.raises(ValueError, match="q0: candidate 0 is row 4, which the gallery lacks"):
         candidate_rows(queries(), FoundPhotos.of(INDICES, GALLERY[:3]))
-    with pytest.raises(ValueError, match="q0: candidate 2 is row -1"):
+    with pytest.raises(ValueError, match="q0: candidate 2 is row -1, which"):
         candidate_rows(queries(), FoundPhotos.of(np.array([[4, 1, -1], [0, 3, 1]]), GALLERY))
     with pytest.raises(ValueError, match="differ in shape"):
         candidate_rows(queries(), FoundPhotos.of(INDICES, GALLERY), SIMILARITY[:1])

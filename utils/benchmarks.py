@@ -141,16 +141,17 @@ def check_files(files: Iterable[tuple[str, str | os.PathLike | None]]) -> None:
     of None is not needed.
     """
     missing = {Path(path): flag for flag, path in files if path is not None and not Path(path).exists()}
-    if not missing:
-        return
-    lines, told = [], set()
+    lines: dict[str, None] = {}  # in order, and a command that fetches several files once
     for path, flag in missing.items():
-        known = source(path)
-        if known is None:
-            lines.append(f"{path} does not exist (or say with --{flag} where it lies)")
-            continue
-        lines.append(f"{path} does not exist (or say with --{flag} where it lies): {known.what}")
-        commands = [command.format(folder=path.parent) for command in known.fetch]
-        lines += [f"    {command}" for command in commands if command not in told]
-        told |= set(commands)
-    raise FileNotFoundError("\n".join(lines))
+        lines |= dict.fromkeys(absence(path, f" (or say with --{flag} where it lies)"))
+    if lines:
+        raise FileNotFoundError("\n".join(lines))
+
+
+def absence(path: str | os.PathLike, remedy: str = "") -> list[str]:
+    """Lines for a message: the file does not exist; what it is and how to get it where that is known."""
+    known = source(Path(path))
+    if known is None:
+        return [f"{path} does not exist{remedy}"]
+    commands = [f"    {command.format(folder=Path(path).parent)}" for command in known.fetch]
+    return [f"{path} does not exist{remedy}: {known.what}", *commands]

@@ -17,22 +17,20 @@ class Parsed(BaseException):
 
 
 def split(command: str) -> tuple[str, list[str]]:
-    """(script.py or dotted module, arguments) of a command line; interpreter and launcher are left out."""
+    """(script, arguments) of a command line; interpreter and launcher are left out, a module is its file."""
     words = shlex.split(command, comments=True)
     at = next(i for i, word in enumerate(words) if word.endswith(".py") or word == "-m")
-    at += words[at] == "-m"
+    if words[at] == "-m":
+        return words[at + 1].replace(".", "/") + ".py", words[at + 2 :]
     return words[at], words[at + 1 :]
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> str | int | None:
-    """Run a script or module of the checkout, and return what it exits with."""
+    """Run a script of the checkout, and return what it exits with."""
     target, arguments = split(command)
     monkeypatch.setattr(sys, "argv", [target, *arguments])
     try:
-        if target.endswith(".py"):
-            runpy.run_path(str(ROOT / target), run_name="__main__")
-        else:
-            runpy.run_module(target, run_name="__main__", alter_sys=True)
+        runpy.run_path(str(ROOT / target), run_name="__main__")
     except SystemExit as stop:
         return stop.code
     return None

@@ -20,7 +20,7 @@ SMALL = fenced(SECTIONS["The same steps, small"])
 
 
 def is_ours(command: str) -> bool:
-    return ".py " in command or command.endswith(".py") or " -m " in command
+    return ".py" in command or " -m " in command
 
 
 @pytest.mark.parametrize("command", [*filter(is_ours, COMMANDS)])
@@ -43,7 +43,7 @@ def test_make_reproduce_runs_the_same_commands():
     steps = [command for title, text in SECTIONS.items() if title[:1] in "34567" for command in fenced(text)]
     printed = subprocess.run(["make", "-n", "reproduce"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lines = re.sub(r"\s*\\\n\s*", " ", printed).replace(".venv/bin/", "").splitlines()
-    assert [line for line in lines if is_ours(line)] == steps
+    assert [line for line in lines if ".py " in line] == steps
 
 
 def test_the_expected_figures_have_wilson_intervals():
@@ -58,9 +58,8 @@ def test_the_expected_figures_have_wilson_intervals():
 
 def test_the_small_version_runs(tmp_path):
     """In an empty folder that has the checkout's code and weights but none of its data."""
-    for name in ("utils", "earth", "checkpoints", *dict.fromkeys(target for target, _ in map(split, SMALL))):
-        if (ROOT / name).exists():
-            (tmp_path / name).symlink_to(ROOT / name)
+    for name in {"utils", "checkpoints"} | {Path(script).parts[0] for script, _ in map(split, SMALL)}:
+        (tmp_path / name).symlink_to(ROOT / name)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-e", "-x", "-c", "\n".join(SMALL)],

@@ -109,7 +109,7 @@ SOURCES = {
         "GeoRanking, the training rows", (CLONE, "cp -rn published/dataset/georanking {folder}/")
     ),
 }
-ADAPTER = Source("an adapter; the released one is then published/checkpoints", (CLONE,))
+ADAPTER = Source("an adapter; the released one is published/checkpoints of a clone", (CLONE,))
 EARTH = Source("part of the embedded world", ("make demo", "make earth-data   # for the train and val splits"))
 SHIPPED = Source("part of this repository", ("git checkout -- checkpoints",))
 

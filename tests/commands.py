@@ -53,3 +53,8 @@ def fenced(text: str) -> list[str]:
     """The commands of a document's bash blocks, continued lines joined."""
     blocks = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in re.sub(r"\s*\\\n\s*", " ", block).splitlines() if line.strip()]
+
+
+def is_ours(command: str) -> bool:
+    """Whether a command runs a script or a module of the checkout."""
+    return ".py" in command or " -m " in command

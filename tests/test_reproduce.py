@@ -7,25 +7,15 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from scipy.stats import binomtest
 
-from tests.commands import ROOT, accept, fenced, split
+from tests.commands import ROOT, fenced, is_ours, split
 from utils.benchmarks import PUBLISHED_BASE, SOURCES
 
 DOCUMENT = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", DOCUMENT, flags=re.MULTILINE | re.DOTALL))
 COMMANDS = fenced(DOCUMENT)
 SMALL = fenced(SECTIONS["The same steps, small"])
-
-
-def is_ours(command: str) -> bool:
-    return ".py" in command or " -m " in command
-
-
-@pytest.mark.parametrize("command", [*filter(is_ours, COMMANDS)])
-def test_every_command_is_accepted(command, monkeypatch):
-    accept(command, monkeypatch)
 
 
 def test_downloads_are_what_the_scripts_advise():

@@ -67,7 +67,7 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
     gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
     similarity_path = optional(args.similarity_path, root / "S.npy", "no similarities")
-    generation_path = optional(args.generation_path, default_generation(root), "no generated candidates")
+    generation_path = args.generation_path or optional(None, default_generation(root), "no generated candidates")
 
     print(f"retrieved candidates: {retrieval_path}")
     retrieval, problems = read_retrieval_table(retrieval_path)

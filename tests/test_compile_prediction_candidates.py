@@ -77,6 +77,7 @@ def test_released_files_and_ones_own_guesses(root: Path) -> None:
     (root / "llm_predict_results_zs_qwen.csv").touch()
     with pytest.raises(SystemExit, match=r"gpt\.csv, .*qwen\.csv: say with --generation_path"):
         main([])
+    assert main(["--generation_path", str(root / "llm_predict_results_zs_gpt.csv")]) == 0
 
 
 def test_names_are_filled_offline(root: Path, capsys) -> None:

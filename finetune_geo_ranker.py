@@ -37,7 +37,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from utils.adapter import add_lora
 from utils.batches import EncodedPhotos, EvaluationGroups, GroupCollator, TrainingGroups, cache_features
-from utils.benchmarks import PUBLISHED_BASE
+from utils.benchmarks import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.candidates import PROMPT_COLUMNS
 from utils.geo_ranker import GeoRanker
 from utils.georanking import GeoRankingRow, read_georanking
@@ -47,13 +47,15 @@ from utils.prompts import LAYOUTS
 from utils.tables import metadata_problems, read_metadata
 from utils.training import RankerTrainer, find_checkpoint
 
-PUBLISHED_ROWS = "dataset/georanking"
-PUBLISHED_PHOTOS = "dataset/mp16/mp-16-images.tar"  # of queries and gallery alike
 ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    try:
+        check_files(needed_files(args))
+    except FileNotFoundError as error:
+        sys.exit(f"finetune_geo_ranker.py: {error}")
     checkpoint = None
     if args.continue_ckpt_path:
         latest = args.continue_ckpt_path == "latest"
@@ -193,6 +195,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """(flag, path) of the data; None where nothing is needed."""
+    names = ("image_path", "image_data_path")
+    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
+    return files + [(name, path) for name in names for path in getattr(args, name)]
 
 
 def check(args: argparse.Namespace) -> None:

@@ -20,8 +20,8 @@ _SCHEMA = """
     PRAGMA journal_mode = {journal};
     CREATE TABLE IF NOT EXISTS members (id BLOB PRIMARY KEY, offset INTEGER, size INTEGER) WITHOUT ROWID;
     -- tar_size: bytes. pickle: size and time of the pickle the index was made of, or NULL.
-    -- position: where in the tar a pass goes on. count: of the members, NULL until the index is complete.
-    CREATE TABLE IF NOT EXISTS about (tar_size INTEGER, pickle TEXT, position INTEGER, count INTEGER);
+    -- strip: folders left out of member names. position: where in the tar a pass goes on. count: of the members, NULL until the index is complete.
+    CREATE TABLE IF NOT EXISTS about (tar_size INTEGER, pickle TEXT, strip INTEGER, position INTEGER, count INTEGER);
 """
 _INSERT = "INSERT OR REPLACE INTO members VALUES (?, ?, ?)"
 
@@ -31,10 +31,11 @@ def key(image_id: str) -> bytes:
     return image_id.removeprefix("./").encode("utf-8", "surrogatepass")
 
 
-def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None) -> list[str]:
+def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None, strip: int = 0) -> list[str]:
     """Index an uncompressed tar in one pass; returns problems: where a damaged tar could not be read on.
 
-    Ids are member names without a leading ``./``; of equal ones the last counts, as in tar itself. The pass
+    Ids are member names without a leading ``./`` and without their first ``strip`` folders, as far as they have so
+    many; of equal ones the last counts, as in tar itself. The pass
     writes into a hidden ``.partial`` file beside ``path`` (default: ``X.tar.index``) and renames it when all is
     read; interrupted, it goes on from there when called again. Raises ValueError when the file is no
     uncompressed tar.
@@ -44,7 +45,7 @@ def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None
     partial = path.with_name(f".{path.name}.partial")
     size = tar_path.stat().st_size
     with alone(path), open(tar_path, "rb") as file:
-        with closing(_create(partial, "DELETE", size)) as database:
+        with closing(_create(partial, "DELETE", size, strip=strip)) as database:
             (start,) = database.execute("SELECT position FROM about").fetchone()
             file.seek(start)
             try:
@@ -53,7 +54,7 @@ def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None
                 database.close()
                 partial.unlink()
                 raise ValueError(f"{tar_path} is no uncompressed tar: {error}") from error
-            end = _read_members(tar, database, start, size)
+            end = _read_members(tar, database, start, size, strip)
             file.seek(end)
             rest = file.read(2**20)
             _complete(database)
@@ -64,7 +65,7 @@ def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None
     return []
 
 
-def _read_members(tar: tarfile.TarFile, database: sqlite3.Connection, position: int, size: int) -> int:
+def _read_members(tar: tarfile.TarFile, database: sqlite3.Connection, position: int, size: int, strip: int) -> int:
     """Add the members from ``position`` on; returns where the last one ends."""
 
     def save() -> None:
@@ -72,15 +73,15 @@ def _read_members(tar: tarfile.TarFile, database: sqlite3.Connection, position: 
         database.commit()
 
     saved = time.monotonic()
-    name = os.path.basename(tar.fileobj.name)
-    with tqdm(
-        total=size, initial=position, unit="B", unit_scale=True, desc=f"indexing {name}", disable=None
-    ) as progress:
+    label = f"indexing {os.path.basename(tar.fileobj.name)}"
+    with tqdm(total=size, initial=position, unit="B", unit_scale=True, desc=label, disable=None) as progress:
         try:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # tarfile would keep them all
                 if member.isreg():
-                    database.execute(_INSERT, (key(member.name), member.offset_data, member.size))
+                    parts = member.name.removeprefix("./").split("/")
+                    name = "/".join(parts[min(strip, len(parts) - 1) :])
+                    database.execute(_INSERT, (key(name), member.offset_data, member.size))
                 progress.update(tar.offset - position)
                 position = tar.offset
                 if time.monotonic() - saved > _SAVE_SECONDS:
@@ -111,15 +112,15 @@ def index_pickle(
         _complete(database)
 
 
-def _create(path: Path, journal: str, tar_size: int, pickle: str | None = None) -> sqlite3.Connection:
-    """An index to be filled; one that is there already is gone on with if it is of the same tar."""
+def _create(path: Path, journal: str, tar_size: int, pickle: str | None = None, strip: int = 0) -> sqlite3.Connection:
+    """An index to be filled; one that is there already is gone on with if it is of the same tar and names."""
     database = sqlite3.connect(path)
     try:
         database.executescript(_SCHEMA.format(journal=journal))
-        if database.execute("SELECT tar_size FROM about").fetchone() != (tar_size,):
+        if database.execute("SELECT tar_size, strip FROM about").fetchone() != (tar_size, strip):
             database.execute("DELETE FROM members")
             database.execute("DELETE FROM about")
-            database.execute("INSERT INTO about VALUES (?, ?, 0, NULL)", (tar_size, pickle))
+            database.execute("INSERT INTO about VALUES (?, ?, ?, 0, NULL)", (tar_size, pickle, strip))
             database.commit()
     except sqlite3.Error as error:
         database.close()

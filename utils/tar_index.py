@@ -1,6 +1,6 @@
 """Where each photo of a tar lies: an index file that any number of processes share and none loads.
 
-    python -m utils.tar_index dataset/mp16/mp-16-images.tar          one pass over the tar; goes on when interrupted
+    python -m utils.tar_index dataset/mp16-pro/mp-16-images.tar      one pass over the tar; goes on when interrupted
     python -m utils.tar_index shards/*.tar                           an index for each
     python -m utils.tar_index images.tar --pickle tar_index.pkl      from the released pickle, without the pass
 
@@ -156,10 +156,13 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("tars", nargs="+", type=Path, metavar="TAR", help="uncompressed tar of photos")
     add("--pickle", type=Path, help="released index of the tar: convert it instead of reading the tar")
+    add("--strip", type=int, default=0, help="leave out so many leading folders of member names (%(default)s)")
     add("--output", type=Path, help="where the index goes (default: TAR.index, or PICKLE.index)")
     args = parser.parse_args(argv)
     if len(args.tars) > 1 and (args.pickle or args.output):
         parser.error("--pickle and --output are for one tar")
+    if args.strip < 0 or (args.strip and args.pickle):
+        parser.error("--strip is a number of folders, for member names read from the tar")
 
     def work() -> list[str]:
         problems = []
@@ -168,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.pickle:
                 index_pickle(args.pickle, tar, path)
             else:
-                problems += index_tar(tar, path)
+                problems += index_tar(tar, path, args.strip)
             print(f"{path}: {len(TarIndex(path)):,} photos")
         return problems
 

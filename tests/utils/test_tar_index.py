@@ -326,3 +326,26 @@ def test_command_reports(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([str(tar), str(tar), "--pickle", "tar_index.pkl"])
     assert stop.value.code == 2
+
+
+def test_leading_folders_are_left_out_where_asked(tmp_path, capsys):
+    path = write_tar(tmp_path / "images.tar", [("./images/a.jpg", b"1"), ("images/sub/b.jpg", b"22"), ("c.jpg", b"3")])
+    assert main([str(path)]) == 0
+    assert list(TarIndex(f"{path}.index")) == ["c.jpg", "images/a.jpg", "images/sub/b.jpg"]
+    assert main([str(path), "--strip", "1"]) == 0
+    index = TarIndex(f"{path}.index")
+    assert {name: index[name].size for name in index} == {"a.jpg": 1, "c.jpg": 1, "sub/b.jpg": 2}
+    with pytest.raises(SystemExit):
+        main([str(path), "--strip", "-1"])
+    assert "--strip" in capsys.readouterr().err
+
+
+def test_a_pass_with_other_names_does_not_go_on_with_these(tmp_path, counted):
+    path = numbered(tmp_path / "images.tar")
+    counted.stop = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        index_tar(path)
+    counted.stop, counted.read = None, 0
+    assert index_tar(path, strip=1) == []
+    assert counted.read > 50  # from the start
+    assert dict(TarIndex(f"{path}.index")) == members_of(path)

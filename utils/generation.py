@@ -1,20 +1,13 @@
-"""Places guessed by an LVLM: a local Qwen-VL checkpoint, or any server with an OpenAI-compatible API.
+"""Places guessed by a vision-language model on this machine; ``utils/api.py`` asks one behind a server.
 
 Both are asked ``GENERATION_PROMPT`` about one photo and give several answers, word for word;
 ``utils/answers.py`` reads the coordinates in them.
 """
 
-import base64
 import hashlib
-import io
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path
 
-import openai
 import torch
 from PIL import Image
 from torch import FloatTensor, LongTensor
@@ -31,17 +24,9 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.images import ImageError, ImageStore
+from utils.journal import Reply
 from utils.packing import IMAGE_TOKEN
 from utils.prompts import GENERATION_PROMPT
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back for one photo: answers, or the problem that kept them away."""
-
-    img_id: str
-    answers: tuple[str, ...] = ()
-    problem: str | None = None
 
 
 class SeededSampling(LogitsProcessor):
@@ -158,124 +143,28 @@ def ask_local(
     batch_size: int = 8,
     **sampling: float,
 ) -> Iterator[Reply]:
-    """Ask ``model`` about photos, ``batch_size`` at a time; ``sampling`` goes to ``LocalModel.answers``."""
-    for start in range(0, len(image_ids), batch_size):
-        photos = {}
-        for img_id in image_ids[start : start + batch_size]:
+    """Ask ``model`` about photos, ``batch_size`` at a time; ``sampling`` goes to ``LocalModel.answers``.
+
+    Where that is too many for the GPU's memory, half as many from then on.
+    """
+    start = 0
+    while start < len(image_ids):
+        photos, problems = {}, []
+        batch = image_ids[start : start + batch_size]
+        for img_id in batch:
             try:
                 photos[img_id] = store.open(img_id)
             except ImageError as error:
-                yield Reply(img_id, problem=str(error))
-        if photos:
-            for img_id, answers in zip(photos, model.answers(photos, **sampling), strict=True):
-                yield Reply(img_id, answers)
-
-
-class ApiModel:
-    """A model behind an OpenAI-compatible server; all answers are sampled. Its key never enters a message."""
-
-    def __init__(
-        self,
-        name: str,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        num_samples: int = 10,
-        temperature: float = 1.2,
-        max_tokens: int = 200,
-        max_retries: int = 5,
-    ) -> None:
-        """``api_key`` and ``base_url`` default to OPENAI_API_KEY and OPENAI_BASE_URL of the environment.
-
-        Raises ``openai.OpenAIError`` when there is no key.
-        """
-        self.client = openai.OpenAI(api_key=api_key, base_url=base_url, max_retries=max_retries)
-        self.name = name
-        self.settings = {"n": num_samples, "temperature": temperature, "max_tokens": max_tokens}
-
-    def answers(self, image: Image.Image) -> tuple[str, ...]:
-        """The answers about an RGB photo. Raises ``openai.OpenAIError`` when the server gives none."""
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=95)
-        url = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-        content = [
-            {"type": "text", "text": GENERATION_PROMPT},
-            {"type": "image_url", "image_url": {"url": url, "detail": "low"}},
-        ]
-        completion = self.client.chat.completions.create(
-            model=self.name, messages=[{"role": "user", "content": content}], **self.settings
-        )
-        # A refusal has no content.
-        answers = tuple(choice.message.content for choice in completion.choices if choice.message.content)
-        if not answers:
-            raise openai.OpenAIError("the server gave no answer")
-        return answers
-
-    def explain(self, error: openai.OpenAIError) -> str:
-        """What went wrong, without the key, which some servers repeat in their messages."""
-        return f"{type(error).__name__}: {error}".replace(self.client.api_key, "[key]")
-
-
-# Errors that every further request would meet as well.
-HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-
-
-def ask_api(model: ApiModel, image_ids: Sequence[str], store: ImageStore, workers: int = 8) -> Iterator[Reply]:
-    """Ask ``model`` about photos, ``workers`` requests at a time; replies come in the order they arrive.
-
-    Raises ``RuntimeError`` when the server refuses key or model, instead of asking it about every photo.
-    """
-
-    def ask(img_id: str) -> Reply:
+                problems.append(Reply(img_id, problem=str(error)))
         try:
-            return Reply(img_id, model.answers(store.open(img_id)))
-        except ImageError as error:
-            return Reply(img_id, problem=str(error))
-        except HOPELESS as error:
-            raise RuntimeError(model.explain(error)) from None
-        except openai.OpenAIError as error:
-            return Reply(img_id, problem=f"{img_id}: {model.explain(error)}")
-
-    pool = ThreadPoolExecutor(workers)
-    try:
-        futures: list[Future[Reply]] = [pool.submit(ask, img_id) for img_id in image_ids]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class Journal:
-    """The answers so far, one JSON line a photo, written as they come: an interrupted run goes on from here.
-
-    The first line says how the model was asked. Raises ``ValueError`` when a journal of other settings is
-    there.
-    """
-
-    def __init__(self, path: str | os.PathLike, settings: Mapping[str, object]) -> None:
-        self.path = Path(path)
-        self.answers: dict[str, list[str]] = {}
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(dict(settings))
-            return
-        data = self.path.read_bytes()
-        complete = data[: data.rfind(b"\n") + 1]
-        if len(complete) < len(data):  # the run stopped while it wrote this line
-            os.truncate(self.path, len(complete))
-        lines = [json.loads(line) for line in complete.splitlines()]
-        if not lines:
-            self._write(dict(settings))
-            return
-        if lines[0] != settings:
-            raise ValueError(
-                f"{self.path} was made with other settings, {lines[0]}: remove it, or write to another --result_path"
-            )
-        self.answers = {line["IMG_ID"]: line["response"] for line in lines[1:]}
-
-    def add(self, img_id: str, answers: Sequence[str]) -> None:
-        self.answers[img_id] = list(answers)
-        self._write({"IMG_ID": img_id, "response": list(answers)})
-
-    def _write(self, line: Mapping[str, object]) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            answers = model.answers(photos, **sampling) if photos else []
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size = (batch_size + 1) // 2
+            torch.cuda.empty_cache()
+            continue
+        yield from problems
+        for img_id, given in zip(photos, answers, strict=True):
+            yield Reply(img_id, given)
+        start += len(batch)

@@ -1,27 +1,14 @@
-import base64
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from loopback import completion, serving
 from scipy.stats import chisquare
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
-from utils.generation import (
-    ApiModel,
-    Journal,
-    LocalModel,
-    SeededSampling,
-    answer_generator,
-    ask_api,
-    ask_local,
-)
-from utils.images import ImageStore, open_image
+from utils.generation import LocalModel, SeededSampling, answer_generator, ask_local
+from utils.images import ImageStore
 from utils.prompts import GENERATION_PROMPT, ChatFrame
-
-KEY = "sk-secret"
 
 
 @pytest.fixture
@@ -107,77 +94,27 @@ def test_unreadable_photos_are_named(store: ImageStore, tiny_base: Path) -> None
     assert all(len(replies[name].answers) == 2 for name in names if name != "2.png")
 
 
-def test_what_the_server_is_sent(make_image) -> None:
-    image = make_image(20, 30)
-    with serving(lambda body, number: completion("one", None, "two")) as server:
-        model = ApiModel("some-model", KEY, server.url, num_samples=3, temperature=0.7, max_tokens=50)
-        assert model.answers(image) == ("one", "two")
-    assert server.authorizations == [f"Bearer {KEY}"]
-    (body,) = server.bodies
-    (message,) = body.pop("messages")
-    assert body == {"model": "some-model", "n": 3, "temperature": 0.7, "max_tokens": 50}
-    text, picture = message["content"]
-    assert text == {"type": "text", "text": GENERATION_PROMPT}
-    assert picture["image_url"]["detail"] == "low"
-    data = picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
-    sent = open_image(base64.b64decode(data))
-    assert sent.size == (20, 30)
-    assert abs(np.asarray(sent).mean() - np.asarray(image).mean()) < 3
+def test_too_large_a_batch_is_halved(store: ImageStore) -> None:
+    sizes = []
 
+    class Small:
+        """Has room for one photo."""
 
-def test_busy_servers_are_asked_again(make_image) -> None:
-    def respond(body: dict, number: int) -> tuple[int, dict]:
-        return completion("yes") if number == 3 else (503, {"error": {"message": "busy"}})
-
-    with serving(respond) as server:
-        assert ApiModel("m", KEY, server.url).answers(make_image(8, 8)) == ("yes",)
-    assert len(server.bodies) == 3
-
-
-def test_failures_cost_one_photo_and_never_show_the_key(store: ImageStore) -> None:
-    def respond(body: dict, number: int) -> tuple[int, dict]:
-        return (400, {"error": {"message": f"bad, {KEY}"}}) if number == 2 else completion("yes")
+        def answers(self, photos: dict) -> list[tuple[str, ...]]:
+            sizes.append(len(photos))
+            if len(photos) > 1:
+                raise torch.OutOfMemoryError("no room")
+            return [(name,) for name in photos]
 
     names = [f"{number}.png" for number in range(5)]
-    with serving(respond) as server:
-        replies = list(ask_api(ApiModel("m", KEY, server.url), names, store, workers=1))
-    answered = {reply.img_id: reply.answers for reply in replies if not reply.problem}
-    assert answered == dict.fromkeys(("0.png", "3.png", "4.png"), ("yes",))
-    problems = {reply.img_id: reply.problem for reply in replies if reply.problem}
-    assert problems.keys() == {"1.png", "2.png"}
-    assert problems["1.png"].startswith("1.png: BadRequestError")
-    assert "[key]" in problems["1.png"]
-    assert KEY not in problems["1.png"]
+    replies = list(ask_local(Small(), names, store, 4))
+    assert [reply.img_id for reply in replies] == names
+    assert [reply.answers for reply in replies if not reply.problem] == [(n,) for n in names if n != "2.png"]
+    assert sizes == [3, 2, 1, 1, 1, 1]
 
+    class Full:
+        def answers(self, photos: dict) -> list[tuple[str, ...]]:
+            raise torch.OutOfMemoryError("no room")
 
-def test_silence_is_a_problem(store: ImageStore) -> None:
-    with serving(lambda body, number: completion(None, "")) as server:
-        (reply,) = ask_api(ApiModel("m", KEY, server.url), ["0.png"], store)
-    assert reply.problem == "0.png: OpenAIError: the server gave no answer"
-
-
-def test_a_refused_key_stops_the_run(store: ImageStore) -> None:
-    def respond(body: dict, number: int) -> tuple[int, dict]:
-        return 401, {"error": {"message": f"wrong key {KEY}"}}
-
-    with serving(respond) as server, pytest.raises(RuntimeError, match=r"wrong key \[key\]"):
-        list(ask_api(ApiModel("m", KEY, server.url), ["0.png"] * 50, store, workers=2))
-    assert len(server.bodies) < 10
-
-
-def test_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
-    path, settings = tmp_path / "deep" / "answers.jsonl", {"model": "m", "temperature": 1.2}
-    journal = Journal(path, settings)
-    journal.add("a", ["x\ny", "\u00e9"])
-    journal.add("b", ["z"])
-    assert Journal(path, settings).answers == {"a": ["x\ny", "\u00e9"], "b": ["z"]}
-    path.write_bytes(path.read_bytes()[:-5])
-    torn = Journal(path, settings)
-    assert torn.answers == {"a": ["x\ny", "\u00e9"]}
-    torn.add("b", ["w"])
-    assert Journal(path, settings).answers == {"a": ["x\ny", "\u00e9"], "b": ["w"]}
-    path.write_bytes(b'{"mod')
-    Journal(path, settings).add("a", ["x"])
-    assert Journal(path, settings).answers == {"a": ["x"]}
-    with pytest.raises(ValueError, match=r"answers\.jsonl was made with other settings"):
-        Journal(path, {"model": "n", "temperature": 1.2})
+    with pytest.raises(torch.OutOfMemoryError):
+        list(ask_local(Full(), names, store, 4))

@@ -3,8 +3,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import build_tiny_tokenizer
 from scipy.stats import chisquare
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
+    LlavaProcessor,
+)
 
 from utils.generation import LocalModel, SeededSampling, answer_generator, ask_local
 from utils.images import ImageStore
@@ -51,6 +65,62 @@ def test_first_answer_is_the_stock_models_greedy_one(local: tuple[LocalModel, Pa
     answers = model.answers(photos, num_samples=2, max_tokens=6)
     for image, (first, _) in zip(photos.values(), answers, strict=True):
         assert first == stock_greedy(base, image, 6)
+
+
+@pytest.fixture(scope="module", params=["llava", "llava_next"])
+def other_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that is no Qwen-VL, with its processor. LLaVA-NeXT needs more tokens for larger photos."""
+    tokenizer = build_tiny_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]}, replace_extra_special_tokens=False)
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.2}
+    text = {"model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, **layers}
+    text |= {"num_key_value_heads": 1, "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "image_size": 16}
+    vision |= {"patch_size": 8, **layers}
+    settings = {"image_token_id": tokenizer.convert_tokens_to_ids("<image>"), "vision_feature_layer": -1}
+    pixels = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    if request.param == "llava":
+        model_class, config_class, processor_class = LlavaForConditionalGeneration, LlavaConfig, LlavaProcessor
+        image_processor = CLIPImageProcessorPil(**pixels)
+    else:
+        model_class, config_class = LlavaNextForConditionalGeneration, LlavaNextConfig
+        processor_class = LlavaNextProcessor
+        settings["image_grid_pinpoints"] = [[16, 32], [32, 16], [32, 32]]
+        image_processor = LlavaNextImageProcessorPil(**pixels, image_grid_pinpoints=settings["image_grid_pinpoints"])
+    folder = tmp_path_factory.mktemp(request.param)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = config_class(text_config=text, vision_config=vision, **settings)
+        model_class(config).save_pretrained(folder)
+    processor_class(
+        image_processor,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        chat_template=tokenizer.chat_template,
+        image_token="<image>",
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_models_that_are_no_qwen(other_family: Path, make_image) -> None:
+    photos = {"a": make_image(16, 40, 0), "b": make_image(40, 24, 1), "c": make_image(60, 60, 2)}
+    model = LocalModel.from_pretrained(other_family)
+    answers = model.answers(photos, num_samples=3, max_tokens=6)
+    stock = AutoModelForImageTextToText.from_pretrained(other_family).eval()
+    processor = AutoProcessor.from_pretrained(other_family)
+    head, tail = (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>",
+        "<|im_end|>\n<|im_start|>assistant\n",
+    )
+    for (name, image), given in zip(photos.items(), answers, strict=True):
+        inputs = processor(text=head + GENERATION_PROMPT + tail, images=image, return_tensors="pt")
+        output = stock.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        assert given[0] == processor.tokenizer.decode(output, skip_special_tokens=True)
+        assert model.answers({name: image}, num_samples=3, max_tokens=6) == [given]
+        assert len(set(model.answers({name: image}, num_samples=6, max_tokens=6)[0])) > 1
 
 
 def test_answers_do_not_depend_on_company(local: tuple[LocalModel, Path], make_image) -> None:

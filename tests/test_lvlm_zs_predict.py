@@ -1,3 +1,4 @@
+import argparse
 import base64
 import json
 import os
@@ -15,10 +16,11 @@ import pytest
 from loopback import Response, completion, serving
 from PIL import Image
 
-from lvlm_zs_predict import main
+from lvlm_zs_predict import main, parser, set_defaults
 from utils.images import open_image
 from utils.tables import read_generation_table
 
+SCRIPT = Path(__file__).parent.parent / "lvlm_zs_predict.py"
 KEY = "sk-secret"
 ANSWER = '{"latitude": 1.5,"longitude": 2.5}'
 
@@ -107,6 +109,22 @@ def test_a_local_model_goes_on_where_it_stopped(root: Path, tiny_base: Path) -> 
         run("whole.csv", "--temperature", "0.5")
 
 
+def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> None:
+    make_image(24, 24, 2).save(root / "yfcc4k" / "2.jpg")
+    command = ["--backend", "local", "--model", str(tiny_base), "--root_path", str(root), "--num_samples", "2"]
+    command += ["--max_tokens", "5", "--device", "cpu"]
+    assert main([*command, "--result_path", "one.csv"]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launched = subprocess.run(
+        [*launcher, str(SCRIPT), *command, "--result_path", "two.csv"], capture_output=True, text=True, timeout=240
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stdout.count("places for 5 photos") == 1
+    assert answers(root / "two.csv") == answers(root / "one.csv")
+    lines = [len((root / name).read_text().splitlines()) - 1 for name in ("two.csv.jsonl", "two.csv.jsonl.1")]
+    assert lines == [3, 2]
+
+
 PHOTOS = 1000
 AT_A_TIME = 8
 
@@ -184,7 +202,7 @@ def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeyp
     with serving(server_side) as server:
         command = ["--model_name=m", f"--base_url={server.url}", f"--root_path={many}", "--num_samples=2"]
         command += [f"--process={AT_A_TIME}", "--timeout=2"]
-        script = [sys.executable, str(Path(__file__).parent.parent / "lvlm_zs_predict.py"), *command]
+        script = [sys.executable, str(SCRIPT), *command]
         finished_before, asked_before = [], []
         for hold_at, end, code in ((300, signal.SIGINT, 130), (600, signal.SIGKILL, -signal.SIGKILL)):
             server_side.hold_at = hold_at
@@ -229,7 +247,42 @@ def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) ->
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(SystemExit, match="api_key"):
         main([f"--root_path={root}", "--model_name=m"])
-    for backend in ("api", "local"):
-        with pytest.raises(SystemExit) as stopped:
-            main([f"--root_path={root}", "--backend", backend])
-        assert stopped.value.code == 2
+    with pytest.raises(SystemExit, match="is no address such as"):
+        main([f"--root_path={root}", "--model_name=m", f"--api_key={KEY}", "--base_url=localhost"])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("--root_path=x", "--backend api needs --model_name"),
+        ("--root_path=x --backend local", "--backend local needs --model"),
+        ("--model_name=m", "--root_path or --dataset is needed"),
+        ("--dataset im2gps3k --split val --model_name=m", "--split belongs to --dataset earth"),
+        ("--root_path=x --model_name=m --process 0", "--process must be positive"),
+        ("--root_path=x --model_name=m --timeout nan", "--timeout must be positive"),
+        ("--root_path=x --model_name=m --num_samples -1", "--num_samples must be positive"),
+    ],
+)
+def test_nonsense_is_refused(command: str, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_defaults_of_the_datasets() -> None:
+    def defaults(*command: str) -> argparse.Namespace:
+        args = parser().parse_args(command)
+        set_defaults(args)
+        return args
+
+    earth = defaults("--dataset", "earth", "--split", "val")
+    assert (earth.root_path, earth.text_path, earth.image_path) == (Path("dataset/earth/val"), "metadata.csv", "images")
+    assert (earth.result_path, earth.model, earth.num_samples) == ("generation.csv", "checkpoints/earth-base", 3)
+    published = defaults("--root_path", "x")
+    assert (published.text_path, published.image_path) == ("yfcc4k_places365.csv", "yfcc4k")
+    assert (published.result_path, published.num_samples) == ("llm_predict_results_zs_{model}.csv", 10)
+    assert vars(published) | {"root_path": None, "dataset": None, "model": None} == vars(
+        defaults("--dataset", "yfcc4k")
+    ) | {"root_path": None, "dataset": None, "model": None}
+    assert defaults("--dataset", "im2gps3k").image_path == "im2gps3ktest"

@@ -43,7 +43,7 @@ class Progress:
         self.journal = journal
         self.problems: list[str] = []
         self.refused = self.tokens = 0
-        self.bar = tqdm(total=total, desc="asking", unit="photo", smoothing=0.05)
+        self.bar = tqdm(total=total, desc="asking", unit="photo", smoothing=0)
 
     def take(self, reply: Reply) -> None:
         if reply.problem is None:

@@ -189,13 +189,13 @@ class LocalModel:
     def _read(self, inputs: Mapping[str, Tensor], num_samples: int) -> Cache:
         """Photo and question, but for the prompt's last token, read once and kept ``num_samples`` times."""
         prompt = {name: values[:, :-1] if name in PER_TOKEN else values for name, values in inputs.items()}
-        if "mm_token_type_ids" not in inputs:
-            # Qwen-VLs count positions by themselves; others would count the padding in.
+        qwen = isinstance(self.encode, QwenEncoder)
+        if not qwen:  # Qwen-VLs count positions by themselves; others would count the padding in
             prompt["position_ids"] = (prompt["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         backbone = self.model.base_model
         cache = backbone(**prompt, use_cache=True).past_key_values
         cache.batch_repeat_interleave(num_samples)
-        if "mm_token_type_ids" in inputs:
+        if qwen:
             # How far the positions of a row lag behind its tokens, since an image takes fewer of them.
             backbone.rope_deltas = backbone.rope_deltas.repeat_interleave(num_samples, dim=0)
         return cache

@@ -189,10 +189,9 @@ class FaultyServer:
         return completion(*contents)
 
 
-def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeypatch) -> None:
+def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeypatch, capsys) -> None:
     server_side = FaultyServer()
     journal = many / "llm_predict_results_zs_m.csv.jsonl"
-    environment = os.environ | {"OPENAI_API_KEY": KEY}
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def finished() -> set[int]:
@@ -202,22 +201,33 @@ def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeyp
     with serving(server_side) as server:
         command = ["--model_name=m", f"--base_url={server.url}", f"--root_path={many}", "--num_samples=2"]
         command += [f"--process={AT_A_TIME}", "--timeout=2"]
-        script = [sys.executable, str(SCRIPT), *command]
         finished_before, asked_before = [], []
-        for hold_at, end, code in ((300, signal.SIGINT, 130), (600, signal.SIGKILL, -signal.SIGKILL)):
-            server_side.hold_at = hold_at
-            server_side.silent.clear()
-            with subprocess.Popen(script, env=environment, stderr=subprocess.PIPE, text=True) as process:
-                assert server_side.silent.wait(60)
-                process.send_signal(end)
-                _, output = process.communicate()
-            assert process.returncode == code
-            assert ("the same command goes on from there" in output) == (end == signal.SIGINT)
+
+        def check_what_is_kept(hold_at: int) -> None:
+            """What the server answered is on disk, but for the requests that were in flight."""
             finished_before.append(finished())
             asked_before.append(server_side.asked.copy())
-            # What the server answered is on disk, but for the requests that were in flight.
             assert len(server_side.answered) >= hold_at
             assert len(server_side.answered.keys() - finished_before[-1]) <= AT_A_TIME
+
+        def press_ctrl_c() -> None:
+            server_side.silent.wait(60)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        server_side.hold_at = 300
+        threading.Thread(target=press_ctrl_c).start()
+        assert main(command) == 130
+        assert "the same command goes on from there" in capsys.readouterr().err
+        check_what_is_kept(300)
+
+        server_side.hold_at = 600
+        server_side.silent.clear()
+        with subprocess.Popen([sys.executable, str(SCRIPT), *command], stderr=subprocess.DEVNULL) as process:
+            assert server_side.silent.wait(60)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        check_what_is_kept(600)
+
         server_side.hold_at = PHOTOS
         assert main(command) == 1
         asked_before.append(server_side.asked)

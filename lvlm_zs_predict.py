@@ -39,15 +39,17 @@ from utils.tables import read_metadata, write_generation_table
 class Progress:
     """Keeps replies in the journal as they arrive, and shows how far the run is and what it costs."""
 
-    def __init__(self, journal: Journal, total: int) -> None:
+    def __init__(self, journal: Journal, total: int, show: bool = True) -> None:
         self.journal = journal
+        self.answered = 0
         self.problems: list[str] = []
         self.refused = self.tokens = 0
-        self.bar = tqdm(total=total, desc="asking", unit="photo", smoothing=0)
+        self.bar = tqdm(total=total, desc="asking", unit="photo", smoothing=0, disable=not show)
 
     def take(self, reply: Reply) -> None:
         if reply.problem is None:
             self.journal.add(reply.img_id, reply.answers)
+            self.answered += 1
             self.refused += not any(reply.answers)
             self.tokens += reply.tokens
         else:
@@ -57,12 +59,10 @@ class Progress:
 
     def _cost(self) -> str:
         """The tokens used, and those of the whole run if its other photos cost the same."""
-        answered = self.bar.n + 1 - len(self.problems)
         if not self.tokens:
             return ""
-        used, all_of_them = (
-            tqdm.format_sizeof(tokens) for tokens in (self.tokens, self.tokens / answered * self.bar.total)
-        )
+        whole_run = self.tokens / self.answered * self.bar.total
+        used, all_of_them = tqdm.format_sizeof(self.tokens), tqdm.format_sizeof(whole_run)
         return f", {used} of about {all_of_them} tokens"
 
 
@@ -90,7 +90,7 @@ def predict(args: argparse.Namespace) -> list[str]:
     # has finished by now makes no difference to the shares.
     share = metadata["IMG_ID"].unique()[processes.rank :: processes.count]
     missing = [img_id for img_id in share if img_id not in journal]
-    progress = Progress(journal, len(missing))
+    progress = Progress(journal, len(missing), show=processes.rank == 0)
     with progress.bar:
         if missing and args.backend == "api":
             model = ApiModel(

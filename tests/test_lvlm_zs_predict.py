@@ -2,6 +2,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> Non
         assert table["city"].tolist() == ["Bern"] * 5
         output = capsys.readouterr()
         assert "problem: 1.jpg: BadRequestError" in output.err
+        assert re.search(r"2 failed, 0 refused, \d+ of about [\d.]+k? tokens", output.err)
         assert "problem: 2.jpg in " in output.err
         assert "3 places for 5 photos; 27 answers name no usable place, 3 of them are empty" in output.out
 

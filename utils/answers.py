@@ -31,12 +31,8 @@ _LAT_NAME, _LON_NAME = r"\blat(?:itude)?\b", r"\b(?:lon|lng|long|longitude)\b"
 # "latitude": 46.17 / Latitude = 46.17 / **Lat:** 46.17 / the latitude is about 46.17
 _NAMED_LAT, _NAMED_LON = rf"{_LAT_NAME}[^\d.+-]{{0,20}}?{_LAT}", rf"{_LON_NAME}[^\d.+-]{{0,20}}?{_LON}"
 
-
-def _between(name: str) -> str:
-    """What may stand between two named angles: words, or after a comma other members of a JSON object."""
-    return rf"(?:\D{{0,25}}?|[\"\])]*\s*,(?:(?!{name})[^{{}}]){{0,80}}?)"
-
-
+# Between two named angles may stand words and other members of a JSON object.
+_BETWEEN = r"(?:[\"\])]?\s*,\s*\"\w+\"\s*:\s*(?:\"[^\"]*\"|-?\d[\d.]*|true|false|null))*?\D{0,25}?"
 # A pattern that ends so holds only where both angles had their side, before or after the number.
 _HAS_SIDES = r"(?(lat_before)|(?(lat_after)|(?!)))(?(lon_before)|(?(lon_after)|(?!)))"
 _PATTERNS = [
@@ -44,8 +40,8 @@ _PATTERNS = [
     for pattern in (
         # 46.17° latitude, 7.10° longitude
         rf"{_LAT}\s*{_LAT_NAME}\D{{0,10}}?{_LON}\s*{_LON_NAME}",
-        rf"{_NAMED_LAT}{_between(_LAT_NAME)}{_NAMED_LON}",
-        rf"{_NAMED_LON}{_between(_LON_NAME)}{_NAMED_LAT}",
+        rf"{_NAMED_LAT}{_BETWEEN}{_NAMED_LON}",
+        rf"{_NAMED_LON}{_BETWEEN}{_NAMED_LAT}",
         # 46.17° N, 7.10° E / N 46.17, E 7.10 / 7.10 E 46.17 N
         rf"{_LAT}\D{{0,20}}?{_LON}{_HAS_SIDES}",
         rf"{_LON}\D{{0,20}}?{_LAT}{_HAS_SIDES}",

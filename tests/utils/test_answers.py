@@ -70,6 +70,8 @@ def test_understood(answer: str, place: tuple[float, float]) -> None:
         "91 N, 7 E",
         "46, 17, 7, 10",
         '{"latitude": 2 taken.4,"longitude": 98.8}',
+        '{"latitude": 3, 9.8,"longitude": -19.1}',
+        '{"latitude": 42.6,"longitude": -longitude": -longitude": latitude3.32}',
     ],
 )
 def test_not_a_place(answer: str) -> None:

@@ -19,8 +19,8 @@ _SCHEMA = """
     PRAGMA cache_size = -200000; -- 200 MB while building: names come in any order
     PRAGMA journal_mode = {journal};
     CREATE TABLE IF NOT EXISTS members (id BLOB PRIMARY KEY, offset INTEGER, size INTEGER) WITHOUT ROWID;
-    -- tar_size: bytes. pickle: size and time of the pickle the index was made of, or NULL.
-    -- strip: folders left out of member names. position: where in the tar a pass goes on. count: of the members, NULL until the index is complete.
+    -- tar_size: bytes. pickle: size and time of the pickle the index was made of, or NULL. strip: folders left out of
+    -- member names. position: where in the tar a pass goes on. count: of the members, NULL until all are in.
     CREATE TABLE IF NOT EXISTS about (tar_size INTEGER, pickle TEXT, strip INTEGER, position INTEGER, count INTEGER);
 """
 _INSERT = "INSERT OR REPLACE INTO members VALUES (?, ?, ?)"

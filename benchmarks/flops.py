@@ -56,8 +56,31 @@ def naive(inputs: dict[str, Tensor]) -> Reading:
     return Reading([Call(rows, length, length)], patches, rows, logits=rows * length)
 
 
-def counted(readings: dict[str, list[Reading]], operations: Callable[[Reading], int], units: int) -> dict[str, Any]:
-    """Work of the sides "ours" and "naive" on each of ``units`` queries or groups, and the ratio."""
+def shared_without_padding(batch: PackedBatch) -> Reading:
+    """The least that ours has to compute: every prefix and every suffix at its own length."""
+    prefixes, suffixes = batch.prefix_mask.sum(1).tolist(), batch.suffix_mask.sum(1).tolist()
+    calls = [Call(1, prefix, prefix, only_cached=True) for prefix in prefixes]
+    for number, suffix in zip(batch.query_index.tolist(), suffixes, strict=True):
+        calls.append(Call(1, suffix, prefixes[number] + suffix))
+    return Reading(calls, batch.image_grid_thw.prod(1).tolist(), len(suffixes))
+
+
+def naive_without_padding(inputs: dict[str, Tensor]) -> Reading:
+    """The least of the published way: every prompt at its own length."""
+    lengths = inputs["attention_mask"].sum(1).tolist()
+    patches = inputs["image_grid_thw"].prod(1).tolist()
+    return Reading([Call(1, length, length) for length in lengths], patches, len(lengths), logits=sum(lengths))
+
+
+def counted(
+    packed: Sequence[PackedBatch],
+    prompts: Sequence[dict[str, Tensor]],
+    carrier: str,
+    operations: Callable[[Reading], int],
+    units: int,
+) -> dict[str, Any]:
+    """Work of both sides on each of ``units`` queries or groups, and its ratio naive : ours, also without padding."""
+    readings = {"ours": [shared(batch, carrier) for batch in packed], "naive": [naive(inputs) for inputs in prompts]}
     results: dict[str, Any] = {
         name: {
             "tflops": sum(map(operations, read)) / units / 1e12,
@@ -66,7 +89,11 @@ def counted(readings: dict[str, list[Reading]], operations: Callable[[Reading], 
         }
         for name, read in readings.items()
     }
-    return results | {"flop_ratio": results["naive"]["tflops"] / results["ours"]["tflops"]}
+    least = sum(map(operations, map(shared_without_padding, packed)))
+    return results | {
+        "flop_ratio": results["naive"]["tflops"] / results["ours"]["tflops"],
+        "flop_ratio_without_padding": sum(map(operations, map(naive_without_padding, prompts))) / least,
+    }
 
 
 class Counter:

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from utils.candidates import Candidate, Query, read_candidate_table
 from utils.images import ImageStore
+from utils.packing import EncodedImage, Packer
 from utils.prompts import ChatFrame, negative_examples, question
 
 EARTH = Path("dataset/earth")
@@ -71,6 +72,15 @@ def synthetic_inputs(
 
     queries = [query(number) for number in range(count)]
     return queries, ImageStore.from_paths([folder / "queries"]), ImageStore.from_paths([folder / "gallery"])
+
+
+def encode(inputs: Inputs, packer: Packer) -> tuple[list[Query], dict[str, EncodedImage]]:
+    """Every photo once, and the queries with the names under which it is found: both stores may use the same one."""
+    queries, photos, gallery = inputs
+    images = {f"query {query.image}": packer.encode(photos.open(query.image)) for query in queries}
+    shown = {candidate.image for query in queries for candidate in query.candidates} - {None}
+    images |= {name: packer.encode(gallery.open(name)) for name in sorted(shown)}
+    return [replace(query, image=f"query {query.image}") for query in queries], images
 
 
 def save_photo(path: Path, size: tuple[int, int], random: np.random.Generator) -> None:

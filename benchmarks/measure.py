@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from utils.files import atomic_path
 
 MIB = 2**20
+MATMUL_SIZE = {"cuda": 8192, "cpu": 2048}
 Result = TypeVar("Result")
 
 
@@ -66,12 +67,12 @@ def peak_memory(work: Callable[[], Any], device: torch.device) -> int:
         profiled.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
     changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
-    return int(np.cumsum([size for _, size in changes]).max())
+    return int(np.cumsum([0, *(size for _, size in changes)]).max())
 
 
 def matmul_flops(dtype: torch.dtype, device: torch.device) -> float:
     """FLOP/s of a large square matrix product, the best of ten."""
-    size = 8192 if device.type == "cuda" else 2048
+    size = MATMUL_SIZE[device.type]
     left, right = torch.randn(2, size, size, device=device).to(dtype)
     seconds, _ = in_turn({"product": lambda: left @ right}, 10, device)
     return 2 * size**3 / min(seconds["product"])
@@ -153,6 +154,8 @@ def print_table(title: str, unit: str, results: dict[str, Any]) -> None:
         cells = ["-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" for value in values]
         ratio = "-" if None in values else f"{values[1] / values[0]:.2f}"
         print(f"{label:34}{cells[0]:>12}{cells[1]:>12}{ratio:>12}")
+    if "flop_ratio_without_padding" in results:
+        print(f"arithmetic ceiling, without padding: {results['flop_ratio_without_padding']:.2f}")
     if "max_reward_difference" in results:
         print(
             f"rewards: largest difference {results['max_reward_difference']:.2g} at a standard deviation of "

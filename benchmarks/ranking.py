@@ -17,10 +17,10 @@ from torch import Tensor
 
 from benchmarks import flops, measure, naive
 from benchmarks.common import make_inputs, parse, settings, title
+from benchmarks.inputs import encode
 from benchmarks.models import load_ranker, with_language_head
 from utils.geo_ranker import GeoRanker
-from utils.packing import PackedBatch
-from utils.scoring import QueryBatches
+from utils.packing import PackedBatch, chunks
 
 
 def read_inputs(
@@ -28,10 +28,11 @@ def read_inputs(
 ) -> tuple[list[PackedBatch], list[dict[str, Tensor]], list[int]]:
     """The same queries as batches of both sides, and how many candidates each has."""
     with tempfile.TemporaryDirectory() as folder:
-        queries, photos, gallery = make_inputs(args, ranker, folder)
-        batches = QueryBatches(dict(enumerate(queries)), ranker.packer, photos, gallery, args.max_tokens)
-        ours = [batch.packed for batch in batches]
-        theirs = [inputs for query in queries for inputs in naive.batches(ranker, query, photos, gallery)]
+        inputs = make_inputs(args, ranker, folder)
+        theirs = [batch for query in inputs[0] for batch in naive.batches(ranker, query, *inputs[1:])]
+        queries, images = encode(inputs, ranker.packer)
+    tokenized = (ranker.packer.tokenize(query, images) for query in queries)
+    ours = [ranker.packer.collate(chunk, images) for chunk in chunks(tokenized, args.max_tokens)]
     return ours, theirs, [len(query.candidates) for query in queries]
 
 
@@ -47,11 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     )
     packed, prompts, sizes = read_inputs(args, ranker)
     count = flops.Counter(ranker.backbone.config)
-    readings = {
-        "ours": [flops.shared(batch, carrier) for batch in packed],
-        "naive": [flops.naive(inputs) for inputs in prompts],
-    }
-    results = settings(args) | flops.counted(readings, count.inference, len(sizes))
+    results = settings(args) | flops.counted(packed, prompts, carrier, count.inference, len(sizes))
     if args.flops_only:
         return results
 

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from benchmarks import flops, measure, naive
 from benchmarks.common import make_inputs, parse, settings, title
+from benchmarks.inputs import encode
 from benchmarks.models import load_ranker, with_language_head
 from utils.adapter import add_lora
 from utils.geo_ranker import GeoRanker
 from utils.losses import multi_order_loss
 from utils.packing import PackedBatch
-from utils.scoring import QueryBatches
 
 LORA_R, LEARNING_RATE, WEIGHT_DECAY = 16, 1e-4, 0.01
 
@@ -32,13 +32,10 @@ LORA_R, LEARNING_RATE, WEIGHT_DECAY = 16, 1e-4, 0.01
 def read_groups(args: argparse.Namespace, ranker: GeoRanker) -> tuple[list[PackedBatch], list[dict[str, Tensor]]]:
     """The same groups as batches of both sides, one a group."""
     with tempfile.TemporaryDirectory() as folder:
-        queries, photos, gallery = make_inputs(args, ranker, folder)
-        ours, theirs = [], []
-        for query in queries:
-            (batch,) = QueryBatches({0: query}, ranker.packer, photos, gallery, max_tokens=2**62)
-            ours.append(batch.packed)
-            theirs.append(naive.batch(ranker, list(naive.prompts(ranker, query, photos, gallery))))
-    return ours, theirs
+        inputs = make_inputs(args, ranker, folder)
+        theirs = [naive.batch(ranker, list(naive.prompts(ranker, query, *inputs[1:]))) for query in inputs[0]]
+        queries, images = encode(inputs, ranker.packer)
+    return [ranker.packer.pack([query], images) for query in queries], theirs
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -54,12 +51,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     )
     packed, prompts = read_groups(args, ranker)
     count = flops.Counter(ranker.backbone.config)
-    readings = {
-        "ours": [flops.shared(batch, carrier) for batch in packed],
-        "naive": [flops.naive(inputs) for inputs in prompts],
-    }
     results = settings(args) | flops.counted(
-        readings,
+        packed,
+        prompts,
+        carrier,
         lambda reading: count.training(reading, LORA_R, args.gradient_checkpointing),
         len(packed),
     )

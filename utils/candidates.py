@@ -31,6 +31,7 @@ from utils.cells import (
     shortened,
     write_rows,
 )
+from utils.diversity import apart
 from utils.geodesy import is_valid_coordinate, parse_coordinate
 
 # Place names as the released metadata and candidate tables order them, finest first but for `region`.
@@ -89,7 +90,7 @@ class Query:
 
 
 def read_candidate_table(
-    path: str | os.PathLike, topn: int, topn_zs: int, num_negatives: int = NUM_NEGATIVES
+    path: str | os.PathLike, topn: int, topn_zs: int, num_negatives: int = NUM_NEGATIVES, merge_km: float = 0.0
 ) -> tuple[list[Query], list[str]]:
     """The queries of a candidate table, with the candidates that evaluation ranks.
 
@@ -98,6 +99,7 @@ def read_candidate_table(
         topn: retrieved candidates to take, the best first.
         topn_zs: generated candidates to take, after the retrieved ones.
         num_negatives: how many of the last retrieved candidates, whatever ``topn``, are negative examples.
+        merge_km: radius of ``pick_candidates``.
 
     Returns:
         Queries in the order of the file, and problems that name file, row, IMG_ID and column. A candidate
@@ -117,7 +119,7 @@ def read_candidate_table(
                 Candidate(*point, source="generation")
                 for point in parse_coordinates(cells, "zs_gps_lis", where, problems)
             ]
-            candidates = (*retrieved[:topn], *generated[:topn_zs])
+            candidates = pick_candidates(retrieved, generated, topn, topn_zs, merge_km)
             if not candidates:
                 raise ValueError("no usable candidate")
         except ValueError as error:
@@ -126,6 +128,24 @@ def read_candidate_table(
         negatives = tuple(retrieved[max(0, len(retrieved) - num_negatives) :])
         queries.append(Query(cells["IMG_ID"], candidates, negatives, latitude, longitude))
     return queries, problems
+
+
+def pick_candidates(
+    retrieved: Sequence[Candidate], generated: Sequence[Candidate], topn: int, topn_zs: int, merge_km: float = 0.0
+) -> tuple[Candidate, ...]:
+    """What is ranked of a query's candidates: the best ``topn`` retrieved, then the best ``topn_zs`` generated.
+
+    With ``merge_km``, candidates within so many km of a better one do not count: the next of the list takes
+    the place (``utils/diversity.py``). A generated candidate yields to the retrieved ones that were taken,
+    which have photo and names.
+    """
+
+    def points(candidates: Sequence[Candidate]) -> list[Coordinate]:
+        return [(candidate.latitude, candidate.longitude) for candidate in candidates]
+
+    taken = [retrieved[number] for number in apart(points(retrieved), merge_km)][:topn]
+    guesses = [generated[number] for number in apart(points(generated), merge_km, points(taken))][:topn_zs]
+    return (*taken, *guesses)
 
 
 def _retrieved(cells: Mapping[str, str], where: str, problems: list[str]) -> list[Candidate]:

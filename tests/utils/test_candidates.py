@@ -125,7 +125,7 @@ def test_near_duplicates_give_their_slot_to_the_next(table):
         assert places(query.negatives) == gps
         return places(query.candidates)
 
-    assert read(2, 2, 0) == gps[:2] + [(46.002, 7.0), (48.03, 9.0)]
+    assert read(2, 2, 0) == [*gps[:2], (46.002, 7.0), (48.03, 9.0)]
     assert read(2, 2, 0.3) == [gps[0], gps[3], (48.03, 9.0), (1.0, 1.0)]
     assert read(1, 1, 5) == [gps[0], (48.03, 9.0)]
     assert read(2, 1, 5) == [gps[0], gps[3], (1.0, 1.0)]

@@ -46,7 +46,11 @@ def test_merging_again_changes_nothing(points, radius):
 
 
 def test_the_radius_is_a_distance_on_the_sphere():
-    pairs = [((-16.85, 179.999), (-16.85, -179.999)), ((89.9999, 0.0), (89.9999, 180.0)), ((60.0, 10.0), (60.0, 10.004))]
+    pairs = [
+        ((-16.85, 179.999), (-16.85, -179.999)),
+        ((89.9999, 0.0), (89.9999, 180.0)),
+        ((60.0, 10.0), (60.0, 10.004)),
+    ]
     for first, second in pairs:
         distance = great_circle(first, second).km
         assert apart([first, second], 1.001 * distance) == [0]

@@ -62,10 +62,10 @@ def of_queries(args: argparse.Namespace, generated: dict, problems: list[str]) -
 
 def of_gallery(args: argparse.Namespace, generated: dict, problems: list[str]) -> tuple[Iterable[GeoRankingRow], int]:
     """Rows of queries chosen from the gallery of --index, and how many."""
-    gallery = Gallery.load(args.index)
-    owners = args.owner_column and read_owners(args.index / gallery.info.gallery, args.owner_column)
+    gallery = Gallery(args.index)
+    owners = args.owner_column and read_owners(gallery.table, args.owner_column)
     finder = ReferenceFinder(gallery, args.references, CopyRule(args.copy_metres, args.copy_cosine), owners)
-    queries = choose_queries(gallery.index.rows, args.num_rows, args.seed)
+    queries = choose_queries(gallery.rows, args.num_rows, args.seed)
     return gallery_rows(finder, queries, generated, problems), len(queries)
 
 

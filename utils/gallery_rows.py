@@ -28,7 +28,6 @@ from utils.compile import texts_of
 from utils.gallery import Gallery
 from utils.geodesy import haversine_km
 from utils.georanking import GeoRankingRow
-from utils.retrieval import cosines
 
 CHUNK = 256  # queries searched at a time
 SPARE = 12  # photos searched for beyond those wanted; more, where more are copies
@@ -77,8 +76,8 @@ class ReferenceFinder:
 
         Raises ``ValueError`` when the gallery has not so many other photos.
         """
-        if not 1 <= count < len(gallery.index.rows):
-            raise ValueError(f"{count} references in a gallery with {len(gallery.index.rows)} usable photos")
+        if not 1 <= count < len(gallery.rows):
+            raise ValueError(f"{count} references in a gallery with {len(gallery.rows)} usable photos")
         self.gallery, self.count, self.rule, self.owners = gallery, count, rule, owners
         self.ids = pd.factorize(gallery.metadata["IMG_ID"])[0]
         self.points = gallery.metadata[["LAT", "LON"]].to_numpy()
@@ -86,10 +85,10 @@ class ReferenceFinder:
     def find(self, queries: np.ndarray) -> list[np.ndarray]:
         """Rows of the references of each of the rows ``queries``, best first; fewer where the gallery has no more."""
         found: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(queries)
-        pending, width, size = np.arange(len(queries)), self.count + SPARE, len(self.gallery.index.rows)
+        pending, width, size = np.arange(len(queries)), self.count + SPARE, len(self.gallery.rows)
         while len(pending):
             width = min(width, size)
-            rows, _ = self.gallery.index.search(self.gallery.embeddings[queries[pending]], width)
+            rows, _ = self.gallery.search(self.gallery.vectors(queries[pending]), width)
             fit = ~self._excluded(queries[pending], rows)  # (pending, width)
             done = (fit.sum(1) >= self.count) | (width == size)
             for number, row, fits in zip(pending[done], rows[done], fit[done], strict=True):
@@ -104,7 +103,7 @@ class ReferenceFinder:
             excluded |= (self.owners[rows] == self.owners[queries, None]) & (self.owners[rows] >= 0)
         latitudes, longitudes = np.moveaxis(self.points[rows], -1, 0)
         metres = 1000 * haversine_km(*self.points[queries].T[..., None], latitudes, longitudes)
-        alike = cosines(self.gallery.embeddings[queries], self.gallery.embeddings, rows) >= self.rule.cosine
+        alike = self.gallery.cosines(self.gallery.vectors(queries), rows) >= self.rule.cosine
         return excluded | (metres <= self.rule.metres) & alike
 
 

@@ -1,5 +1,7 @@
 """Training rows made of a gallery: references against brute force, near-copies, ids and owners."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pandas as pd
 import pytest
 from geopy.distance import great_circle
 
-from utils.candidates import TEXT_COLUMNS
+from utils.embedding import EmbeddingInfo, ids_hash
 from utils.gallery import Gallery
 from utils.gallery_rows import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
 from utils.retrieval import GalleryIndex, IndexInfo
@@ -15,32 +17,38 @@ from utils.retrieval import GalleryIndex, IndexInfo
 PHOTOS, COUNT = 60, 8
 
 
-def gallery(components: int = 0) -> Gallery:
-    """Photos in three crowds of 0.1 km, their embeddings in six; photo 59 has no place, the id of 7 and 8 is one."""
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module", params=[0, 3])
+def world(request, tmp_path_factory) -> Gallery:
+    """Photos in three crowds of 0.1 km, their embeddings in six; photo 59 has no place, the id of 7 and 8 is one.
+
+    Indexed by their full embeddings, and by three principal components.
+    """
+    folder, rng = tmp_path_factory.mktemp("gallery"), np.random.default_rng(0)
     centres = np.array([(46.0, 7.0), (-16.8, 179.9999), (10.0, 20.0)])[np.arange(PHOTOS) % 3]
     points = centres + rng.normal(0, 5e-4, (PHOTOS, 2))
-    points[:, 1] = (points[:, 1] + 180) % 360 - 180
     embeddings = np.eye(6)[np.arange(PHOTOS) % 6] + rng.normal(0, 0.08, (PHOTOS, 6))
     embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
-    metadata = pd.DataFrame({"IMG_ID": [f"g{row}.jpg" for row in range(PHOTOS)], "LAT": points[:, 0]})
-    metadata["LON"] = points[:, 1]
-    metadata = metadata.assign(**dict.fromkeys(TEXT_COLUMNS, "")).assign(
-        city=[f"city {row}" for row in range(PHOTOS)], country="Kenya", county="no part of the prompt"
-    )
+    metadata = pd.DataFrame({"IMG_ID": [f"g{row}.jpg" for row in range(PHOTOS)]})
+    metadata["LAT"], metadata["LON"] = points[:, 0], (points[:, 1] + 180) % 360 - 180
+    metadata["city"], metadata["county"], metadata["country"] = "city of " + metadata["IMG_ID"], "no part", "Kenya"
     metadata.loc[8, "IMG_ID"] = metadata.loc[7, "IMG_ID"]
     metadata.loc[59, ["LAT", "LON"]] = np.nan
-    index = GalleryIndex.build(embeddings, components, metadata["LAT"].notna().to_numpy())
-    return Gallery(IndexInfo("metadata.csv", "model", "float32", components), index, metadata, embeddings)
+    metadata.to_csv(folder / "metadata.csv", index=False)
+    ids = ids_hash(metadata["IMG_ID"].tolist())
+    (folder / "embeddings.json").write_text(json.dumps(asdict(EmbeddingInfo("model", "float32", ids, PHOTOS))))
+    np.save(folder / "embeddings.npy", embeddings)
+    GalleryIndex.build(embeddings, request.param, metadata["LAT"].notna().to_numpy()).save(folder)
+    IndexInfo("metadata.csv", "model", "float32", request.param).save(folder)
+    return Gallery(folder)
 
 
-def expected(gallery: Gallery, query: int, rule: CopyRule, owners: np.ndarray | None = None) -> list[int]:
+def expected(world: Gallery, query: int, rule: CopyRule, owners: np.ndarray | None = None) -> list[int]:
     """The whole gallery in order of search, one photo at a time."""
-    (order,), _ = gallery.index.search(gallery.embeddings[[query]], len(gallery.index.rows))
-    metadata, kept = gallery.metadata, []
+    (order,), _ = world.search(world.embeddings[[query]], len(world.rows))
+    metadata, kept = world.metadata, []
     for row in order.tolist():
         metres = great_circle(*(metadata.loc[i, ["LAT", "LON"]] for i in (query, row))).m
-        cosine = gallery.embeddings[query].astype(float) @ gallery.embeddings[row]
+        cosine = world.embeddings[query].astype(float) @ world.embeddings[row]
         is_copy = metres <= rule.metres and cosine >= rule.cosine
         same_owner = owners is not None and owners[row] >= 0 and owners[row] == owners[query]
         if not (is_copy or same_owner or metadata.loc[row, "IMG_ID"] == metadata.loc[query, "IMG_ID"]):
@@ -48,12 +56,10 @@ def expected(gallery: Gallery, query: int, rule: CopyRule, owners: np.ndarray | 
     return kept
 
 
-@pytest.mark.parametrize("components", [0, 3])
 @pytest.mark.parametrize("rule", [CopyRule(), CopyRule(60, 0.9), CopyRule(1e9, 0.9), CopyRule(60, -1)])
-def test_references_are_those_of_brute_force(components: int, rule: CopyRule) -> None:
-    world = gallery(components)
+def test_references_are_those_of_brute_force(world: Gallery, rule: CopyRule) -> None:
     owners = np.random.default_rng(1).integers(-1, 12, PHOTOS)
-    queries = world.index.rows
+    queries = world.rows
     for given in (None, owners):
         found = ReferenceFinder(world, COUNT, rule, given).find(queries)
         for query, rows in zip(queries.tolist(), found, strict=True):
@@ -62,8 +68,8 @@ def test_references_are_those_of_brute_force(components: int, rule: CopyRule) ->
     assert any(len(expected(world, query, rule)) < len(queries) - 1 for query in queries.tolist())
 
 
-def test_rows_are_as_released() -> None:
-    world, problems = gallery(), []
+def test_rows_are_as_released(world: Gallery) -> None:
+    problems = []
     finder = ReferenceFinder(world, COUNT)
     rows = list(gallery_rows(finder, np.array([7, 3]), {"g3.jpg": [(1.0, 2.0)]}, problems))
     assert not problems
@@ -77,12 +83,12 @@ def test_rows_are_as_released() -> None:
     assert [row.zs_gps for row in rows] == [[], [(1.0, 2.0)]]
 
 
-def test_too_few_others_are_named(monkeypatch) -> None:
+def test_too_few_others_are_named(world: Gallery, monkeypatch) -> None:
     """Everything is a copy of everything but across the crowds: a third is left."""
     monkeypatch.setattr("utils.gallery_rows.CHUNK", 16)
-    world, problems = gallery(), []
+    problems = []
     finder = ReferenceFinder(world, 45, CopyRule(10_000, -1))
-    rows = list(gallery_rows(finder, world.index.rows, {}, problems))
+    rows = list(gallery_rows(finder, world.rows, {}, problems))
     assert len(rows) == len(problems) == PHOTOS - 1
     assert problems[0] == "g0.jpg: 39 references, since all other photos are copies of it"
     problems.clear()
@@ -90,7 +96,7 @@ def test_too_few_others_are_named(monkeypatch) -> None:
     assert problems == ["g4.jpg: 0 references, since all other photos are copies of it"]
 
 
-def test_queries_are_chosen_by_seed() -> None:
+def test_queries_are_chosen_by_seed(world: Gallery) -> None:
     usable = np.array([2, 3, 5, 7, 11, 13])
     few, all_of_them = choose_queries(usable, 3, 1), choose_queries(usable, 6, 1)
     assert all_of_them[:3].tolist() == few.tolist()
@@ -100,7 +106,7 @@ def test_queries_are_chosen_by_seed() -> None:
         with pytest.raises(ValueError, match=f"{count} rows of a gallery with 6"):
             choose_queries(usable, count, 0)
     with pytest.raises(ValueError, match="59 references in a gallery with 59"):
-        ReferenceFinder(gallery(), 59)
+        ReferenceFinder(world, 59)
 
 
 def test_owners(tmp_path: Path) -> None:

@@ -82,6 +82,14 @@ def photo_coordinate(path: Path) -> Coordinate | None:
         raise ImageError(f"{path}: {error}") from error
 
 
+def has_gps(path: Path) -> bool:
+    """Whether a photo says where it was taken, in a way that can be read."""
+    try:
+        return photo_coordinate(path) is not None
+    except ImageError:
+        return False
+
+
 def photo_names(folder: Path) -> list[str]:
     """The photos of a folder and its subfolders, by extension: sorted paths relative to it, with slashes."""
     files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())

@@ -115,7 +115,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error("--latitude and --longitude are those of one photo, not of a folder")
     if args.image is not None:
         if args.candidates is None and not CANDIDATE_COORDINATES and args.index is None:
-            parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES in this file)")
+            parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES here), or --index")
         if args.model_path is None:
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):

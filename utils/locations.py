@@ -1,6 +1,7 @@
 """Where the photos of a folder were taken: a table that grows photo by photo, and the same on a map (GeoJSON)."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def read_locations(path: str | os.PathLike) -> list[Location]:
     Raises ``ValueError`` naming the file when it is another table.
     """
     text = Path(path).read_bytes().decode("utf-8", "replace")
-    reader = csv.DictReader(text[: text.rfind("\n") + 1].splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     if reader.fieldnames not in (None, COLUMNS):
         raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}: write to another file")
     rows = []
@@ -73,7 +74,7 @@ def locate_photos(folder: Path, table: Path, locate: Callable[[str], Location]) 
             try:
                 row = locate(name)
             except ValueError as error:
-                row = Location(name, problem=str(error))
+                row = Location(name, problem=str(error).replace("\n", "; "))
             rows.append(row)
             writer.writerow(asdict(row))
             file.flush()

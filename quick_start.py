@@ -236,7 +236,7 @@ def rank_folder(args: argparse.Namespace, ranker: GeoRanker, locator: Locator) -
             tqdm.write(GPS_NOTE.format(name))
         outcome = rank_task(ranker, task, args.decode)
         answer = outcome.answer
-        place, confidence = outcome.names[answer.index], answer.confidence[CONFIDENCE_KM]
+        place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
         return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
 
     rows = locate_photos(folder, table, locate)

@@ -2,6 +2,7 @@
 # make test    set up, then the tests
 # make lint    style and format
 # make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
+# make reproduce   the published experiment on a GPU node, on downloaded data: docs/reproduce.md
 # make clean   remove what was made, .venv included
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,8 +35,7 @@ $(EARTH)/%/retrieval.csv: $(GALLERY)/index/index.faiss
 		--image_path $(EARTH)/$*/images --output_dir $(EARTH)/$*
 
 $(EARTH)/%/generation.csv: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
-	$(BIN)/python lvlm_zs_predict.py --backend local --model $(BASE) --root_path $(EARTH)/$* \
-		--text_path metadata.csv --image_path images --result_path generation.csv --num_samples 3 --batch_size 100
+	$(BIN)/python lvlm_zs_predict.py --backend local --dataset earth --split $* --batch_size 100
 
 $(EARTH)/%/candidates.csv: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
 	$(BIN)/python compile_prediction_candidates.py --root_path $(EARTH)/$* --gallery $(GALLERY)/metadata.csv
@@ -59,6 +59,31 @@ earth: earth-data
 		--num_train_epochs 3 --eval_steps 375 --save_steps 125 --logging_steps 25
 	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path outputs/earth --calibrate
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path outputs/earth
+
+# Steps 3 to 7 of docs/reproduce.md; make -k goes on after one that had problems.
+GPUS ?= 4
+RELEASED ?= published/checkpoints
+REPRODUCED := outputs/reproduce
+EVALUATE = $(BIN)/torchrun --nproc_per_node $(GPUS) evaluate.py
+AS_PUBLISHED := --topn 12 --topn_zs 3 --batch_size 16
+
+.PHONY: reproduce $(addprefix reproduce-,tables sample released train own)
+reproduce: reproduce-tables reproduce-sample reproduce-released reproduce-own
+reproduce-tables: .venv/installed
+	$(BIN)/python evaluate.py --dataset im2gps3k --ranker retrieval --topn 12 --topn_zs 3 --output_dir $(REPRODUCED)/im2gps3k-tables
+	$(BIN)/python evaluate.py --dataset yfcc4k --ranker retrieval --topn 12 --topn_zs 3 --output_dir $(REPRODUCED)/yfcc4k-tables
+reproduce-sample: .venv/installed
+	$(BIN)/python quick_start_im2gps3k.py --model_path $(RELEASED)
+reproduce-released: .venv/installed
+	$(EVALUATE) --model_path $(RELEASED) --dataset im2gps3k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/im2gps3k-released
+	$(EVALUATE) --model_path $(RELEASED) --dataset yfcc4k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/yfcc4k-released
+reproduce-train: $(REPRODUCED)/ranker/adapter_model.safetensors
+$(REPRODUCED)/ranker/adapter_model.safetensors: | .venv/installed
+	$(BIN)/deepspeed --num_gpus $(GPUS) finetune_geo_ranker.py --model_path Qwen/Qwen2-VL-7B-Instruct \
+		--model_save_path $(REPRODUCED)/ranker --group_size 7
+reproduce-own: reproduce-train
+	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset im2gps3k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/im2gps3k-own
+	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset yfcc4k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/yfcc4k-own
 
 test: .venv/installed
 	$(BIN)/python -m pytest

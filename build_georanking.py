@@ -25,7 +25,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from utils.command import run_command
@@ -54,9 +53,8 @@ def of_queries(args: argparse.Namespace, generated: dict, problems: list[str]) -
     """Rows of the queries in --root_path, and how many."""
     retrieval, unusable = read_retrieval_table(args.retrieval_path or args.root_path / "retrieval.csv")
     problems += unusable
-    indices = np.load(args.index_path or args.root_path / "I.npy")
     metadata = read_metadata(args.metadata_path or args.root_path / "metadata.csv")
-    photos = FoundPhotos.of(indices, read_metadata(args.gallery))
+    photos = FoundPhotos.read(args.index_path or args.root_path / "I.npy", args.gallery)
     return georanking_rows(retrieval, photos, metadata, generated), len(retrieval)
 
 

@@ -1,16 +1,20 @@
 """Join retrieved and generated candidates into one candidate table, the input of evaluate.py.
 
-    python compile_prediction_candidates.py
+    python compile_prediction_candidates.py                                  # dataset/im2gps3k
+    python compile_prediction_candidates.py --root_path dataset/yfcc4k
     python compile_prediction_candidates.py --root_path dataset/earth/test \\
         --gallery dataset/earth/gallery/metadata.csv
 
 Only the retrieval table must be there. Other files at their default places are used if they exist, and it is
 said when they do not; a file that is named must exist.
 
-    retrieval table    coordinates of the candidates          required
+    retrieval table    coordinates of the candidates          required; a candidate table, such as the released
+                                                              one, will do: its retrieved candidates are used
     I.npy + gallery    their place names and photos           else the prompt has neither
     S.npy              their cosines (ranker `similarity`)    else there is no such ranker
     generation table   places guessed by an LVLM              else there are no generated candidates
+
+--fill_names names the candidates that have no names after the nearest populated place, offline.
 
 Unusable rows and coordinates are named and left out, and the exit code is 1. Answers of an LVLM that name no
 usable place are dropped and counted.
@@ -22,12 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.benchmarks import BENCHMARKS, PUBLISHED_METADATA, check_files
 from utils.candidates import write_candidate_table
 from utils.command import run_command
-from utils.compile import FoundPhotos, candidate_rows, generated_places
-from utils.tables import read_metadata, read_retrieval_table
+from utils.compile import FoundPhotos, candidate_rows, fill_names, generated_places
+from utils.tables import read_retrieval_table
 
-GALLERY = Path("dataset/mp16/MP16_Pro_filtered.csv")
+NAMED = ("retrieval_path", "index_path", "gallery", "similarity_path", "generation_path")
 
 
 def optional(path: Path | None, default: Path, absence: str) -> Path | None:
@@ -38,16 +43,35 @@ def optional(path: Path | None, default: Path, absence: str) -> Path | None:
     return None
 
 
+def default_retrieval(root: Path) -> Path:
+    """The retrieval table; for the published benchmarks, where there is none, the released candidate table."""
+    own = root / "retrieval.csv"
+    return root / f"{root.name}.csv" if root.name in BENCHMARKS and not own.exists() else own
+
+
+def default_generation(root: Path) -> Path:
+    """generation.csv, or the one table that lvlm_zs_predict.py has written under its own name."""
+    found = sorted(root.glob("llm_predict_results_zs_*.csv"))
+    if (root / "generation.csv").exists() or not found:
+        return root / "generation.csv"
+    if len(found) > 1:
+        raise ValueError(f"{', '.join(map(str, found))}: say with --generation_path which one")
+    return found[0]
+
+
 def compile_table(args: argparse.Namespace) -> list[str]:
     """Write the candidate table. Returns what was left out."""
     root = args.root_path
-    index_path = optional(args.index_path, root / "I.npy", "no texts and no photos")
-    gallery = index_path and optional(args.gallery, GALLERY, "no texts and no photos")
+    retrieval_path = args.retrieval_path or default_retrieval(root)
+    check_files([("retrieval_path", retrieval_path), *((name, getattr(args, name)) for name in NAMED)])
+    index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
+    gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
     similarity_path = optional(args.similarity_path, root / "S.npy", "no similarities")
-    generation_path = optional(args.generation_path, root / "generation.csv", "no generated candidates")
+    generation_path = args.generation_path or optional(None, default_generation(root), "no generated candidates")
 
-    retrieval, problems = read_retrieval_table(args.retrieval_path or root / "retrieval.csv")
-    photos = FoundPhotos.of(np.load(index_path), read_metadata(gallery)) if gallery else None
+    print(f"retrieved candidates: {retrieval_path}")
+    retrieval, problems = read_retrieval_table(retrieval_path)
+    photos = FoundPhotos.read(index_path, gallery) if gallery else None
     similarity = np.load(similarity_path) if similarity_path else None
     generated = {}
     if generation_path:
@@ -56,27 +80,28 @@ def compile_table(args: argparse.Namespace) -> list[str]:
         problems += [f"{row.img_id}: not in {generation_path}" for row in retrieval if row.img_id not in generated]
         print(f"{generation_path}: {unusable} answers name no usable place and were dropped")
     rows = candidate_rows(retrieval, photos, similarity, generated)
+    if args.fill_names:
+        rows, filled = fill_names(rows)
+        print(f"{filled} candidates without a name are named after the nearest populated place")
     result_path = args.result_path or root / "candidates.csv"
     write_candidate_table(result_path, rows)
     retrieved, guesses = sum(len(row.gps) for row in rows), sum(len(row.zs_gps) for row in rows)
     print(f"{result_path}: {len(rows)} queries, {retrieved} retrieved and {guesses} generated candidates")
+    print(f"Evaluate it with `python evaluate.py --candidates {result_path} ...`.")
     return problems
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--root_path",
-        type=Path,
-        default=Path("dataset/im2gps3k"),
-        help="folder of the benchmark (%(default)s)",
-    )
-    parser.add_argument("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path")
-    parser.add_argument("--index_path", type=Path, help="default: I.npy in --root_path")
-    parser.add_argument("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {GALLERY})")
-    parser.add_argument("--similarity_path", type=Path, help="default: S.npy in --root_path")
-    parser.add_argument("--generation_path", type=Path, help="default: generation.csv in --root_path")
-    parser.add_argument("--result_path", type=Path, help="default: candidates.csv in --root_path")
+    add = parser.add_argument
+    add("--root_path", type=Path, default=Path("dataset/im2gps3k"), help="folder of the benchmark (%(default)s)")
+    add("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path, or the released candidate table")
+    add("--index_path", type=Path, help="default: I.npy in --root_path")
+    add("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {PUBLISHED_METADATA})")
+    add("--similarity_path", type=Path, help="default: S.npy in --root_path")
+    add("--generation_path", type=Path, help="default: generation.csv or llm_predict_results_zs_*.csv in --root_path")
+    add("--fill_names", action="store_true", help="name nameless candidates after the nearest populated place")
+    add("--result_path", type=Path, help="default: candidates.csv in --root_path")
     return parser
 
 

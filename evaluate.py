@@ -167,14 +167,14 @@ def adapter_info(args: argparse.Namespace) -> AdapterInfo:
     return AdapterInfo(args.model)
 
 
-def score(args: argparse.Namespace, queries: Sequence[Query], info: AdapterInfo) -> tuple[list[Case], list[str]] | None:
+def score(
+    args: argparse.Namespace, queries: Sequence[Query], info: AdapterInfo, photos: ImageStore, gallery: ImageStore
+) -> tuple[list[Case], list[str]] | None:
     """Score the queries together with the other processes. None in all processes but the first."""
     processes = Processes.from_environment()
     device = args.device or (f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
     # On a CPU the model takes all cores, and nothing is won by reading ahead.
     workers = args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4
-    photos = ImageStore.from_paths([args.image_path])
-    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
     names = ("image_path", "image_data_path", "tar_index_path", "dtype", "attn_implementation", "carrier")
     settings = {"device": torch.device(device).type} | {name: getattr(args, name) for name in names}
     log = RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank)
@@ -242,13 +242,16 @@ def main() -> int:
     args = parse_arguments()
     try:
         check_files(needed_files(args))
-    except FileNotFoundError as error:
+        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
+        if args.ranker == "model":
+            photos = ImageStore.from_paths([args.image_path])
+            gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")
-    queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
     queries = queries[: args.num_queries]
     info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     if args.ranker == "model":
-        scored = score(args, queries, info)
+        scored = score(args, queries, info, photos, gallery)
         if scored is None:  # the first process reports
             return 0
         cases, lost = scored

@@ -18,7 +18,8 @@ The embedded world, one process, CPU or GPU (torchrun for several); `make earth`
         --num_train_epochs 3 --eval_steps 375 --save_steps 125 --logging_steps 25
 
 An interrupted run goes on from its last complete checkpoint, with the same data, when the same command is
-given with `--continue_ckpt_path latest`. Rows that cannot be used are named, counted and left out.
+given with `--continue_ckpt_path latest`. Rows that cannot be used are named, counted and left out; a photo that
+turns out to be broken while training costs only its candidate, or gives the place of its row to the next one.
 """
 
 import argparse
@@ -35,7 +36,8 @@ from transformers import TrainingArguments, set_seed
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from utils.adapter import add_lora
-from utils.benchmarks import PUBLISHED_BASE
+from utils.batches import EncodedPhotos, EvaluationGroups, GroupCollator, TrainingGroups, cache_features
+from utils.benchmarks import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.candidates import PROMPT_COLUMNS
 from utils.geo_ranker import GeoRanker
 from utils.georanking import GeoRankingRow, read_georanking
@@ -43,23 +45,17 @@ from utils.groups import Gallery, GroupRule, usable_rows
 from utils.images import ImageStore
 from utils.prompts import LAYOUTS
 from utils.tables import metadata_problems, read_metadata
-from utils.training import (
-    EncodedPhotos,
-    EvaluationGroups,
-    GroupCollator,
-    RankerTrainer,
-    TrainingGroups,
-    cache_features,
-    find_checkpoint,
-)
+from utils.training import RankerTrainer, find_checkpoint
 
-PUBLISHED_ROWS = "dataset/georanking"
-PUBLISHED_PHOTOS = "dataset/mp16/mp-16-images.tar"  # of queries and gallery alike
 ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    try:
+        check_files(needed_files(args))
+    except FileNotFoundError as error:
+        sys.exit(f"finetune_geo_ranker.py: {error}")
     checkpoint = None
     if args.continue_ckpt_path:
         latest = args.continue_ckpt_path == "latest"
@@ -101,6 +97,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.eval_dataset:
         validation = usable(args.eval_dataset, validation, validation_problems, args.rule, known)
 
+    if gallery is not None:
+        found = gallery.only(known)
+        kept = set(found.ids)
+        report(args.gallery, len(found), [f"no photo {image_id}" for image_id in gallery.ids if image_id not in kept])
+        gallery = found
     steps = math.ceil(args.num_train_epochs * (len(rows) // args.total_batch_size))
     groups = TrainingGroups(
         rows,
@@ -109,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         batch_size=args.total_batch_size,
         steps=args.max_steps if args.max_steps > 0 else steps,
         seed=args.seed,
-        gallery=gallery.only(known) if gallery else None,
+        gallery=gallery,
     )
     trainer = RankerTrainer(
         model,
@@ -146,7 +147,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--eval_dataset", help="GeoRanking parquet of validation queries")
     add("--image_path", nargs="+", default=[], help="folder(s) of the query photos")
     add("--image_data_path", nargs="+", default=[], help="tar(s) or folder(s) of the gallery photos")
-    add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
+    add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
     add("--cache_image_features", action="store_true", help="encode all photos before; for small ones")
     add("--num_workers", type=int, default=2, help="processes that prepare batches")
 
@@ -194,6 +195,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """(flag, path) of the data; None where nothing is needed."""
+    names = ("image_path", "image_data_path")
+    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
+    return files + [(name, path) for name in names for path in getattr(args, name)]
 
 
 def check(args: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ from earth.imagery import load_earth
 from utils.candidates import TEXT_COLUMNS
 from utils.files import atomic_path
 from utils.gazetteer import Gazetteer
-from utils.images import write_tar_index
+from utils.tar_pickle import write_tar_index
 
 SPLITS = ("gallery", "pretrain", "train", "val", "test")
 SPLIT_SIZES = (20_000, 14_000, 6_000, 500, 1_000)

@@ -119,9 +119,6 @@ class Heads(nn.Module):
         self.answer_to_log_km = nn.Linear(width, 1)
         self.log_scale = nn.Parameter(torch.tensor([2.66, 2.66]))  # of match and place: 1 / 0.07
 
-    def scales(self) -> torch.Tensor:
-        return self.log_scale.clamp(max=4.0).exp()
-
 
 def soft_contrastive(logits: torch.Tensor, km: np.ndarray, scale_km: float) -> torch.Tensor:
     """Cross-entropy of each row against soft targets ``exp(-km / scale_km)``, normalised; both (rows, columns)."""
@@ -134,17 +131,27 @@ def pairwise_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return haversine_km(a[:, None, 0], a[:, None, 1], b[None, :, 0], b[None, :, 1])
 
 
-def place_loss(heads: Heads, located: torch.Tensor, points: np.ndarray, extra_points: np.ndarray) -> torch.Tensor:
+def scale(log_scale: torch.Tensor) -> torch.Tensor:
+    """What cosines are multiplied with in a contrast: learnt, but not beyond exp(4)."""
+    return log_scale.clamp(max=4.0).exp()
+
+
+def place_loss(
+    location: LocationEncoder,
+    log_scale: torch.Tensor,
+    located: torch.Tensor,
+    points: np.ndarray,
+    extra_points: np.ndarray,
+) -> torch.Tensor:
     """Contrast of ``located`` (n, width) with the codes of their points (n, 2) and of extra_points, more negatives."""
     places = np.concatenate([points, extra_points])
-    logits = heads.scales()[1] * F.normalize(located, dim=1) @ heads.location(places).T
+    logits = scale(log_scale) * F.normalize(located, dim=1) @ location(places).T
     return soft_contrastive(logits, pairwise_km(points, places), PLACE_KM)
 
 
 def match_loss(heads: Heads, photo: torch.Tensor, tile: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Contrast of photos and tiles, mean image tokens (n, hidden)."""
-    match_scale, _ = heads.scales()
-    similarity = match_scale * F.normalize(photo, dim=1) @ F.normalize(tile, dim=1).T
+    similarity = scale(heads.log_scale[0]) * F.normalize(photo, dim=1) @ F.normalize(tile, dim=1).T
     km = pairwise_km(batch.photo_points, batch.tile_points)
     return (soft_contrastive(similarity, km, MATCH_KM) + soft_contrastive(similarity.T, km.T, MATCH_KM)) / 2
 
@@ -292,10 +299,14 @@ def pretrain(args: argparse.Namespace) -> None:
         extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
         match = match_loss(heads, photo, tile, batch)
         pictured = np.concatenate([batch.photo_points, batch.tile_points])
-        place = place_loss(heads, heads.to_location(torch.cat([photo, tile])), pictured, extra)
+        place = place_loss(
+            heads.location, heads.log_scale[1], heads.to_location(torch.cat([photo, tile])), pictured, extra
+        )
         if is_guess:
             located = heads.answer_to_location(states)
-            state = PLACE_WEIGHT * place_loss(heads, located, batch.photo_points[rows], extra)
+            state = PLACE_WEIGHT * place_loss(
+                heads.location, heads.log_scale[1], located, batch.photo_points[rows], extra
+            )
         else:
             log_km = torch.tensor([lesson.km for lesson in lessons]).float().log1p()
             state = F.smooth_l1_loss(heads.answer_to_log_km(states).squeeze(1), log_km)

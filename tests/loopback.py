@@ -1,66 +1,91 @@
-"""An OpenAI-compatible server on this machine that answers what a test wants."""
+"""An OpenAI-compatible server on this machine that answers what a test wants, and fails as servers do."""
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 Record = dict[str, Any]
 
 
-class Server(ThreadingHTTPServer):
-    """Answers request number n (from 1) with ``respond(its body, n)``, an HTTP status and a record."""
+class Response(NamedTuple):
+    """What the server answers: a body, and what goes wrong with it."""
 
-    def __init__(self, respond: Callable[[Record, int], tuple[int, Record]]) -> None:
+    status: int
+    body: Record | str  # a record is sent as JSON, a text as it is
+    headers: Mapping[str, str] = {"Retry-After-Ms": "1"}  # keeps tests of repeated requests short
+    delay: float = 0.0  # seconds of silence before the answer
+    cut: bool = False  # the connection breaks in the middle of the body
+
+
+class Server(ThreadingHTTPServer):
+    """Answers request number n (from 1) with ``respond(its body, n)``: a ``Response`` or its first fields."""
+
+    request_queue_size = 128
+
+    def __init__(self, respond: Callable[[Record, int], tuple]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.respond = respond
+        self.paths: list[str] = []
         self.bodies: list[Record] = []
         self.authorizations: list[str] = []
         self.lock = threading.Lock()
+        self.stopping = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *args: object) -> None:
+        """A client that hung up is part of the test."""
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
+            self.server.paths.append(self.path)
             self.server.bodies.append(body)
             self.server.authorizations.append(self.headers["Authorization"])
             number = len(self.server.bodies)
-        status, record = self.server.respond(body, number)
-        data = json.dumps(record).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        response = Response(*self.server.respond(body, number))
+        self.server.stopping.wait(response.delay)
+        text = isinstance(response.body, str)
+        data = response.body.encode() if text else json.dumps(response.body).encode()
+        self.send_response(response.status)
+        self.send_header("Content-Type", "text/html" if text else "application/json")
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("Retry-After-Ms", "1")
+        for name, value in response.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(data[: len(data) // 2] if response.cut else data)
+        self.close_connection = response.cut
 
     def log_message(self, *args: object) -> None:
         """Says nothing."""
 
 
 @contextmanager
-def serving(respond: Callable[[Record, int], tuple[int, Record]]) -> Iterator[Server]:
+def serving(respond: Callable[[Record, int], tuple]) -> Iterator[Server]:
     """A server that runs inside the block."""
     with Server(respond) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield server
         finally:
+            server.stopping.set()
             server.shutdown()
             thread.join()
 
 
-def completion(*contents: str | None) -> tuple[int, Record]:
-    """The response of a chat completion with these choices."""
+def completion(*contents: str | None, **fields: Any) -> Response:
+    """A chat completion with these choices, and more ``fields`` of its body."""
     choices = [
         {"index": i, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
         for i, content in enumerate(contents)
     ]
-    return 200, {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
+    record = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}
+    return Response(200, record | fields)

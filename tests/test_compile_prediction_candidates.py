@@ -1,3 +1,4 @@
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from utils.tables import RetrievalRow, write_generation_table, write_retrieval_t
 def root(tmp_path: Path, monkeypatch) -> Path:
     """The published layout: two queries with two candidates each."""
     monkeypatch.chdir(tmp_path)
-    root, gallery = tmp_path / "dataset" / "im2gps3k", tmp_path / "dataset" / "mp16"
+    root, gallery = tmp_path / "dataset" / "im2gps3k", tmp_path / "dataset" / "mp16-pro"
     gallery.mkdir(parents=True)
     metadata = pd.DataFrame({"IMG_ID": ["g0", "g1", "g2"], "LAT": [0.5, 1.5, 2.5], "LON": 10.0, "city": "Bern"})
     metadata.to_csv(gallery / "MP16_Pro_filtered.csv", index=False)
@@ -46,12 +47,61 @@ def test_published_command_joins_all_files(root: Path, capsys) -> None:
     assert "1 answers name no usable place" in capsys.readouterr().out
 
 
+def test_the_result_is_the_released_table(root: Path) -> None:
+    """Column by column and literal by literal, read as the published code reads it."""
+    (root / "S.npy").unlink()
+    assert main([]) == 0
+    table = pd.read_csv(root / "candidates.csv")
+    names = ["", "Bern", "", "", "", ""]
+    assert table["IMG_ID"].tolist() == ["a.jpg", "b.jpg"]
+    assert table[["LAT", "LON"]].to_numpy().tolist() == [[1, 2], [3, 4]]
+    assert {column: table[column].map(ast.literal_eval).tolist() for column in table.columns[3:]} == {
+        "candidate_gps_lis": [[(2.5, 10.0), (0.5, 10.0)], [(1.5, 10.0), (2.5, 10.0)]],
+        "candidate_text_lis": [[names, names]] * 2,
+        "candidate_img_lis": [["g2", "g0"], ["g1", "g2"]],
+        "reverse_gps_lis": [[(1.5, 10.0)], [(0.5, 10.0)]],
+        "zs_gps_lis": [[(5.5, 6.5)], [(7.0, 8.0)]],
+    }
+    assert table.columns[:3].tolist() == ["IMG_ID", "LAT", "LON"]
+
+
+def test_released_files_and_ones_own_guesses(root: Path) -> None:
+    """No retrieval table is released: the released candidate table stands in, and is left as it is."""
+    assert main([]) == 0
+    (root / "candidates.csv").rename(root / "im2gps3k.csv")
+    (root / "retrieval.csv").unlink()
+    (root / "generation.csv").rename(root / "llm_predict_results_zs_gpt.csv")
+    released = (root / "im2gps3k.csv").read_bytes()
+    assert main([]) == 0
+    assert (root / "im2gps3k.csv").read_bytes() == (root / "candidates.csv").read_bytes() == released
+    (root / "llm_predict_results_zs_qwen.csv").touch()
+    with pytest.raises(SystemExit, match=r"gpt\.csv, .*qwen\.csv: say with --generation_path"):
+        main([])
+    assert main(["--generation_path", str(root / "llm_predict_results_zs_gpt.csv")]) == 0
+
+
+def test_names_are_filled_offline(root: Path, capsys) -> None:
+    (root / "I.npy").unlink()
+    assert main(["--fill_names"]) == 0
+    assert "4 candidates without a name are named after the nearest populated place" in capsys.readouterr().out
+    (first, _), _ = read_candidate_table(root / "candidates.csv", topn=2, topn_zs=1)
+    assert all(candidate.texts for candidate in first.candidates[:2])
+
+
+def test_nothing_there(root: Path) -> None:
+    (root / "retrieval.csv").unlink()
+    with pytest.raises(SystemExit, match=r"im2gps3k\.csv does not exist .*--retrieval_path[^$]*git clone"):
+        main([])
+    with pytest.raises(SystemExit, match=r"yfcc4k\.csv does not exist .*YFCC4K"):
+        main(["--root_path", "dataset/yfcc4k"])
+
+
 def test_only_the_retrieval_table_is_needed(root: Path, capsys) -> None:
     for name in ("I.npy", "S.npy", "generation.csv"):
         (root / name).unlink()
     assert main([]) == 0
     output = capsys.readouterr().out
-    for absence in ("no texts and no photos", "no similarities", "no generated candidates"):
+    for absence in ("no photos and no place names", "no similarities", "no generated candidates"):
         assert absence in output
     (first, _), _ = read_candidate_table(root / "candidates.csv", topn=2, topn_zs=1)
     assert [(c.latitude, c.image, c.texts, c.similarity) for c in first.candidates] == [

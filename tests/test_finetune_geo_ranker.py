@@ -1,11 +1,14 @@
 """Training runs of a tiny model through the script: learning, resuming after a kill, several processes."""
 
+import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 import finetune_geo_ranker
 from earth import build_dataset
 from utils.adapter import AdapterInfo
+from utils.batches import EncodedPhotos, EvaluationGroups, GroupCollator, Groups, TrainingGroups, cache_features, show
 from utils.candidates import prompt_texts
 from utils.geo_ranker import GeoRanker
 from utils.geodesy import haversine_km
@@ -29,15 +33,8 @@ from utils.images import ImageStore
 from utils.losses import multi_order_loss
 from utils.packing import image_key
 from utils.tables import read_metadata
-from utils.training import (
-    EncodedPhotos,
-    GroupCollator,
-    Groups,
-    TrainingGroups,
-    cache_features,
-    find_checkpoint,
-    show,
-)
+from utils.tar_pickle import write_tar_index
+from utils.training import find_checkpoint
 
 ROOT = Path(__file__).parent.parent
 REFERENCES = 10
@@ -293,6 +290,81 @@ def test_bad_rows_and_photos_are_named_and_cost_nothing_else(world, tiny_base, t
     assert f"{rows[3].img_id}: candidate left out" in caplog.text
     assert rows[3].ref_img_id[1] in caplog.text
     assert f"{rows[5].img_id}: candidate left out: {rows[5].ref_img_id[3]}" in caplog.text
+
+
+@pytest.fixture
+def broken_jpegs(world, tmp_path) -> tuple[Path, list[str]]:
+    """train.parquet and its photos in a tar: 4 broken, whose names are returned, as queries and as candidates."""
+    rows, _ = read_georanking(world / "train.parquet")
+    broken = [rows[2].img_id, rows[7].img_id, rows[3].ref_img_id[1], rows[5].ref_img_id[2]]
+    rows[4].ref_img_id[1] = broken[3]  # a photo that two rows show
+    rows[6].ref_img_id[1:5] = [broken[2]] * 4  # leaves one candidate
+    write_georanking(tmp_path / "train.parquet", rows)
+    store = ImageStore.from_paths([world / "photos"])
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for image_id in dict.fromkeys(name for row in rows for name in (row.img_id, *row.ref_img_id)):
+            file = io.BytesIO()
+            store.open(image_id).resize((64, 64)).save(file, "JPEG")
+            data = file.getvalue()
+            if image_id in broken:
+                data = data[: len(data) // 2]
+            member = tarfile.TarInfo(image_id)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    write_tar_index(tmp_path / "photos.tar", tmp_path / "tar_index.pkl")
+    return tmp_path, broken
+
+
+def test_broken_jpegs_cost_candidates_and_rows_and_are_named_once(
+    broken_jpegs, world, tiny_base, tmp_path, capsys, caplog
+):
+    """Two epochs of 16 rows: 3 rows in each give way to the next one; whatever the workers do."""
+    folder, broken = broken_jpegs
+    settings = {"dataset": folder / "train.parquet", "image_path": folder / "photos.tar", "num_train_epochs": 2}
+    alone = train(world, tiny_base, tmp_path / "alone", save_steps=3, **settings)
+    printed = capsys.readouterr().out
+    assert "train.parquet: 16 usable, 0 problems" in printed
+    for photo in broken:
+        assert sum(f"left out: {photo} in " in message for message in caplog.messages) == 1
+    assert sum("fewer than two" in message for message in caplog.messages) == 2
+    counts = {
+        name: int(re.search(rf"'{name}': '?(\d+)", printed)[1]) for name in ("unreadable_photos", "rows_left_out")
+    }
+    assert counts["unreadable_photos"] == 4
+    assert counts["rows_left_out"] >= 6  # a row may be met in its own place, and as the next one of another
+    assert "candidates_left_out" in printed
+
+    helped = train(world, tiny_base, tmp_path / "helped", num_workers=2, **settings)
+    assert losses(helped) == losses(alone)
+    again = train(
+        world, tiny_base, tmp_path / "alone", continue_ckpt_path=tmp_path / "alone" / "checkpoint-6", **settings
+    )
+    assert losses(again) == losses(alone)
+
+
+def test_what_is_shown_instead_of_broken_photos(broken_jpegs, tiny_base):
+    folder, broken = broken_jpegs
+    rows, _ = read_georanking(folder / "train.parquet")
+    ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
+    photos = EncodedPhotos(ImageStore.from_paths([folder / "photos.tar"]), ranker.packer)
+    groups = EvaluationGroups(rows, GroupRule(), photos)
+    shown = [groups[number] for number in range(len(rows))]
+    instead = {2: 3, 6: 8, 7: 8}
+    assert [group.query.image for group in shown] == [rows[instead.get(i, i)].img_id for i in range(16)]
+    lost = {2: [rows[3].ref_img_id[1]], 3: [rows[3].ref_img_id[1]], 4: [broken[3]], 5: [broken[3]]}
+    for number, group in enumerate(shown):
+        row = rows[instead.get(number, number)]
+        kept = [image_id for image_id in row.ref_img_id[1:6] if image_id not in lost.get(number, [])]
+        assert [candidate.image for candidate in group.query.candidates] == kept
+        assert set(group.photos) == {row.img_id, *kept}
+        assert len(group.distances) == len(kept)
+    assert [(entry.photo, entry.is_row) for entry in shown[2].left_out] == [(broken[0], True), (broken[2], False)]
+    assert [(entry.photo, entry.is_row) for entry in shown[6].left_out] == [
+        *[(broken[2], False)] * 4,
+        (None, True),
+        (broken[1], True),
+    ]
+    assert shown[0].left_out == ()
 
 
 def test_cached_features_hold_no_file_handles_of_the_workers(world, tiny_base):

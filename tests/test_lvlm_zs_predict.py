@@ -1,12 +1,27 @@
+import argparse
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from loopback import completion, serving
+from loopback import Response, completion, serving
+from PIL import Image
 
-from lvlm_zs_predict import main
+from lvlm_zs_predict import main, parser, set_defaults
+from utils.images import open_image
 from utils.tables import read_generation_table
 
+SCRIPT = Path(__file__).parent.parent / "lvlm_zs_predict.py"
 KEY = "sk-secret"
 ANSWER = '{"latitude": 1.5,"longitude": 2.5}'
 
@@ -30,8 +45,9 @@ def answers(path: Path) -> dict[str, tuple[str, ...]]:
 
 def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> None:
     def respond(body: dict, number: int) -> tuple[int, dict]:
-        return (400, {"error": {"message": "no"}}) if number == 2 else completion(ANSWER, "no idea")
+        return (400, {"error": {"message": "no"}}) if number == 2 else completion(*given)
 
+    given = (ANSWER, "no idea", "", *["no"] * 7)
     with serving(respond) as server:
         command = [
             f"--api_key={KEY}",
@@ -42,15 +58,15 @@ def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> Non
         command.append("--process=1")
         assert main(command) == 1
         result = root / "llm_predict_results_zs_some-vlm.csv"
-        given = (ANSWER, "no idea")
         assert answers(result) == {"0.jpg": given, "1.jpg": (), "2.jpg": (), "3.jpg": given, "4.jpg": given}
         table = pd.read_csv(result, keep_default_na=False)
         assert table["response"][1] == "None"
         assert table["city"].tolist() == ["Bern"] * 5
         output = capsys.readouterr()
         assert "problem: 1.jpg: BadRequestError" in output.err
+        assert re.search(r"2 failed, 0 refused, \d+ of about [\d.]+k? tokens", output.err)
         assert "problem: 2.jpg in " in output.err
-        assert "3 places for 5 photos; 3 answers name no usable place" in output.out
+        assert "3 places for 5 photos; 27 answers name no usable place, 3 of them are empty" in output.out
 
         assert len(server.bodies) == 4
         assert main(command) == 1  # photo 2 is still no image
@@ -95,11 +111,190 @@ def test_a_local_model_goes_on_where_it_stopped(root: Path, tiny_base: Path) -> 
         run("whole.csv", "--temperature", "0.5")
 
 
+def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> None:
+    make_image(24, 24, 2).save(root / "yfcc4k" / "2.jpg")
+    command = ["--backend", "local", "--model", str(tiny_base), "--root_path", str(root), "--num_samples", "2"]
+    command += ["--max_tokens", "5", "--device", "cpu"]
+    assert main([*command, "--result_path", "one.csv"]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launched = subprocess.run(
+        [*launcher, str(SCRIPT), *command, "--result_path", "two.csv"], capture_output=True, text=True, timeout=240
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stdout.count("places for 5 photos") == 1
+    assert answers(root / "two.csv") == answers(root / "one.csv")
+    lines = [len((root / name).read_text().splitlines()) - 1 for name in ("two.csv.jsonl", "two.csv.jsonl.1")]
+    assert lines == [3, 2]
+
+
+PHOTOS = 1000
+AT_A_TIME = 8
+
+
+def number_of(body: dict) -> int:
+    """Which of the photos of ``many`` a request is about: its red channel counts by 20, its green one by 1."""
+    url = body["messages"][0]["content"][1]["image_url"]["url"]
+    red, green, _ = np.asarray(open_image(base64.b64decode(url.split(",")[1])), dtype=float).mean((0, 1))
+    return round(red / 5) * 20 + round(green / 12)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A benchmark folder of a thousand tiny photos."""
+    (tmp_path / "yfcc4k").mkdir()
+    for number in range(PHOTOS):
+        Image.new("RGB", (8, 8), (number // 20 * 5, number % 20 * 12, 128)).save(tmp_path / "yfcc4k" / f"{number}.png")
+    table = pd.DataFrame({"IMG_ID": [f"{number}.png" for number in range(PHOTOS)], "LAT": 1.25, "LON": 2.5})
+    table.to_csv(tmp_path / "yfcc4k_places365.csv", index=False)
+    return tmp_path
+
+
+class FaultyServer:
+    """Answers about photo i with its number, two samples a photo; one in sixteen first requests fails.
+
+    Photo 777 is never answered. Once ``hold_at`` photos are answered it falls silent.
+    """
+
+    def __init__(self) -> None:
+        self.asked = Counter()
+        self.answered = Counter()
+        self.hold_at = PHOTOS
+        self.silent = threading.Event()
+
+    def __call__(self, body: dict, _: int) -> Response:
+        number = number_of(body)
+        self.asked[number] += 1
+        first, kind = self.asked[number] == 1, number % 64
+        if number == 777:
+            return Response(400, {"error": {"message": "I do not like it"}})
+        if first and kind == 1:
+            return Response(429, {"error": {"message": "slow down"}}, {"Retry-After": "0.02"})
+        if first and kind == 2:
+            return Response(500, "<html>oops</html>")
+        if first and kind == 3:
+            return completion("x" * 500)._replace(cut=True)
+        if first and kind == 4:
+            return Response(200, '{"id": "x", "choi')
+        if first and number in (5, 500):
+            return completion("too late")._replace(delay=60)
+        if len(self.answered) >= self.hold_at and number not in self.answered:
+            self.silent.set()
+            return completion("too late")._replace(delay=60)
+        if kind == 6:  # refuses
+            contents = (None, None)
+        elif kind == 7:  # knows no n
+            contents = (f"{number / 20:f}, {number % 20:f}",)
+        else:
+            contents = (f'{{"latitude": {number / 20}, "longitude": {number % 20}}}', "not sure")
+            contents += ("one too many",) * (kind == 8)
+        self.answered[number] += 1
+        return completion(*contents)
+
+
+def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeypatch, capsys) -> None:
+    server_side = FaultyServer()
+    journal = many / "llm_predict_results_zs_m.csv.jsonl"
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def finished() -> set[int]:
+        lines = journal.read_text().split("\n")[1:-1]
+        return {int(json.loads(line)["IMG_ID"].removesuffix(".png")) for line in lines}
+
+    with serving(server_side) as server:
+        command = ["--model_name=m", f"--base_url={server.url}", f"--root_path={many}", "--num_samples=2"]
+        command += [f"--process={AT_A_TIME}", "--timeout=2"]
+        finished_before, asked_before = [], []
+
+        def check_what_is_kept(hold_at: int) -> None:
+            """What the server answered is on disk, but for the requests that were in flight."""
+            finished_before.append(finished())
+            asked_before.append(server_side.asked.copy())
+            assert len(server_side.answered) >= hold_at
+            assert len(server_side.answered.keys() - finished_before[-1]) <= AT_A_TIME
+
+        def press_ctrl_c() -> None:
+            server_side.silent.wait(60)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        server_side.hold_at = 300
+        threading.Thread(target=press_ctrl_c).start()
+        assert main(command) == 130
+        assert "the same command goes on from there" in capsys.readouterr().err
+        check_what_is_kept(300)
+
+        server_side.hold_at = 600
+        server_side.silent.clear()
+        with subprocess.Popen([sys.executable, str(SCRIPT), *command], stderr=subprocess.DEVNULL) as process:
+            assert server_side.silent.wait(60)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        check_what_is_kept(600)
+
+        server_side.hold_at = PHOTOS
+        assert main(command) == 1
+        asked_before.append(server_side.asked)
+
+        # No run asked about a photo that an earlier one had finished.
+        for done, (before, after) in zip(finished_before, pairwise(asked_before), strict=True):
+            assert not done & (after - before).keys()
+        assert finished() == set(range(PHOTOS)) - {777}
+        # Stopping and killing had at most the requests in flight answered twice.
+        twice = sum(count - (1 + (number % 64 == 7)) for number, count in server_side.answered.items())
+        assert twice <= 2 * AT_A_TIME
+
+    table = answers(many / "llm_predict_results_zs_m.csv")
+    assert list(table) == [f"{number}.png" for number in range(PHOTOS)]
+    for number, given in enumerate(table.values()):
+        whole = f'{{"latitude": {number / 20}, "longitude": {number % 20}}}'
+        short = f"{number / 20:f}, {number % 20:f}"
+        if number == 777:
+            assert given == ()
+        elif number % 64 == 6:
+            assert given == ("", "")
+        else:
+            assert given == ((short, short) if number % 64 == 7 else (whole, "not sure"))
+
+
 def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(SystemExit, match="api_key"):
         main([f"--root_path={root}", "--model_name=m"])
-    for backend in ("api", "local"):
-        with pytest.raises(SystemExit) as stopped:
-            main([f"--root_path={root}", "--backend", backend])
-        assert stopped.value.code == 2
+    with pytest.raises(SystemExit, match="is no address such as"):
+        main([f"--root_path={root}", "--model_name=m", f"--api_key={KEY}", "--base_url=localhost"])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("--root_path=x", "--backend api needs --model_name"),
+        ("--root_path=x --backend local", "--backend local needs --model"),
+        ("--model_name=m", "--root_path or --dataset is needed"),
+        ("--dataset im2gps3k --split val --model_name=m", "--split belongs to --dataset earth"),
+        ("--root_path=x --model_name=m --process 0", "--process must be positive"),
+        ("--root_path=x --model_name=m --timeout nan", "--timeout must be positive"),
+        ("--root_path=x --model_name=m --num_samples -1", "--num_samples must be positive"),
+    ],
+)
+def test_nonsense_is_refused(command: str, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_defaults_of_the_datasets() -> None:
+    def defaults(*command: str) -> argparse.Namespace:
+        args = parser().parse_args(command)
+        set_defaults(args)
+        return args
+
+    earth = defaults("--dataset", "earth", "--split", "val")
+    assert (earth.root_path, earth.text_path, earth.image_path) == (Path("dataset/earth/val"), "metadata.csv", "images")
+    assert (earth.result_path, earth.model, earth.num_samples) == ("generation.csv", "checkpoints/earth-base", 3)
+    published = defaults("--root_path", "x")
+    assert (published.text_path, published.image_path) == ("yfcc4k_places365.csv", "yfcc4k")
+    assert (published.result_path, published.num_samples) == ("llm_predict_results_zs_{model}.csv", 10)
+    assert vars(published) | {"root_path": None, "dataset": None, "model": None} == vars(
+        defaults("--dataset", "yfcc4k")
+    ) | {"root_path": None, "dataset": None, "model": None}
+    assert defaults("--dataset", "im2gps3k").image_path == "im2gps3ktest"

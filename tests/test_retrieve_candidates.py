@@ -8,8 +8,8 @@ import pytest
 from conftest import build_tiny_base
 
 from retrieve_candidates import main
-from utils.images import write_tar_index
 from utils.tables import read_retrieval_table
+from utils.tar_pickle import write_tar_index
 
 GALLERY, QUERIES, TOPK = 30, 6, 4
 

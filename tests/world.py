@@ -10,7 +10,7 @@ from PIL import Image
 from utils.adapter import AdapterInfo, add_lora, save_lora
 from utils.candidates import CandidateRow, write_candidate_table
 from utils.geo_ranker import GeoRanker
-from utils.images import write_tar_index
+from utils.tar_pickle import write_tar_index
 
 QUERIES = 10
 GALLERY = 12

@@ -6,9 +6,12 @@ with Python lists, one item a candidate, best first:
     candidate_gps_lis         (latitude, longitude) of the retrieved gallery photos
     candidate_text_lis        their six place names, in the order of TEXT_COLUMNS
     candidate_img_lis         their image ids
-    candidate_similarity_lis  cosine of the full embeddings (a column of this project)
     reverse_gps_lis           the least similar gallery photos; GeoRanker does not read them
     zs_gps_lis                coordinates that an LVLM generated
+    candidate_similarity_lis  cosine of the full embeddings (a column of this project)
+
+In the released tables (0, 0) stands for a generated answer that could not be read. It is read like any other
+candidate, as the published figures include it; tables compiled here have none.
 
 The tables it is made from are in ``utils/tables.py``, the training data in ``utils/georanking.py``.
 """
@@ -34,6 +37,9 @@ from utils.cells import (
 from utils.diversity import apart
 from utils.geodesy import is_valid_coordinate, parse_coordinate
 
+# The columns of the released table, and the one that this project adds, at the end.
+TABLE_COLUMNS = ("IMG_ID", "LAT", "LON", "candidate_gps_lis", "candidate_text_lis", "candidate_img_lis")
+TABLE_COLUMNS += ("reverse_gps_lis", "zs_gps_lis", "candidate_similarity_lis")
 # Place names as the released metadata and candidate tables order them, finest first but for `region`.
 TEXT_COLUMNS = ("neighbourhood", "city", "county", "state", "region", "country")
 # The names that stand in the prompt at evaluation.
@@ -231,24 +237,27 @@ class CandidateRow:
 
 
 def write_candidate_table(path: str | os.PathLike, rows: Iterable[CandidateRow]) -> None:
-    """Write a candidate table; a list that a row does not have becomes an empty cell.
+    """Write a candidate table that code for the released one reads: its columns, lists as Python literals.
 
-    Raises ``ValueError`` naming the row whose lists differ in length.
+    Texts, images and similarities have a column only if some row has them; there a row without is an empty
+    cell. Raises ``ValueError`` naming the row whose lists differ in length.
     """
-    lines = []
+    lines, given = [], set()
     for row in rows:
-        items = {
-            "candidate_gps_lis": plain(row.gps),
+        optional = {
             "candidate_text_lis": [list(map(str, names)) for names in row.texts],
             "candidate_img_lis": list(map(str, row.images)),
             "candidate_similarity_lis": list(map(float, row.similarity)),
         }
+        optional = {column: items for column, items in optional.items() if items}
+        gps = {"candidate_gps_lis": plain(row.gps)}
         try:
-            _check_lengths({column: values for column, values in items.items() if values})
+            _check_lengths(gps | optional)
         except ValueError as error:
             raise ValueError(f"{row.img_id}: {error}") from None
-        lists = items | {"reverse_gps_lis": plain(row.reverse_gps), "zs_gps_lis": plain(row.zs_gps)}
+        given |= optional.keys()
+        lists = gps | optional | {"reverse_gps_lis": plain(row.reverse_gps), "zs_gps_lis": plain(row.zs_gps)}
         line = {"IMG_ID": row.img_id, "LAT": float(row.latitude), "LON": float(row.longitude)}
-        lines.append(line | {column: str(values) if values else "" for column, values in lists.items()})
-    columns = ["IMG_ID", "LAT", "LON", *_ITEM_PARSERS, "reverse_gps_lis", "zs_gps_lis"]
+        lines.append(line | {column: str(items) for column, items in lists.items()})
+    columns = [column for column in TABLE_COLUMNS if column not in _OPTIONAL_COLUMNS or column in given]
     write_rows(path, columns, lines)

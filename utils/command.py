@@ -3,15 +3,20 @@
 import sys
 from collections.abc import Callable
 
+from utils.benchmarks import absence
+
 
 def run_command(work: Callable[[], list[str]], *errors: type[Exception]) -> int:
     """Do ``work``, which returns what could not be used, and return the exit code: 1 where there was any.
 
     Each problem goes to standard error. OSError, ValueError and the given ``errors`` end the process with their
-    message and exit code 1; any other exception is a defect and shows its traceback.
+    message and exit code 1; of a missing file it is said how to get it where that is known. Any other exception
+    is a defect and shows its traceback.
     """
     try:
         problems = work()
+    except FileNotFoundError as error:
+        sys.exit("error: " + ("\n".join(absence(error.filename)) if error.filename else str(error)))
     except (OSError, ValueError, *errors) as error:
         sys.exit(f"error: {error}")
     for problem in problems:

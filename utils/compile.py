@@ -3,7 +3,7 @@
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,37 +11,50 @@ import pandas as pd
 from utils.answers import parse_answers
 from utils.candidates import TEXT_COLUMNS, CandidateRow, prompt_texts
 from utils.cells import Coordinate
+from utils.gazetteer import Gazetteer
 from utils.geodesy import haversine_km
 from utils.georanking import GeoRankingRow
-from utils.tables import RetrievalRow, read_generation_table
+from utils.tables import RetrievalRow, read_generation_table, read_metadata
 
 # Retrieval table and gallery metadata may print the same coordinate with different precision.
 SAME_PLACE_DEGREES = 1e-4
+NO_NAMES = ("",) * len(TEXT_COLUMNS)
 
 
 @dataclass(frozen=True)
 class FoundPhotos:
     """Which gallery photos the positions of a retrieval table are.
 
-    ``indices`` (queries, k) holds row numbers of ``gallery`` (``read_metadata``), as in ``I.npy``.
+    ``indices`` (queries, k) holds row numbers of the gallery's metadata table, as in ``I.npy``.
     """
 
     indices: np.ndarray
-    ids: np.ndarray  # (n,) image ids
+    numbers: np.ndarray  # (n,) rows of the metadata table that are known here, ascending
+    ids: np.ndarray  # (n,) their image ids
     points: np.ndarray  # (n, 2) degrees
     names: np.ndarray  # (n, 6) place names, in the order of TEXT_COLUMNS
 
     @classmethod
     def of(cls, indices: np.ndarray, gallery: pd.DataFrame) -> "FoundPhotos":
+        """``gallery`` as ``read_metadata`` returns it; it needs no other rows than those of ``indices``."""
         return cls(
             indices,
+            gallery.index.to_numpy(),
             gallery["IMG_ID"].to_numpy(object),
             gallery[["LAT", "LON"]].to_numpy(),
             gallery[list(TEXT_COLUMNS)].to_numpy(object),
         )
 
+    @classmethod
+    def read(cls, index_path: str | os.PathLike, gallery_path: str | os.PathLike) -> "FoundPhotos":
+        """From ``I.npy`` and the metadata table, of which only the rows that were found are kept."""
+        indices = np.load(index_path)
+        if indices.ndim != 2 or not np.issubdtype(indices.dtype, np.integer):
+            raise ValueError(f"{index_path}: {indices.dtype} of shape {indices.shape}, not integers (queries, k)")
+        return cls.of(indices, read_metadata(gallery_path, np.unique(indices)))
+
     def rows(self, query: RetrievalRow) -> np.ndarray:
-        """Gallery rows of a query's usable candidates, best first.
+        """Where a query's usable candidates stand in ``ids``, ``points`` and ``names``, best first.
 
         Raises ``ValueError`` when the gallery has another coordinate there: the files do not belong together.
         """
@@ -51,10 +64,11 @@ class FoundPhotos:
                 f"{query.img_id}: candidate {max(positions)} in row {query.number} of the retrieval table "
                 f"lies outside the index array of shape {self.indices.shape}"
             )
-        rows = self.indices[query.number, positions]
-        for position, row in zip(positions, rows, strict=True):
-            if not 0 <= row < len(self.ids):
-                raise ValueError(f"{query.img_id}: candidate {position} is row {row} of {len(self.ids)} in the gallery")
+        wanted = self.indices[query.number, positions]
+        rows = np.searchsorted(self.numbers, wanted)
+        for position, number, row in zip(positions, wanted, rows, strict=True):
+            if row == len(self.numbers) or self.numbers[row] != number:
+                raise ValueError(f"{query.img_id}: candidate {position} is row {number}, which the gallery lacks")
             if not np.allclose(self.points[row], query.candidates[position], rtol=0, atol=SAME_PLACE_DEGREES):
                 raise ValueError(
                     f"{query.img_id}: candidate {position} lies at {query.candidates[position]}, "
@@ -62,6 +76,27 @@ class FoundPhotos:
                     "retrieval table, index array and gallery metadata do not belong together"
                 )
         return rows
+
+
+def fill_names(rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], int]:
+    """``rows`` with names for the candidates that have none, and how many these were.
+
+    The names are those of the nearest populated place (``utils/gazetteer.py``), not of the area a point lies
+    in. A candidate that has any name the prompt mentions keeps its names: two sources may not agree.
+    """
+    texts = [[list(names) for names in row.texts or [NO_NAMES] * len(row.gps)] for row in rows]
+    nameless = [
+        (number, i)
+        for number, names in enumerate(texts)
+        for i, place in enumerate(names)
+        if not prompt_texts(dict(zip(TEXT_COLUMNS, place, strict=True)))
+    ]
+    if nameless:
+        points = np.array([rows[number].gps[i] for number, i in nameless])
+        found = Gazetteer().lookup(*points.T)[list(TEXT_COLUMNS)].to_numpy(object).tolist()
+        for (number, i), place in zip(nameless, found, strict=True):
+            texts[number][i] = place
+    return [replace(row, texts=names) for row, names in zip(rows, texts, strict=True)], len(nameless)
 
 
 def generated_places(path: str | os.PathLike) -> tuple[dict[str, list[Coordinate]], int, list[str]]:

@@ -51,7 +51,8 @@ class Gazetteer:
     close to a border it may be the neighbour's, and at sea or in a desert it may be a town far away.
     ``distance_km`` says how far. ``neighbourhood`` and ``region`` are always empty: the data has none.
 
-    The data is loaded on first use, once per process (about a second).
+    The data is loaded on first use, once per process (half a second). A million points spread over the Earth take
+    2.3 seconds on one core (of a shared AMD EPYC machine, 2026-11-24).
 
     >>> Gazetteer().lookup([48.8584], [2.2945]).loc[0, "country"]
     'France'

@@ -132,7 +132,7 @@ class GeoRanker(nn.Module):
         )
         processor.size = {"shortest_edge": info.min_pixels, "longest_edge": info.max_pixels}
         tokenizer = AutoTokenizer.from_pretrained(base)
-        packer = Packer(tokenizer, processor, _rope_index(backbone), info.layout)
+        packer = Packer(tokenizer, processor, rope_index(backbone), info.layout)
         ranker = cls(backbone.to(device), packer, info)
         if adapter is not None:
             adapted = load_lora(ranker, adapter)
@@ -143,16 +143,19 @@ class GeoRanker(nn.Module):
 
     def forward(self, batch: PackedBatch, carrier: str = "cache") -> Tensor:
         """Rewards of the batch's candidates, float32 (N,). ``carrier``: "cache" or "packed"."""
-        features = self.encode_images(batch)
-        if carrier == "cache":
-            hidden = self._read_cached(batch, features)
-        elif carrier == "packed":
-            hidden = self._read_packed(batch, features)
-        else:
-            raise ValueError(f"carrier is {carrier!r}: it is 'cache' or 'packed'")
+        hidden = self.read(batch, carrier)
         # Autocast would round rewards to half precision, and near ones together.
         with torch.autocast(hidden.device.type, enabled=False):
             return self.score(hidden.to(self.score.weight.dtype)).squeeze(-1).float()
+
+    def read(self, batch: PackedBatch, carrier: str = "cache") -> Tensor:
+        """The last hidden state of every candidate's prompt, (N, hidden); see ``forward``."""
+        features = self.encode_images(batch)
+        if carrier == "cache":
+            return self._read_cached(batch, features)
+        if carrier == "packed":
+            return self._read_packed(batch, features)
+        raise ValueError(f"carrier is {carrier!r}: it is 'cache' or 'packed'")
 
     def encode_images(self, batch: PackedBatch) -> Tensor:
         """The batch's features, (1 + deepstack layers, tokens, hidden): given, or read from its pixels."""
@@ -301,7 +304,7 @@ class GeoRanker(nn.Module):
         return sorted(ranked, key=lambda place: place.reward, reverse=True)
 
 
-def _rope_index(backbone: PreTrainedModel) -> RopeIndex:
+def rope_index(backbone: PreTrainedModel) -> RopeIndex:
     """``backbone.get_rope_index`` without the weights, so that data workers can be sent it.
 
     The method reads nothing of its model but the configuration.

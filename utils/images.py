@@ -1,22 +1,21 @@
 """Photos: decoding rules, and a store that finds them by id in folders and tar archives.
 
-The released gallery is one large tar (``mp-16-images.tar``) beside a pickled dict from image id to the
-``tarfile.TarInfo`` of its member (``tar_index.pkl``). ``write_tar_index`` makes such an index for any tar.
+The released gallery is one large tar, ``mp-16-images.tar``; ``utils/tar_index.py`` says where a photo lies in it.
 """
 
 import functools
 import io
 import os
-import pickle
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.files import atomic_path
+from utils.tar_index import open_index
+from utils.tar_pickle import Member
 
 # More pixels than this (some 540 MB of RGB) is taken for a decompression bomb; PIL draws its line here too.
 MAX_PIXELS = 178_956_970
@@ -72,67 +71,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-class Member(NamedTuple):
-    """Where the bytes of a tar member lie."""
-
-    offset: int  # of the first byte of the data, from the start of the tar
-    size: int  # bytes
-
-
-class _PickledTarInfo:
-    """Takes the place of ``tarfile.TarInfo`` while an index is read, and keeps the two numbers that matter.
-
-    Its attributes differ between Python versions; a plain ``TarInfo`` of one may not load in another.
-    """
-
-    __slots__ = ("member",)
-
-    def __setstate__(self, state: tuple[None, dict]) -> None:
-        _, slots = state
-        self.member = Member(slots["offset_data"], slots["size"])
-
-
-class _IndexUnpickler(pickle.Unpickler):
-    """A pickle is a program: this one can build plain containers and ``TarInfo``, and call nothing else."""
-
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) == ("tarfile", "TarInfo"):
-            return _PickledTarInfo
-        raise pickle.UnpicklingError(f"{module}.{name} has no place in a tar index")
-
-
-def read_tar_index(path: str | os.PathLike) -> dict[str, Member]:
-    """Image id -> place in the tar, from a pickled ``dict[str, tarfile.TarInfo]`` (the released format).
-
-    Raises ``ValueError`` naming the file when it holds anything else; nothing in it is executed.
-    """
-    with open(path, "rb") as file:
-        try:
-            index = _IndexUnpickler(file).load()
-            return {_checked_id(image_id): info.member for image_id, info in index.items()}
-        # As with images: malformed bytes lead the unpickler into exceptions of any type.
-        except Exception as error:
-            raise ValueError(f"{path} is not a tar index: {type(error).__name__}: {error}") from error
-
-
-def _checked_id(image_id: object) -> str:
-    if not isinstance(image_id, str):
-        raise TypeError(f"image id {image_id!r} is not a string")
-    return image_id
-
-
-def write_tar_index(tar_path: str | os.PathLike, index_path: str | os.PathLike) -> None:
-    """Write the index of an uncompressed tar in the released format, in one pass over the tar.
-
-    The id of a photo is its member name (without a leading ``./``). Of members with the same name the last
-    one counts, as in tar itself. Raises ``tarfile.ReadError`` when the file is no uncompressed tar.
-    """
-    with tarfile.open(tar_path, "r:") as tar:
-        index = {member.name.removeprefix("./"): member for member in tar if member.isreg()}
-    with atomic_path(index_path) as temporary, open(temporary, "wb") as file:
-        pickle.dump(index, file, protocol=4)
-
-
 class Folder:
     """The files of a folder, by their path relative to it."""
 
@@ -160,7 +98,7 @@ class Tar:
     when the first member is read, and again in a process that received the instance pickled.
     """
 
-    def __init__(self, path: str | os.PathLike, index: dict[str, Member]) -> None:
+    def __init__(self, path: str | os.PathLike, index: Mapping[str, Member]) -> None:
         self.path = Path(path)
         self.index = index
 
@@ -175,20 +113,31 @@ class Tar:
         return name in self.index
 
     def read(self, name: str) -> bytes:
+        """The bytes of a member. Raises OSError when the tar has no member of its size at its place."""
         offset, size = self.index[name]
         missing = offset + size - os.fstat(self._file.fileno()).st_size
         if missing > 0:
             raise OSError(f"the tar ends {missing} bytes too early")
-        return os.pread(self._file.fileno(), size, offset)
+        start = offset - tarfile.BLOCKSIZE
+        data = os.pread(self._file.fileno(), offset + size - start, start) if start >= 0 else b""
+        try:
+            # The header before the data tells whether this is still the tar that was indexed.
+            header = tarfile.TarInfo.frombuf(data[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+            if header.size != size:
+                raise tarfile.HeaderError(f"its size is {header.size}")
+        except tarfile.HeaderError as error:
+            raise OSError(f"no member of {size} bytes at byte {offset}: {error}; is the index of this tar?") from error
+        return data[tarfile.BLOCKSIZE :]
 
     def __str__(self) -> str:
         return str(self.path)
 
 
 class ImageStore:
-    """Photos by id from several sources; the first that holds an id answers for it.
+    """Photos by id from several sources.
 
-    An id is a path relative to a folder, or the name of a tar member, with or without its extension.
+    An id is a path relative to a folder, or the name of a tar member, with or without its extension. The
+    first source that holds the very id answers for it; only then are extensions tried.
 
     >>> photos = ImageStore.from_paths(["dataset/earth/gallery/images.tar"])  # doctest: +SKIP
     >>> photos.open("gallery_000123.jpg").size  # doctest: +SKIP
@@ -203,33 +152,37 @@ class ImageStore:
         """A store over folders and uncompressed ``.tar`` files.
 
         Args:
-            paths: folders and tars, searched in this order.
-            tar_index: index of the tar; without it, ``tar_index.pkl`` beside each tar.
+            paths: folders and tars, searched in this order. A folder with tars in it means these, in order of
+                name, and no other file of it.
+            tar_index: index of the tar, one of ours or the released pickle; without it, the one beside each tar
+                (see ``open_index``).
 
         Raises:
             FileNotFoundError: naming a path or index that does not exist.
             ValueError: when an index cannot be read, or one index is given for several tars.
         """
-        paths = [Path(path) for path in paths]
-        if tar_index is not None and sum(path.suffix == ".tar" for path in paths) > 1:
-            raise ValueError(f"{tar_index} is the index of one tar, but there are several")
         sources = []
-        for path in paths:
-            if path.suffix != ".tar":
-                if not path.is_dir():
-                    raise FileNotFoundError(f"{path} is neither a folder nor a .tar file")
-                sources.append(Folder(path))
-                continue
-            index_path = Path(tar_index) if tar_index is not None else path.with_name("tar_index.pkl")
-            for file in (path, index_path):
-                if not file.is_file():
-                    raise FileNotFoundError(f"{file} does not exist")
-            sources.append(Tar(path, read_tar_index(index_path)))
-        return cls(sources)
+        for path in map(Path, paths):
+            if path.is_dir():
+                shards = sorted(path.glob("*.tar"))
+                sources += shards or [Folder(path)]
+            elif path.suffix != ".tar":
+                raise FileNotFoundError(f"{path} is neither a folder nor a .tar file")
+            else:
+                sources.append(path)
+        tars = [source for source in sources if isinstance(source, Path)]
+        if tar_index is not None and len(tars) > 1:
+            raise ValueError(f"{tar_index} is the index of one tar, but there are several")
+        for file in tars if tar_index is None else [*tars, Path(tar_index)]:
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} does not exist")
+        return cls(
+            [Tar(source, open_index(source, tar_index)) if isinstance(source, Path) else source for source in sources]
+        )
 
     def _find(self, image_id: str) -> tuple[Folder | Tar, str] | None:
-        for source in self.sources:
-            for extension in ("", *EXTENSIONS):
+        for extension in ("", *EXTENSIONS):
+            for source in self.sources:
                 if image_id + extension in source:
                     return source, image_id + extension
         return None

@@ -11,8 +11,9 @@ import csv
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,14 +26,18 @@ from utils.files import atomic_path
 from utils.geodesy import is_valid_coordinate, parse_coordinate
 
 
-def read_metadata(path: str | os.PathLike) -> pd.DataFrame:
+def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd.DataFrame:
     """The metadata table of a gallery or of a folder of query photos.
 
+    Args:
+        path: the CSV file.
+        rows: numbers of the rows to keep, from 0, ascending; the memory needed is theirs, not that of the
+            whole file. Rows that the file does not have are absent from the result. None keeps all.
+
     Returns:
-        One row a photo in the order of the file, so that the row numbers of ``I.npy`` stay right: IMG_ID
-        (text), LAT and LON (float64 degrees, both NaN where they are not a coordinate: see
-        ``metadata_problems``), and TEXT_COLUMNS (text, empty where a name or its column is missing). Other
-        columns are left out.
+        One row a photo in the order of the file, indexed by row number, as ``I.npy`` counts: IMG_ID (text),
+        LAT and LON (float64 degrees, both NaN where they are not a coordinate: see ``metadata_problems``),
+        and TEXT_COLUMNS (text, empty where a name or its column is missing). Other columns are left out.
 
     Raises:
         ValueError: naming the file, and the row that has more or fewer cells than there are columns.
@@ -45,16 +50,7 @@ def read_metadata(path: str | os.PathLike) -> pd.DataFrame:
         missing = [column for column in required if column not in header]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
-        # Not pandas' reader: with `usecols` it cuts rows that are too long without a word.
-        present = [column for column in columns if column in header]
-        metadata = pa_csv.read_csv(
-            path,
-            read_options=pa_csv.ReadOptions(use_threads=False),  # only so do its errors tell the row
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=present, column_types=dict.fromkeys(present, pa.string())
-            ),
-        ).to_pandas()
+        metadata = _read_columns(path, [column for column in columns if column in header], rows)
     except (csv.Error, ValueError) as error:  # pyarrow's are ValueErrors that do not name the file
         raise ValueError(f"{path}: {error}") from error
     for column in TEXT_COLUMNS:
@@ -64,6 +60,32 @@ def read_metadata(path: str | os.PathLike) -> pd.DataFrame:
     points[:, ~is_valid_coordinate(*points)] = np.nan
     metadata["LAT"], metadata["LON"] = points
     return metadata[columns]
+
+
+def _read_columns(path: str | os.PathLike, columns: list[str], rows: np.ndarray | None) -> pd.DataFrame:
+    """These columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending)."""
+    # Not pandas' reader: with `usecols` it cuts rows that are too long without a word.
+    reader = pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(use_threads=False),  # only so do its errors tell the row
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
+        ),
+    )
+    kept, numbers, start = [], [], 0
+    for batch in reader:
+        stop = start + batch.num_rows
+        if rows is None:
+            inside = np.arange(start, stop)
+        else:
+            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+            batch = batch.take(pa.array(inside - start))
+        kept.append(batch)
+        numbers.append(inside)
+        start = stop
+    metadata = pa.Table.from_batches(kept, reader.schema).to_pandas()
+    return metadata.set_index(np.concatenate([*numbers, np.empty(0, dtype=np.int64)]))
 
 
 def metadata_problems(path: str | os.PathLike, metadata: pd.DataFrame) -> list[str]:
@@ -96,26 +118,47 @@ class RetrievalRow:
 
 
 def read_retrieval_table(path: str | os.PathLike) -> tuple[list[RetrievalRow], list[str]]:
-    """The usable rows of a retrieval table, and problems; a row without truth or candidates is skipped."""
+    """The usable rows of a retrieval table, and problems; a row without truth or candidates is skipped.
+
+    A candidate table will do as well: its retrieved candidates are read, nothing else of it.
+    """
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        is_candidate_table = "candidate_gps_lis" in next(csv.reader(file), [])
+    required, parse = (
+        ("candidate_gps_lis", _found_in_lists) if is_candidate_table else ("candidate_0_gps", _found_in_cells)
+    )
     rows, problems = [], []
-    for number, (where, cells) in enumerate(read_rows(path, ["IMG_ID", "LAT", "LON", "candidate_0_gps"])):
+    for number, (where, cells) in enumerate(read_rows(path, ["IMG_ID", "LAT", "LON", required])):
         try:
             latitude, longitude = parse_truth(cells)
+            found: dict[str, dict[int, Coordinate]] = {"candidate": {}, "reverse": {}}
+            for kind, position, column, item in parse(cells):
+                try:
+                    found[kind][position] = parse_coordinate(item)
+                except ValueError as error:
+                    problems.append(f"{where}: {column}: {error}; candidate dropped")
+            if not found["candidate"]:
+                raise ValueError("no usable candidate")
         except ValueError as error:
             problems.append(f"{where}: {error}; row skipped")
             continue
-        found: dict[str, dict[int, Coordinate]] = {"candidate": {}, "reverse": {}}
-        for column, cell in cells.items():
-            if match := re.fullmatch(r"(candidate|reverse)_(\d+)_gps", column):
-                try:
-                    found[match[1]][int(match[2])] = parse_coordinate(cell)
-                except ValueError as error:
-                    problems.append(f"{where}: {column}: {error}; candidate dropped")
-        if found["candidate"]:
-            rows.append(RetrievalRow(number, cells["IMG_ID"], latitude, longitude, *found.values()))
-        else:
-            problems.append(f"{where}: no usable candidate; row skipped")
+        rows.append(RetrievalRow(number, cells["IMG_ID"], latitude, longitude, *found.values()))
     return rows, problems
+
+
+def _found_in_cells(cells: Mapping[str, str]) -> Iterator[tuple[str, int, str, Any]]:
+    """(candidate or reverse, position, column, coordinate) of a retrieval table's row."""
+    for column, cell in cells.items():
+        if match := re.fullmatch(r"(candidate|reverse)_(\d+)_gps", column):
+            yield match[1], int(match[2]), column, cell
+
+
+def _found_in_lists(cells: Mapping[str, str]) -> Iterator[tuple[str, int, str, Any]]:
+    """The same of a candidate table's row."""
+    for kind in ("candidate", "reverse"):
+        column = f"{kind}_gps_lis"
+        for position, item in enumerate(parse_list(cells, column)):
+            yield kind, position, f"{column}[{position}]", item
 
 
 def write_retrieval_table(path: str | os.PathLike, rows: Sequence[RetrievalRow]) -> None:

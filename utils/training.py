@@ -1,230 +1,22 @@
-"""Training a ranker on groups: the data, the batches, and the Trainer that learns from them.
-
-One item is one group (``utils/groups.py``): a query with its candidates and its encoded photos. Everything
-about an item follows from the seed, the epoch and the item's number, so that workers, processes and
-interruptions change nothing.
-"""
+"""Training a ranker on groups: the Trainer, its loss and its figures. The batches come from ``utils/batches.py``."""
 
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 from transformers import EvalPrediction, Trainer
 
 from utils.adapter import AdapterInfo
-from utils.candidates import Query
-from utils.geo_ranker import GeoRanker
-from utils.georanking import GeoRankingRow
-from utils.groups import Gallery, GroupRule, distances_km, draw_group, evaluation_group
-from utils.images import ImageError, ImageStore
+from utils.batches import LeftOut
 from utils.losses import first_order_loss, second_order_loss
 from utils.metrics import accuracy, pairwise_accuracy
-from utils.packing import EncodedImage, PackedBatch, Packer
 
 logger = logging.getLogger(__name__)
-
-PADDING = -1.0  # stands for "no candidate" in a row of distances; no distance is negative
-
-
-@dataclass(frozen=True)
-class Group:
-    """One item: a query, how far its candidates are from the truth, and the photos it shows, by their ids."""
-
-    query: Query
-    distances: torch.Tensor  # (candidates,) float32 km
-    photos: Mapping[str, EncodedImage]
-
-
-class EncodedPhotos:
-    """Photos of a store by id, decoded and cut into patches when asked for.
-
-    Raises ``ImageError``, naming the photo, for one that cannot be decoded or that the model cannot take.
-    """
-
-    def __init__(self, store: ImageStore, packer: Packer) -> None:
-        self.store = store
-        self.packer = packer
-
-    def __getitem__(self, image_id: str) -> EncodedImage:
-        image = self.store.open(image_id)
-        try:
-            return self.packer.encode(image)
-        except ValueError as error:
-            raise ImageError(f"{image_id}: {error}") from error
-
-
-def cache_features(
-    ranker: GeoRanker, store: ImageStore, ids: Sequence[str], workers: int = 0, batch_size: int = 64
-) -> tuple[dict[str, EncodedImage], list[str]]:
-    """Photos as features of the frozen vision tower, by id, and what is wrong with those left out.
-
-    All stay in memory, in the tower's precision: meant for small photos. ``workers`` processes decode.
-    """
-    loader = DataLoader(
-        _Decoded(store, ranker.packer, ids),
-        batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        pin_memory=False,
-    )
-    photos, problems = {}, []
-    with tqdm(total=len(ids), desc="encoding photos", unit="photo", disable=None) as progress:
-        for batch in loader:
-            decoded = {image_id: photo for image_id, photo in batch if isinstance(photo, EncodedImage)}
-            problems += [problem for _, problem in batch if isinstance(problem, str)]
-            if decoded:
-                read = ranker.with_features(list(decoded.values()))
-                # What a worker sent lies in shared memory, a file handle a tensor: to keep it is to run out of them.
-                photos |= {
-                    image_id: EncodedImage(photo.grid_thw.clone(), features=photo.features.cpu())
-                    for image_id, photo in zip(decoded, read, strict=True)
-                }
-            progress.update(len(batch))
-    return photos, problems
-
-
-class _Decoded(Dataset):
-    """(id, encoded photo, or what is wrong with it)"""
-
-    def __init__(self, store: ImageStore, packer: Packer, ids: Sequence[str]) -> None:
-        self.photos = EncodedPhotos(store, packer)
-        self.ids = ids
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> tuple[str, EncodedImage | str]:
-        try:
-            return self.ids[index], self.photos[self.ids[index]]
-        except ImageError as error:
-            return self.ids[index], str(error)
-
-
-def show(query: Query, photos: Mapping[str, EncodedImage] | EncodedPhotos) -> Group | None:
-    """``query`` with its photos. A candidate whose photo cannot be decoded leaves the group, with a warning.
-
-    None, with a warning, where the query's own photo cannot be decoded or fewer than two candidates remain.
-    """
-    shown, candidates = {}, []
-    try:
-        shown[query.image] = photos[query.image]
-    except ImageError as error:
-        logger.warning("%s: row left out: %s", query.image, error)
-        return None
-    for candidate in query.candidates:
-        try:
-            if candidate.image is not None:
-                shown[candidate.image] = photos[candidate.image]
-            candidates.append(candidate)
-        except ImageError as error:
-            logger.warning("%s: candidate left out: %s", query.image, error)
-    if len(candidates) < 2:
-        logger.warning("%s: row left out: fewer than two candidates remain", query.image)
-        return None
-    query = Query(query.image, tuple(candidates), query.negatives, query.latitude, query.longitude)
-    return Group(query, torch.from_numpy(distances_km(query)).float(), shown)
-
-
-class Groups(Dataset):
-    """The groups that ``draw(number)`` makes of so many rows, each with its photos.
-
-    Where a row turns out to have no usable photo the next one takes its place, so that every process still
-    gets its share. Raises ValueError when no row is usable.
-    """
-
-    def __init__(
-        self, count: int, draw: Callable[[int], Query], photos: Mapping[str, EncodedImage] | EncodedPhotos
-    ) -> None:
-        self.count = count
-        self.draw = draw
-        self.photos = photos
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Group:
-        for number in range(index, index + self.count):
-            group = show(self.draw(number % self.count), self.photos)
-            if group is not None:
-                return group
-        raise ValueError(f"none of the {self.count} rows has usable photos")
-
-
-class TrainingGroups(Groups):
-    """A new group of every row in each epoch, the rows in a new order (to be read in sequence).
-
-    Item ``i`` of an epoch is a function of (seed, epoch, i): of the order of the rows in that epoch, and of a
-    generator of its own. Every step is whole: rows behind the last full ``batch_size`` of an epoch's order
-    are not shown in it. ``steps`` is how long the whole training is, for the schedule of the rule.
-    """
-
-    def __init__(
-        self,
-        rows: Sequence[GeoRankingRow],
-        rule: GroupRule,
-        photos: Mapping[str, EncodedImage] | EncodedPhotos,
-        *,
-        batch_size: int,
-        steps: int,
-        seed: int,
-        gallery: Gallery | None = None,
-    ) -> None:
-        super().__init__(len(rows) - len(rows) % batch_size, self._draw, photos)
-        self.rows = rows
-        self.rule = rule
-        self.gallery = gallery
-        self.total = steps * batch_size
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader before each pass."""
-        self.epoch = epoch
-        self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.rows))
-
-    def _draw(self, number: int) -> Query:
-        progress = min(1.0, (self.epoch * self.count + number) / self.total)
-        generator = np.random.default_rng((self.seed, self.epoch, number))
-        return draw_group(self.rows[self.order[number]], self.rule, generator, progress, self.gallery)
-
-
-class EvaluationGroups(Groups):
-    """The evaluation group of every row, in the order of the file."""
-
-    def __init__(
-        self,
-        rows: Sequence[GeoRankingRow],
-        rule: GroupRule,
-        photos: Mapping[str, EncodedImage] | EncodedPhotos,
-    ) -> None:
-        super().__init__(len(rows), self._draw, photos)
-        self.rows = rows
-        self.rule = rule
-
-    def _draw(self, number: int) -> Query:
-        return evaluation_group(self.rows[number], self.rule)
-
-
-class GroupCollator:
-    """Groups as one batch: ``packed``, and ``distances`` (B, largest group) km with PADDING at the end."""
-
-    def __init__(self, packer: Packer) -> None:
-        self.packer = packer
-
-    def __call__(self, groups: Sequence[Group]) -> dict[str, PackedBatch | torch.Tensor]:
-        photos = {image_id: photo for group in groups for image_id, photo in group.photos.items()}
-        return {
-            "packed": self.packer.pack([group.query for group in groups], photos),
-            "distances": pad_sequence([group.distances for group in groups], True, PADDING),
-        }
 
 
 class GroupMetrics:
@@ -258,7 +50,9 @@ class RankerTrainer(Trainer):
 
     ``model`` is a GeoRanker under peft; ``carrier`` is how it reads a batch while training; ``info`` is saved
     with the adapter. Beside the loss its two terms and the pairwise accuracy (percent) are logged, as means
-    over the batches of all processes since the last log.
+    over the batches of all processes since the last log. A photo that cannot be decoded is named in a warning
+    when it is first met; the last log says how many there were, and how many candidates and rows of training
+    groups were left out for them since this process started.
     """
 
     def __init__(self, *args, info: AdapterInfo, lambda1: float, K: int | None, carrier: str, **kwargs) -> None:
@@ -268,6 +62,8 @@ class RankerTrainer(Trainer):
         self.K = K
         self.carrier = carrier
         self.terms: list[torch.Tensor] = []  # one (3,) a batch: first-order, second-order, pairwise accuracy
+        self.unreadable: set[str] = set()  # photo ids
+        self.left_out = {"candidates_left_out": 0, "rows_left_out": 0}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         packed, distances = inputs["packed"], inputs["distances"]
@@ -289,8 +85,18 @@ class RankerTrainer(Trainer):
         return None, pad_sequence(rewards.split(inputs["packed"].group_sizes), True), inputs["distances"]
 
     def _prepare_inputs(self, inputs):
+        self._note(inputs["left_out"])
         # The Trainer would cast distances to half precision under DeepSpeed, and kilometres become ties.
-        return {name: value.to(self.args.device) for name, value in inputs.items()}
+        return {name: inputs[name].to(self.args.device) for name in ("packed", "distances")}
+
+    def _note(self, left_out: list[LeftOut]) -> None:
+        for photo, is_row, message in left_out:
+            if photo not in self.unreadable:
+                logger.warning(message)
+            if photo is not None:
+                self.unreadable.add(photo)
+            if self.model.training:
+                self.left_out["rows_left_out" if is_row else "candidates_left_out"] += 1
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -298,6 +104,11 @@ class RankerTrainer(Trainer):
             names = ("first_order_loss", "second_order_loss", "pairwise_accuracy")
             logs.update(zip(names, means, strict=True))
             self.terms.clear()
+        if "train_runtime" in logs:
+            processes = gather_object([(self.unreadable, self.left_out)])
+            logs["unreadable_photos"] = len(set().union(*(photos for photos, _ in processes)))
+            for name in self.left_out:
+                logs[name] = sum(counts[name] for _, counts in processes)
         super().log(logs, start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:

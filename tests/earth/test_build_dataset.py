@@ -17,7 +17,8 @@ SIZES = (150, 60, 50, 20, 20)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    # Without the index that reading the gallery leaves beside it.
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".index")
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

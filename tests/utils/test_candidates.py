@@ -1,8 +1,11 @@
 """Candidates and the candidate table, against a miniature of the released file."""
 
+import ast
 import csv
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -301,6 +304,30 @@ def test_written_tables_read_back_exactly(tmp_path_factory, written):
         )
         generated = tuple(Candidate(*point, source="generation") for point in row.zs_gps)
         assert query == Query(row.img_id, retrieved + generated, retrieved[-5:], row.latitude, row.longitude)
+
+
+def test_the_written_columns_are_the_released_ones(tmp_path):
+    """Every cell is a literal for code without our reader; columns that no row fills are left out."""
+    path = tmp_path / "table.csv"
+    released = [column for column in RELEASED_COLUMNS if column not in ("reverse_text_lis", "reverse_img_lis")]
+    full = CandidateRow("a", 1.0, 2.0, GPS, TEXTS, IMAGES, (), [(3, 4)], ZS)
+    bare = CandidateRow("b", 1.0, 2.0, GPS)
+    write_candidate_table(path, [full])
+    table = pd.read_csv(path)
+    assert list(table) == released
+    literals = table.loc[0, released[3:]].map(ast.literal_eval).tolist()
+    assert literals == [GPS, TEXTS, IMAGES, [(3, 4)], ZS]
+    write_candidate_table(path, [bare])
+    assert path.read_text() == (
+        f'IMG_ID,LAT,LON,candidate_gps_lis,reverse_gps_lis,zs_gps_lis\nb,1.0,2.0,"{GPS}",[],[]\n'
+    )
+    write_candidate_table(path, [replace(bare, similarity=[0.5] * len(GPS))])
+    assert list(pd.read_csv(path)) == [
+        *RELEASED_COLUMNS[:4],
+        "reverse_gps_lis",
+        "zs_gps_lis",
+        "candidate_similarity_lis",
+    ]
 
 
 def test_numpy_numbers_are_written_as_literals(tmp_path):

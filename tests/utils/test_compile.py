@@ -5,8 +5,15 @@ import pandas as pd
 import pytest
 from geopy.distance import great_circle
 
-from utils.candidates import TEXT_COLUMNS
-from utils.compile import FoundPhotos, RankDistances, candidate_rows, generated_places, georanking_rows
+from utils.candidates import TEXT_COLUMNS, CandidateRow
+from utils.compile import (
+    FoundPhotos,
+    RankDistances,
+    candidate_rows,
+    fill_names,
+    generated_places,
+    georanking_rows,
+)
 from utils.tables import RetrievalRow
 
 
@@ -50,9 +57,9 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
         candidate_rows(queries(), FoundPhotos.of(INDICES[::-1], GALLERY))
     with pytest.raises(ValueError, match=r"q1: .* row 1 .* shape \(1, 3\)"):
         candidate_rows(queries(), FoundPhotos.of(INDICES[:1], GALLERY))
-    with pytest.raises(ValueError, match="q0: candidate 0 is row 4 of 3"):
+    with pytest.raises(ValueError, match="q0: candidate 0 is row 4, which the gallery lacks"):
         candidate_rows(queries(), FoundPhotos.of(INDICES, GALLERY[:3]))
-    with pytest.raises(ValueError, match="q0: candidate 2 is row -1"):
+    with pytest.raises(ValueError, match="q0: candidate 2 is row -1, which"):
         candidate_rows(queries(), FoundPhotos.of(np.array([[4, 1, -1], [0, 3, 1]]), GALLERY))
     with pytest.raises(ValueError, match="differ in shape"):
         candidate_rows(queries(), FoundPhotos.of(INDICES, GALLERY), SIMILARITY[:1])
@@ -60,6 +67,34 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
         candidate_rows(queries(), similarity=SIMILARITY[:, :2])
     with pytest.raises(ValueError, match="q1 stands in the retrieval table but not"):
         list(georanking_rows(queries(), FoundPhotos.of(INDICES, GALLERY), metadata(["q0"], [(50.0, 60.0)])))
+
+
+def test_only_the_rows_of_the_index_are_needed(tmp_path: Path) -> None:
+    GALLERY.to_csv(tmp_path / "gallery.csv", index=False)
+    np.save(tmp_path / "I.npy", INDICES[:1])
+    photos = FoundPhotos.read(tmp_path / "I.npy", tmp_path / "gallery.csv")
+    assert photos.ids.tolist() == ["g1", "g2", "g4"]
+    assert candidate_rows(queries()[:1], photos) == candidate_rows(queries()[:1], FoundPhotos.of(INDICES, GALLERY))
+
+    np.save(tmp_path / "I.npy", SIMILARITY)
+    with pytest.raises(ValueError, match=r"I\.npy: float32 of shape \(2, 3\), not integers"):
+        FoundPhotos.read(tmp_path / "I.npy", tmp_path / "gallery.csv")
+
+
+def test_candidates_without_names_get_those_of_the_nearest_place() -> None:
+    """A name that is there stays, even beside empty ones; names that the prompt leaves out do not count."""
+    known, unnamed = ["", "", "", "", "", "Austria"], ["Altstadt", "", "", "", "Alps", ""]
+    rows = [
+        CandidateRow("a", 0, 0, [(47.07, 15.44), (48.8566, 2.3522)], [known, unnamed], ["g0", "g1"]),
+        CandidateRow("b", 0, 0, [(35.68, 139.77)], zs_gps=[(1, 2)]),
+    ]
+    (first, second), count = fill_names(rows)
+    assert count == 2
+    assert first.texts[0] == known
+    assert first.texts[1][1::2] == ["Paris", "Île-de-France", "France"]
+    assert second.texts[0][5] == "Japan"
+    assert (first.images, second.zs_gps) == (["g0", "g1"], [(1, 2)])
+    assert fill_names([first, second]) == ([first, second], 0)
 
 
 def test_georanking_starts_with_the_query_itself() -> None:

@@ -1,27 +1,28 @@
-import base64
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from loopback import completion, serving
+from conftest import build_tiny_tokenizer
 from scipy.stats import chisquare
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
-
-from utils.generation import (
-    ApiModel,
-    Journal,
-    LocalModel,
-    SeededSampling,
-    answer_generator,
-    ask_api,
-    ask_local,
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
+    LlavaProcessor,
 )
-from utils.images import ImageStore, open_image
-from utils.prompts import GENERATION_PROMPT, ChatFrame
 
-KEY = "sk-secret"
+from utils.generation import LocalModel, SeededSampling, answer_generator, ask_local
+from utils.images import ImageStore
+from utils.prompts import GENERATION_PROMPT, ChatFrame
 
 
 @pytest.fixture
@@ -66,6 +67,62 @@ def test_first_answer_is_the_stock_models_greedy_one(local: tuple[LocalModel, Pa
         assert first == stock_greedy(base, image, 6)
 
 
+@pytest.fixture(scope="module", params=["llava", "llava_next"])
+def other_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model that is no Qwen-VL, with its processor. LLaVA-NeXT needs more tokens for larger photos."""
+    tokenizer = build_tiny_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|vision_start|><|image_pad|><|vision_end|>", "<image>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]}, replace_extra_special_tokens=False)
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.2}
+    text = {"model_type": "qwen2", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, **layers}
+    text |= {"num_key_value_heads": 1, "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    vision = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "image_size": 16}
+    vision |= {"patch_size": 8, **layers}
+    settings = {"image_token_id": tokenizer.convert_tokens_to_ids("<image>"), "vision_feature_layer": -1}
+    pixels = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    if request.param == "llava":
+        model_class, config_class, processor_class = LlavaForConditionalGeneration, LlavaConfig, LlavaProcessor
+        image_processor = CLIPImageProcessorPil(**pixels)
+    else:
+        model_class, config_class = LlavaNextForConditionalGeneration, LlavaNextConfig
+        processor_class = LlavaNextProcessor
+        settings["image_grid_pinpoints"] = [[16, 32], [32, 16], [32, 32]]
+        image_processor = LlavaNextImageProcessorPil(**pixels, image_grid_pinpoints=settings["image_grid_pinpoints"])
+    folder = tmp_path_factory.mktemp(request.param)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = config_class(text_config=text, vision_config=vision, **settings)
+        model_class(config).save_pretrained(folder)
+    processor_class(
+        image_processor,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        chat_template=tokenizer.chat_template,
+        image_token="<image>",
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_models_that_are_no_qwen(other_family: Path, make_image) -> None:
+    photos = {"a": make_image(16, 40, 0), "b": make_image(40, 24, 1), "c": make_image(60, 60, 2)}
+    model = LocalModel.from_pretrained(other_family)
+    answers = model.answers(photos, num_samples=3, max_tokens=6)
+    stock = AutoModelForImageTextToText.from_pretrained(other_family).eval()
+    processor = AutoProcessor.from_pretrained(other_family)
+    head, tail = (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>",
+        "<|im_end|>\n<|im_start|>assistant\n",
+    )
+    for (name, image), given in zip(photos.items(), answers, strict=True):
+        inputs = processor(text=head + GENERATION_PROMPT + tail, images=image, return_tensors="pt")
+        output = stock.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        assert given[0] == processor.tokenizer.decode(output, skip_special_tokens=True)
+        assert model.answers({name: image}, num_samples=3, max_tokens=6) == [given]
+        assert len(set(model.answers({name: image}, num_samples=6, max_tokens=6)[0])) > 1
+
+
 def test_answers_do_not_depend_on_company(local: tuple[LocalModel, Path], make_image) -> None:
     model, _ = local
     photos = {"a": make_image(16, 24, 0), "b": make_image(40, 24, 1), "c": make_image(24, 24, 2)}
@@ -107,77 +164,27 @@ def test_unreadable_photos_are_named(store: ImageStore, tiny_base: Path) -> None
     assert all(len(replies[name].answers) == 2 for name in names if name != "2.png")
 
 
-def test_what_the_server_is_sent(make_image) -> None:
-    image = make_image(20, 30)
-    with serving(lambda body, number: completion("one", None, "two")) as server:
-        model = ApiModel("some-model", KEY, server.url, num_samples=3, temperature=0.7, max_tokens=50)
-        assert model.answers(image) == ("one", "two")
-    assert server.authorizations == [f"Bearer {KEY}"]
-    (body,) = server.bodies
-    (message,) = body.pop("messages")
-    assert body == {"model": "some-model", "n": 3, "temperature": 0.7, "max_tokens": 50}
-    text, picture = message["content"]
-    assert text == {"type": "text", "text": GENERATION_PROMPT}
-    assert picture["image_url"]["detail"] == "low"
-    data = picture["image_url"]["url"].removeprefix("data:image/jpeg;base64,")
-    sent = open_image(base64.b64decode(data))
-    assert sent.size == (20, 30)
-    assert abs(np.asarray(sent).mean() - np.asarray(image).mean()) < 3
+def test_too_large_a_batch_is_halved(store: ImageStore) -> None:
+    sizes = []
 
+    class Small:
+        """Has room for one photo."""
 
-def test_busy_servers_are_asked_again(make_image) -> None:
-    def respond(body: dict, number: int) -> tuple[int, dict]:
-        return completion("yes") if number == 3 else (503, {"error": {"message": "busy"}})
-
-    with serving(respond) as server:
-        assert ApiModel("m", KEY, server.url).answers(make_image(8, 8)) == ("yes",)
-    assert len(server.bodies) == 3
-
-
-def test_failures_cost_one_photo_and_never_show_the_key(store: ImageStore) -> None:
-    def respond(body: dict, number: int) -> tuple[int, dict]:
-        return (400, {"error": {"message": f"bad, {KEY}"}}) if number == 2 else completion("yes")
+        def answers(self, photos: dict) -> list[tuple[str, ...]]:
+            sizes.append(len(photos))
+            if len(photos) > 1:
+                raise torch.OutOfMemoryError("no room")
+            return [(name,) for name in photos]
 
     names = [f"{number}.png" for number in range(5)]
-    with serving(respond) as server:
-        replies = list(ask_api(ApiModel("m", KEY, server.url), names, store, workers=1))
-    answered = {reply.img_id: reply.answers for reply in replies if not reply.problem}
-    assert answered == dict.fromkeys(("0.png", "3.png", "4.png"), ("yes",))
-    problems = {reply.img_id: reply.problem for reply in replies if reply.problem}
-    assert problems.keys() == {"1.png", "2.png"}
-    assert problems["1.png"].startswith("1.png: BadRequestError")
-    assert "[key]" in problems["1.png"]
-    assert KEY not in problems["1.png"]
+    replies = list(ask_local(Small(), names, store, 4))
+    assert [reply.img_id for reply in replies] == names
+    assert [reply.answers for reply in replies if not reply.problem] == [(n,) for n in names if n != "2.png"]
+    assert sizes == [3, 2, 1, 1, 1, 1]
 
+    class Full:
+        def answers(self, photos: dict) -> list[tuple[str, ...]]:
+            raise torch.OutOfMemoryError("no room")
 
-def test_silence_is_a_problem(store: ImageStore) -> None:
-    with serving(lambda body, number: completion(None, "")) as server:
-        (reply,) = ask_api(ApiModel("m", KEY, server.url), ["0.png"], store)
-    assert reply.problem == "0.png: OpenAIError: the server gave no answer"
-
-
-def test_a_refused_key_stops_the_run(store: ImageStore) -> None:
-    def respond(body: dict, number: int) -> tuple[int, dict]:
-        return 401, {"error": {"message": f"wrong key {KEY}"}}
-
-    with serving(respond) as server, pytest.raises(RuntimeError, match=r"wrong key \[key\]"):
-        list(ask_api(ApiModel("m", KEY, server.url), ["0.png"] * 50, store, workers=2))
-    assert len(server.bodies) < 10
-
-
-def test_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
-    path, settings = tmp_path / "deep" / "answers.jsonl", {"model": "m", "temperature": 1.2}
-    journal = Journal(path, settings)
-    journal.add("a", ["x\ny", "\u00e9"])
-    journal.add("b", ["z"])
-    assert Journal(path, settings).answers == {"a": ["x\ny", "\u00e9"], "b": ["z"]}
-    path.write_bytes(path.read_bytes()[:-5])
-    torn = Journal(path, settings)
-    assert torn.answers == {"a": ["x\ny", "\u00e9"]}
-    torn.add("b", ["w"])
-    assert Journal(path, settings).answers == {"a": ["x\ny", "\u00e9"], "b": ["w"]}
-    path.write_bytes(b'{"mod')
-    Journal(path, settings).add("a", ["x"])
-    assert Journal(path, settings).answers == {"a": ["x"]}
-    with pytest.raises(ValueError, match=r"answers\.jsonl was made with other settings"):
-        Journal(path, {"model": "n", "temperature": 1.2})
+    with pytest.raises(torch.OutOfMemoryError):
+        list(ask_local(Full(), names, store, 4))

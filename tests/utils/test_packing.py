@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
@@ -238,3 +238,22 @@ def test_chunks_keep_order_and_bound(lengths, max_tokens):
         else:
             grown = [*chunk, first]
         assert size(grown) > max_tokens
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens"),
+    # Sizes of IM2GPS3K photos, of Flickr's exports, and one below the least number of pixels.
+    [((448, 336), 192), ((448, 299), 176), ((299, 448), 176), ((500, 375), 234), ((1024, 768), 999), ((20, 20), 4)],
+)
+def test_image_tokens_with_the_limits_of_the_hub(packer, make_image, size, tokens):
+    """round(height / 28) x round(width / 28), as Qwen2-VL's checkpoints on the hub have it."""
+    limits = {"shortest_edge": 3_136, "longest_edge": 12_845_056}
+    processor = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, size=limits)
+    real = Packer(packer.tokenizer, processor, packer.rope_index, "published")
+    encoded = real.encode(make_image(*size))
+    assert real.image_tokens(encoded) == tokens
+    assert encoded.pixel_values.shape == (4 * tokens, 3 * 2 * 14 * 14)
+    batch = real.pack([Query("photo", (Candidate(1.0, 2.0, image="photo"), Candidate(3.0, 4.0)))], {"photo": encoded})
+    assert int((batch.prefix_ids == real.image_token_id).sum()) == tokens
+    assert (batch.suffix_ids == real.image_token_id).sum(1).tolist() == [tokens, 0]
+    assert batch.pixel_values.shape == encoded.pixel_values.shape, "one photo, though it is shown twice"

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.candidates import TEXT_COLUMNS
+from utils.candidates import TEXT_COLUMNS, CandidateRow, write_candidate_table
 from utils.tables import (
     GenerationRow,
     RetrievalRow,
@@ -91,6 +92,34 @@ def test_metadata_numbers_are_exact(tmp_path_factory, points):
     assert read_metadata(path)[["LAT", "LON"]].to_numpy().tolist() == [list(point) for point in points]
 
 
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(NAMES, min_size=1, max_size=30), st.sets(st.integers(-2, 40)))
+def test_wanted_rows_are_those_of_the_whole_table(tmp_path_factory, names, wanted):
+    path = tmp_path_factory.mktemp("tables") / "metadata.csv"
+    pd.DataFrame({"IMG_ID": range(len(names)), "LAT": 1.5, "LON": 2, "city": names}).to_csv(path, index=False)
+    whole = read_metadata(path)
+    assert whole["city"].tolist() == names
+    some = read_metadata(path, np.array(sorted(wanted), dtype=np.int64))
+    pd.testing.assert_frame_equal(some, whole.loc[sorted(wanted & set(range(len(names))))], check_index_type=False)
+
+
+def test_wanted_rows_beyond_the_first_block(tmp_path):
+    """pyarrow reads a file in blocks of 1 MiB; this one has three."""
+    path = tmp_path / "metadata.csv"
+    path.write_text("IMG_ID,LAT,LON\n" + "".join(f"photo_{i:06d},1,{i / 1000}\n" for i in range(150_000)))
+    wanted = np.array([0, 70_000, 149_999, 150_000])
+    rows = read_metadata(path, wanted)
+    assert rows["IMG_ID"].to_dict() == {i: f"photo_{i:06d}" for i in wanted[:3]}
+    assert rows["LON"].tolist() == [0, 70, 149.999]
+    with open(path, "a") as file:
+        file.write("short,1\n")
+    with pytest.raises(ValueError, match=r"metadata\.csv: .*Row #150002"):
+        read_metadata(path, wanted)
+
+
 RETRIEVAL = (
     "IMG_ID,LAT,LON,candidate_0_gps,candidate_1_gps,candidate_2_gps,reverse_0_gps,reverse_1_gps\n"
     'a@N00.jpg,48.2,16.9,"[47.07, 15.39]","[48.0, 13.0]","[48.5, 13.5]","[33.76, -84.39]","[32.67, -85.37]"\n'
@@ -110,6 +139,23 @@ def test_released_retrieval_table(write):
             {0: (33.76, -84.39), 1: (32.67, -85.37)},
         )
     ]
+
+
+def test_a_candidate_table_is_read_as_a_retrieval_table(tmp_path):
+    """The released tables hold what retrieval found; generated places and everything else are left out."""
+    path = tmp_path / "im2gps3k.csv"
+    gps, names = [(47.07, 15.39), (48.0, 13.0)], [["", "Graz", "", "", "", "Austria"]] * 2
+    kept = CandidateRow("a@N00.jpg", 48.2, 16.9, gps, names, ["g0", "g1"], (), [(33.76, -84.39)], [(0, 0)])
+    spoiled = CandidateRow("b.jpg", 1.0, 2.0, gps)
+    write_candidate_table(path, [kept, spoiled])
+    path.write_text(path.read_text().replace('b.jpg,1.0,2.0,"[(47.07, 15.39)', 'b.jpg,1.0,2.0,"[(95.0, 15.39)'))
+    rows, problems = read_retrieval_table(path)
+    assert rows == [
+        RetrievalRow(0, "a@N00.jpg", 48.2, 16.9, dict(enumerate(gps)), {0: (33.76, -84.39)}),
+        RetrievalRow(1, "b.jpg", 1.0, 2.0, {1: (48.0, 13.0)}),
+    ]
+    [problem] = problems
+    assert "im2gps3k.csv: row 1 (b.jpg): candidate_gps_lis[0]: latitude 95" in problem
 
 
 @pytest.mark.parametrize("cell", ["[nan, nan]", "[95.0, 13.0]", "", "nan", "[48.0]", "__import__('os')"])

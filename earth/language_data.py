@@ -1,0 +1,144 @@
+"""What the language model of the embedded world learns from, once the tower is frozen: its image tokens, and groups.
+
+A photo of a pretraining place stands among candidates as a ranker meets them: gallery tiles that the compressed index
+finds, tiles of the region and of anywhere, and a place without a picture, as an LVLM would guess it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+from transformers import Qwen2VLForConditionalGeneration
+
+from earth.pretrain_data import PretrainData
+from earth.pretrain_lvlm import TILE_GRID, encode_tiles
+from utils.candidates import NUM_NEGATIVES, Candidate, Query
+from utils.files import atomic_path
+from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
+from utils.packing import EncodedImage
+from utils.retrieval import GalleryIndex
+
+COMPONENTS = 8  # of the index, as in the README's command
+TOPK = 20
+POOL = 12  # retrieved candidates that evaluation ranks
+REGION = 400  # nearest tiles that count as regional
+CHUNK = 4096  # pictures at a time
+
+
+class Tokens(Mapping[str, EncodedImage]):
+    """Image tokens (pictures, tokens, hidden) of photos and tiles, by the ids "photo 12" and "tile 3"."""
+
+    def __init__(self, photos: np.ndarray, tiles: np.ndarray) -> None:
+        self.arrays = {"photo": photos, "tile": tiles}
+
+    def __getitem__(self, image_id: str) -> EncodedImage:
+        kind, number = image_id.split()
+        features = torch.from_numpy(np.array(self.arrays[kind][int(number)]))
+        return EncodedImage(torch.tensor(TILE_GRID), features=features[None])  # (1, tokens, hidden)
+
+    def __iter__(self) -> Iterable[str]:
+        return (f"{kind} {number}" for kind, array in self.arrays.items() for number in range(len(array)))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.arrays.values()))
+
+
+def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, cache: Path) -> np.ndarray:
+    """Tokens (n, tokens, hidden) float16 of pictures (n, 64, 64, 3) by the frozen tower, kept in the file ``cache``.
+
+    ``model``'s tower is set to ``tile_attention``.
+    """
+    if not cache.exists():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), atomic_path(cache) as temporary:
+            chunks = range(0, len(pictures), CHUNK)
+            encoded = [
+                encode_tiles(model, pictures[start : start + CHUNK]).half().numpy()
+                for start in tqdm(chunks, desc=cache.stem, unit="chunk")
+            ]
+            np.save(temporary, np.concatenate(encoded))
+    tokens = np.load(cache, mmap_mode="r")
+    if len(tokens) != len(pictures):
+        raise ValueError(f"{cache} holds {len(tokens)} pictures, expected {len(pictures)}: remove it")
+    return tokens
+
+
+def embeddings(tokens: np.ndarray) -> np.ndarray:
+    """Mean image tokens of length 1, (n, hidden) float32: what the retriever compares."""
+    means = [tokens[start : start + CHUNK].mean(1, dtype=np.float32) for start in range(0, len(tokens), CHUNK)]
+    means = np.concatenate(means)
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A photo with its candidates, their distances and the cosines of the embeddings: (candidates,) each.
+
+    A candidate without a picture has the cosine NaN.
+    """
+
+    query: Query
+    km: np.ndarray
+    cosines: np.ndarray
+
+
+class Groups:
+    """Groups of ``size`` candidates for photos of pretraining places.
+
+    photo_points (photos, 2) and photo_own (photos,), the gallery row of a photo's own place or -1: that tile is never
+    its candidate, as a photo's own place is not in a gallery either.
+    """
+
+    def __init__(self, data: PretrainData, photos: np.ndarray, tiles: np.ndarray, size: int) -> None:
+        views = data.photos.shape[1]
+        self.size = size
+        self.tile_points, self.texts = data.tile_points, data.texts
+        self.photo_points = data.points.repeat(views, axis=0)
+        own = np.arange(len(data.points)) - (len(data.points) - len(data.tile_points))
+        self.photo_own = own.clip(-1).repeat(views)
+        self.photos, self.tiles = embeddings(photos), embeddings(tiles)
+        self.index = GalleryIndex.build(self.tiles, COMPONENTS)
+        found, _ = self.index.search(self.photos, TOPK + 1)
+        is_other = found != self.photo_own[:, None]
+        is_other[is_other.all(1), -1] = False
+        self.found = found[is_other].reshape(-1, TOPK)
+        self.tree = cKDTree(unit_vectors(*data.tile_points.T))
+        sample = np.linspace(0, len(self.photos) - 1, 1000).astype(int)
+        cosines = np.einsum("nd,nkd->nk", self.photos[sample], self.tiles[self.found[sample]])
+        self.spread = float(cosines.mean()), float(cosines.std())
+
+    def draw(self, rng: np.random.Generator, with_negatives: bool, with_texts: bool) -> Group:
+        """A group of a random photo; in two of five only three candidates are retrieved ones, as in a curriculum."""
+        photo = int(rng.integers(len(self.photo_points)))
+        point, own, found = self.photo_points[photo], self.photo_own[photo], self.found[photo]
+        retrieved = self.size - 2 if rng.random() < 0.6 else 3
+        pool = POOL if rng.random() < 0.7 else TOPK
+        tiles = found[rng.choice(pool, retrieved, replace=False)].tolist()
+        region = self.tree.query(unit_vectors(*point), k=REGION)[1]
+        while len(tiles) < self.size - 1:
+            tile = int((region[rng.integers(5)], rng.choice(region), rng.integers(len(self.tiles)))[rng.integers(3)])
+            if tile != own and tile not in tiles:
+                tiles.append(tile)
+        shown = with_texts and rng.random() < 0.9
+        candidates = [self.candidate(tile, shown) for tile in tiles]
+        candidates.append(Candidate(*_guess(point, rng), source="generation"))
+        negatives = [self.candidate(tile, True) for tile in found[-NUM_NEGATIVES:]] if with_negatives else []
+        places = np.array([(candidate.latitude, candidate.longitude) for candidate in candidates])
+        cosines = np.append(self.tiles[tiles] @ self.photos[photo], np.nan)
+        query = Query(f"photo {photo}", tuple(candidates), tuple(negatives), *point.tolist())
+        return Group(query, haversine_km(*point, *places.T), cosines)
+
+    def candidate(self, tile: int, with_texts: bool = True) -> Candidate:
+        return Candidate(*self.tile_points[tile].tolist(), self.texts[tile] if with_texts else (), f"tile {tile}")
+
+
+def _guess(point: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """A place 10 to 8,000 km from ``point``, uniform in the logarithm, to 0.1 degrees, as the LVLM words it."""
+    angle = np.exp(rng.uniform(np.log(10), np.log(8000))) / EARTH_RADIUS_KM
+    vector = unit_vectors(*point)
+    aside = np.cross(vector, rng.normal(size=3))
+    x, y, z = vector * np.cos(angle) + aside / np.linalg.norm(aside) * np.sin(angle)
+    return float(np.degrees(np.arcsin(np.clip(z, -1, 1))).round(1)), float(np.degrees(np.arctan2(y, x)).round(1))

@@ -1,0 +1,66 @@
+"""docs/reproduce.md: its commands are those of the scripts, and its small version runs as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from tests.commands import ROOT, fenced, is_ours, split
+from utils.benchmarks import PUBLISHED_BASE, SOURCES
+
+DOCUMENT = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", DOCUMENT, flags=re.MULTILINE | re.DOTALL))
+COMMANDS = fenced(DOCUMENT)
+SMALL = fenced(SECTIONS["The same steps, small"])
+
+
+def test_downloads_are_what_the_scripts_advise():
+    advised = {"make setup", "source .venv/bin/activate", f"hf download {PUBLISHED_BASE}"}
+    for path, source in SOURCES.items():
+        folder = Path("dataset", path.removeprefix("dataset/")).parent
+        advised |= {command.format(folder=folder).partition("   #")[0] for command in source.fetch}
+    others = {command.partition("   #")[0] for command in COMMANDS if not is_ours(command)}
+    assert others <= advised
+    for page in re.findall(r"<(http.*?)>", SECTIONS["2. Download"]):
+        assert f"save {page} with a browser" in advised
+
+
+def test_make_reproduce_runs_the_same_commands():
+    steps = [command for title, text in SECTIONS.items() if title[:1] in "34567" for command in fenced(text)]
+    printed = subprocess.run(["make", "-n", "reproduce"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = re.sub(r"\s*\\\n\s*", " ", printed).replace(".venv/bin/", "").splitlines()
+    assert [line for line in lines if ".py " in line] == steps
+
+
+def test_the_expected_figures_have_wilson_intervals():
+    rows = re.findall(r"^\| \S+ \| ([\d,]+) \| (.*) \|$", SECTIONS["What to expect"], flags=re.MULTILINE)
+    assert [row[0] for row in rows] == ["2,997", "4,536"]
+    for count, cells in rows:
+        queries = int(count.replace(",", ""))
+        for percent, low, high in re.findall(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", cells):
+            interval = binomtest(round(queries * float(percent) / 100), queries).proportion_ci(method="wilson")
+            assert [f"{100 * bound:.1f}" for bound in interval] == [low, high]
+
+
+def test_the_small_version_runs(tmp_path):
+    """In an empty folder that has the checkout's code and weights but none of its data."""
+    for name in {"utils", "checkpoints"} | {Path(script).parts[0] for script, _ in map(split, SMALL)}:
+        (tmp_path / name).symlink_to(ROOT / name)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-x", "-c", "\n".join(SMALL)],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "outputs" / "small" / "ranker" / "adapter_model.safetensors").exists()
+    predictions = pd.read_csv(tmp_path / "outputs" / "small" / "own" / "predictions.csv")
+    assert len(predictions) == 24
+    assert predictions["error_km"].notna().all()
+    assert predictions["candidate_reward_lis"].notna().all()

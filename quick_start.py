@@ -167,7 +167,7 @@ def load_locator(args: argparse.Namespace, ranker: GeoRanker) -> Locator:
 
 def print_unusable(args: argparse.Namespace, locator: Locator) -> None:
     if args.generate:
-        print(f"{locator.unusable} generated answers name no usable place and were dropped")
+        print(f"Guesses that name no usable place, dropped: {locator.unusable}")
 
 
 def print_ranking(ranking: Sequence[RankedCandidate], names: Sequence[str], distances: Sequence[float] | None) -> None:

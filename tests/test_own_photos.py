@@ -110,7 +110,7 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
         assert record["source"] == ("retrieval" if place.candidate.image else "generation")
 
     printed = capsys.readouterr().out
-    assert f"{unusable} generated answers name no usable place" in printed
+    assert f"name no usable place, dropped: {unusable}\n" in printed
     assert f"Prediction: {ranking[0]['latitude']:.5f}" in printed
     assert "EXIF" not in printed
     with Image.open(tmp_path / "map.png") as picture:
@@ -125,7 +125,7 @@ def test_guesses_are_ranked_too(own, run, tmp_path, monkeypatch, capsys) -> None
     guesses = {(record["latitude"], record["longitude"]) for record in ranking if record["source"] == "generation"}
     assert guesses == {(1.5, 2.5), (-3.25, -4.5)}
     assert len(ranking) == 4
-    assert "2 generated answers name no usable place" in capsys.readouterr().out
+    assert "name no usable place, dropped: 2\n" in capsys.readouterr().out
 
 
 def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, capsys) -> None:

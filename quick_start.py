@@ -114,6 +114,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         if Path(args.image).is_dir() and args.latitude is not None:
             parser.error("--latitude and --longitude are those of one photo, not of a folder")
     if args.image is not None:
+        if args.index is None and Path(args.image).is_dir():
+            parser.error("a folder as --image needs --index, the gallery that the places come from")
         if args.candidates is None and not CANDIDATE_COORDINATES and args.index is None:
             parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES here), or --index")
         if args.model_path is None:

@@ -226,6 +226,7 @@ def test_what_does_not_fit_is_named(own, run, tiny_base, tmp_path) -> None:
         (["--generate", "3"], "--generate needs --index"),
         (["--merge_km", "-1"], "at least 0"),
         (["--image", "x.jpg"], "or --index"),
+        (["--image", ".", "--candidates", "c.csv"], "a folder as --image needs --index"),
     ],
 )
 def test_impossible_flags(flags, message, capsys) -> None:

@@ -9,6 +9,7 @@ photo that cannot be read, or whose coordinates are damaged, is named as a probl
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,17 @@ def has_gps(path: Path) -> bool:
 
 
 def photo_names(folder: Path) -> list[str]:
-    """The photos of a folder and its subfolders, by extension: sorted paths relative to it, with slashes."""
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    return sorted(path.relative_to(folder).as_posix() for path in files)
+    """The photos of a folder and its subfolders, by extension: sorted paths relative to it, with slashes.
+
+    Says what other files there are: a folder of HEIC photos should not look empty.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    photos = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    others = Counter(path.suffix.lower() or path.name for path in files if path.suffix.lower() not in EXTENSIONS)
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
+        print(f"{folder}: {sum(others.values())} files are no JPEG, PNG or WebP and are left alone ({kinds})")
+    return sorted(path.relative_to(folder).as_posix() for path in photos)
 
 
 def read_folder(folder: Path) -> tuple[pd.DataFrame, list[str], list[str]]:

@@ -117,6 +117,7 @@ def folder(tmp_path: Path) -> Path:
     photo.save(tmp_path / "a.png", exif=exif)
     photo.save(tmp_path / "plain.jpg")
     (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / "trip" / "phone.HEIC").write_bytes(b"no photo that PIL reads")
     return tmp_path
 
 
@@ -129,6 +130,7 @@ def test_a_folder_becomes_a_gallery(folder: Path, capsys) -> None:
     assert table[["city", "country"]].drop_duplicates().to_numpy().tolist() == [["Martigny-Ville", "Switzerland"]]
     output = capsys.readouterr().out
     assert "2 photos in 1 countries" in output
+    assert f"{folder}: 2 files are no JPEG, PNG or WebP and are left alone (1 .txt, 1 .heic)" in output
     assert "no GPS coordinates: 1 photos\n  plain.jpg\n" in output
     before = (folder / "metadata.csv").read_bytes()
     main([str(folder), str(folder / "metadata.csv")])

@@ -63,7 +63,7 @@ def of_gallery(args: argparse.Namespace, generated: dict, problems: list[str]) -
     gallery = Gallery(args.index)
     owners = args.owner_column and read_owners(gallery.table, args.owner_column)
     finder = ReferenceFinder(gallery, args.references, CopyRule(args.copy_metres, args.copy_cosine), owners)
-    queries = choose_queries(gallery.rows, args.num_rows, args.seed)
+    queries = choose_queries(gallery, args.num_rows, args.seed)
     return gallery_rows(finder, queries, generated, problems), len(queries)
 
 

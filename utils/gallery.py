@@ -26,9 +26,9 @@ class Gallery:
         self.index = GalleryIndex.load(folder)
 
     @property
-    def rows(self) -> np.ndarray:
-        """Increasing row numbers of the photos that can be found."""
-        return self.index.rows
+    def photos(self) -> int:
+        """How many can be found."""
+        return len(self.index.rows)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The full embeddings (m, d) of some rows (m,)."""

@@ -41,14 +41,22 @@ class CopyRule:
     cosine: float = 0.95
 
 
-def choose_queries(usable: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """``count`` of the rows ``usable``, in random order; a larger count only adds rows behind.
+def choose_queries(gallery: Gallery, count: int, seed: int) -> np.ndarray:
+    """``count`` rows of photos that can be found, in random order; a larger count only adds rows behind.
 
     Raises ``ValueError`` when there are not so many.
     """
-    if not 1 <= count <= len(usable):
-        raise ValueError(f"{count} rows of a gallery with {len(usable)} usable photos: at least 1, at most all")
-    return np.random.default_rng(seed).permutation(usable)[:count]
+    if not 1 <= count <= gallery.photos:
+        raise ValueError(f"{count} rows of a gallery with {gallery.photos} usable photos: at least 1, at most all")
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(gallery.metadata["LAT"].notna()))
+    # A photo that could not be read has no embedding; only those of the queries are looked at, not the whole gallery's.
+    chosen = np.empty(0, dtype=np.int64)
+    for start in range(0, len(order), CHUNK):
+        if len(chosen) >= count:
+            break
+        rows = order[start : start + CHUNK]
+        chosen = np.append(chosen, rows[~np.isnan(gallery.vectors(rows)[:, 0])])
+    return chosen[:count]
 
 
 def read_owners(path: str | os.PathLike, column: str) -> np.ndarray:
@@ -76,8 +84,8 @@ class ReferenceFinder:
 
         Raises ``ValueError`` when the gallery has not so many other photos.
         """
-        if not 1 <= count < len(gallery.rows):
-            raise ValueError(f"{count} references in a gallery with {len(gallery.rows)} usable photos")
+        if not 1 <= count < gallery.photos:
+            raise ValueError(f"{count} references in a gallery with {gallery.photos} usable photos")
         self.gallery, self.count, self.rule, self.owners = gallery, count, rule, owners
         self.ids = pd.factorize(gallery.metadata["IMG_ID"])[0]
         self.points = gallery.metadata[["LAT", "LON"]].to_numpy()
@@ -85,7 +93,7 @@ class ReferenceFinder:
     def find(self, queries: np.ndarray) -> list[np.ndarray]:
         """Rows of the references of each of the rows ``queries``, best first; fewer where the gallery has no more."""
         found: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(queries)
-        pending, width, size = np.arange(len(queries)), self.count + SPARE, len(self.gallery.rows)
+        pending, width, size = np.arange(len(queries)), self.count + SPARE, self.gallery.photos
         while len(pending):
             width = min(width, size)
             rows, _ = self.gallery.search(self.gallery.vectors(queries[pending]), width)

@@ -77,7 +77,7 @@ class Locator:
 
     def _retrieved(self, photo: Image.Image) -> list[Candidate]:
         embedding = self.encoder.encode([photo])  # (1, d)
-        rows, _ = self.gallery.search(embedding, min(max(RETRIEVED, self.topn), len(self.gallery.rows)))
+        rows, _ = self.gallery.search(embedding, min(max(RETRIEVED, self.topn), self.gallery.photos))
         (similarities,) = self.gallery.cosines(embedding, rows)
         places = self.gallery.metadata.iloc[rows[0]].to_dict("records")
         return [

@@ -43,7 +43,7 @@ from utils.files import atomic_path
 
 CHUNK = 16_384
 LATENT, NOISE, WITHIN, NOISE_BANK = 128, 0.3, 0.7, 4_096
-QUERIES = 200
+QUERIES = 100
 
 
 class SyntheticEmbeddings:

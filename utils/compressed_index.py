@@ -135,9 +135,13 @@ class CompressedIndex:
 
     def another(self, embeddings: np.ndarray, usable: np.ndarray | None = None) -> "CompressedIndex":
         """An index of other photos, with the cells and codes of this one."""
-        index = faiss.clone_index(self.index)
-        index.reset()
-        other = CompressedIndex(index, self.most, self.least)
+        # Not a clone: faiss has none of an index that is mapped from disk.
+        own = self._ivf
+        ivf = faiss.IndexIVFPQ(faiss.clone_index(own.quantizer), own.d, own.nlist, own.pq.M, own.pq.nbits)
+        ivf.pq, ivf.is_trained = own.pq, True
+        ivf.precompute_table()
+        projection = faiss.Cloner().clone_VectorTransform(self.index.chain.at(0))
+        other = CompressedIndex(faiss.IndexPreTransform(projection, ivf), self.most, self.least)
         other._fill(embeddings, usable_rows(embeddings, usable))
         return other
 

@@ -1,14 +1,13 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from utils import retrieval
-from utils.retrieval import GalleryIndex, cosines, principal_components, retrieval_rows
+from utils import exact_index
+from utils.exact_index import ExactIndex, principal_components
 
 
 def unit_rows(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -16,7 +15,7 @@ def unit_rows(count: int, dimension: int, seed: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def brute_force(index: GalleryIndex, gallery: np.ndarray, queries: np.ndarray, topk: int) -> np.ndarray:
+def brute_force(index: ExactIndex, gallery: np.ndarray, queries: np.ndarray, topk: int) -> np.ndarray:
     """Gallery rows by distance of their codes in float64, ties by row, NaN last."""
     codes, wanted = index.codes(gallery), index.codes(queries).astype(np.float64)
     squares = np.array([[np.square(query - code).sum() for code in codes] for query in wanted])
@@ -36,7 +35,7 @@ def test_search_is_brute_force_with_ties_by_row(seed, count, components, topk, c
     gallery = unit_rows(count, 12, seed)
     gallery = np.concatenate([gallery, np.repeat(gallery[1:2], copies, axis=0), gallery[2:4]])
     gallery[:unreadable] = np.nan
-    index = GalleryIndex.build(gallery, components)
+    index = ExactIndex.build(gallery, components)
     queries = np.concatenate([gallery[1:3], unit_rows(3, 12, seed + 1)])
     rows, scores = index.search(queries, topk)
     np.testing.assert_array_equal(rows, brute_force(index, gallery, queries, topk))
@@ -46,34 +45,33 @@ def test_search_is_brute_force_with_ties_by_row(seed, count, components, topk, c
 
 
 def test_ties_beyond_one_chunk_of_the_gallery(monkeypatch) -> None:
-    monkeypatch.setattr(retrieval, "CHUNK", 7)
-    monkeypatch.setattr(retrieval, "QUERY_CHUNK", 2)
+    monkeypatch.setattr(exact_index, "CHUNK", 7)
+    monkeypatch.setattr(exact_index, "QUERY_CHUNK", 2)
     gallery = np.concatenate([unit_rows(20, 6, 0), np.repeat(unit_rows(1, 6, 1), 60, axis=0)])
-    index = GalleryIndex.build(gallery, 3)
+    index = ExactIndex.build(gallery, 3)
     queries = np.concatenate([unit_rows(1, 6, 1), gallery[:4]])
     np.testing.assert_array_equal(index.search(queries, 5)[0], brute_force(index, gallery, queries, 5))
 
 
 def test_full_embeddings_score_their_cosine_and_reverse_is_the_least_similar() -> None:
     gallery, queries = unit_rows(50, 8, 0), unit_rows(4, 8, 1)
-    index = GalleryIndex.build(gallery, 0)
+    index = ExactIndex.build(gallery, 0)
     similarity = queries.astype(np.float64) @ gallery.T
     rows, scores = index.search(queries, 10)
     np.testing.assert_array_equal(rows, np.argsort(-similarity, axis=1)[:, :10])
     np.testing.assert_allclose(scores, -np.sort(-similarity, axis=1)[:, :10], atol=1e-6)
-    np.testing.assert_allclose(cosines(queries, gallery, rows), scores, atol=1e-6)
     least, _ = index.search(queries, 10, reverse=True)
     np.testing.assert_array_equal(least, np.argsort(similarity, axis=1)[:, :10])
 
 
 def test_compressed_scores_are_never_below_the_cosine() -> None:
     gallery, queries = unit_rows(50, 8, 0), unit_rows(4, 8, 1)
-    rows, scores = GalleryIndex.build(gallery, 3).search(queries, 50)
-    assert (scores >= cosines(queries, gallery, rows) - 1e-6).all()
+    rows, scores = ExactIndex.build(gallery, 3).search(queries, 50)
+    assert (scores >= np.einsum("md,mkd->mk", queries, gallery[rows]) - 1e-6).all()
 
 
 def test_principal_components_are_those_of_scikit_learn(monkeypatch) -> None:
-    monkeypatch.setattr(retrieval, "CHUNK", 16)
+    monkeypatch.setattr(exact_index, "CHUNK", 16)
     embeddings = unit_rows(100, 10, 0) * np.linspace(1, 3, 10)
     rows = np.arange(5, 95)
     mean, components = principal_components(embeddings, rows, 4)
@@ -88,9 +86,9 @@ def test_saved_index_finds_the_same(tmp_path: Path, components: int) -> None:
     gallery, queries = unit_rows(50, 8, 0), unit_rows(4, 8, 1)
     gallery[7] = np.nan
     usable = np.arange(50) != 9
-    index = GalleryIndex.build(gallery, components, usable)
+    index = ExactIndex.build(gallery, components, usable)
     index.save(tmp_path)
-    loaded = GalleryIndex.load(tmp_path)
+    loaded = ExactIndex.load(tmp_path)
     for reverse in (False, True):
         for before, after in zip(index.search(queries, 48, reverse), loaded.search(queries, 48, reverse), strict=True):
             np.testing.assert_array_equal(before, after)
@@ -101,20 +99,8 @@ def test_saved_index_finds_the_same(tmp_path: Path, components: int) -> None:
 def test_impossible_requests_are_errors() -> None:
     gallery = unit_rows(5, 8, 0)
     with pytest.raises(ValueError, match="6 components of 5 embeddings of length 8"):
-        GalleryIndex.build(gallery, 6)
+        ExactIndex.build(gallery, 6)
     with pytest.raises(ValueError, match="no photo"):
-        GalleryIndex.build(np.full((3, 8), np.nan, dtype=np.float32), 0)
+        ExactIndex.build(np.full((3, 8), np.nan, dtype=np.float32), 0)
     with pytest.raises(ValueError, match="topk is 6, but the index holds 5"):
-        GalleryIndex.build(gallery, 2).search(gallery, 6)
-
-
-def test_retrieval_rows_name_the_places_found() -> None:
-    gallery = pd.DataFrame({"LAT": [1.0, 2.0, 3.0], "LON": [10.0, 20.0, 30.0]})
-    queries = pd.DataFrame({"IMG_ID": ["a", "b"], "LAT": [5.0, 6.0], "LON": [7.0, 8.0]}, index=[3, 9])
-    rows = retrieval_rows(queries, gallery, np.array([[2, 0], [1, 2]]), np.array([[1], [0]]))
-    assert [(row.number, row.img_id, row.latitude, row.longitude) for row in rows] == [
-        (0, "a", 5, 7),
-        (1, "b", 6, 8),
-    ]
-    assert [row.candidates for row in rows] == [{0: (3, 30), 1: (1, 10)}, {0: (2, 20), 1: (3, 30)}]
-    assert [row.reverse for row in rows] == [{0: (2, 20)}, {0: (1, 10)}]
+        ExactIndex.build(gallery, 2).search(gallery, 6)

@@ -21,6 +21,7 @@ import platform
 import resource
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,18 +73,23 @@ class SyntheticEmbeddings:
 
 
 class Clock:
-    """Seconds by the wall and of this process's CPU time, by phase."""
+    """Seconds by the wall and of this process's CPU time, by phase; a phase within another counts for itself only."""
 
     def __init__(self) -> None:
-        self.wall: dict[str, float] = {}
-        self.cpu: dict[str, float] = {}
+        self.wall: Counter[str] = Counter()
+        self.cpu: Counter[str] = Counter()
+        self._open: list[str] = []
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        self._open.append(name)
         wall, cpu = time.perf_counter(), time.process_time()
         yield
-        self.wall[name] = self.wall.get(name, 0) + time.perf_counter() - wall
-        self.cpu[name] = self.cpu.get(name, 0) + time.process_time() - cpu
+        self._open.pop()
+        for seconds, spent in ((self.wall, time.perf_counter() - wall), (self.cpu, time.process_time() - cpu)):
+            seconds[name] += spent
+            for outer in self._open[-1:]:
+                seconds[outer] -= spent
 
 
 def statistics(vectors: np.ndarray) -> dict[str, float]:
@@ -106,10 +112,9 @@ def measure(photos: int, dimension: int, code_bytes: int) -> dict:
         with clock.phase("generate"):
             return embeddings.chunk(number)[: photos - number * CHUNK]
 
-    sample = [made(number) for number in range(min(chunks, -(-SAMPLE_A_CELL * cells // CHUNK)))]
+    sampled = min(chunks, -(-SAMPLE_A_CELL * cells // CHUNK))
     with clock.phase("train"):
-        index = CompressedIndex.train(sample, cells, code_bytes)
-    del sample
+        index = CompressedIndex.train(map(made, range(sampled)), cells, code_bytes)
     queries = embeddings.chunk(chunks)[:QUERIES]  # the chunk after the last: no photo of the gallery
     exact = ExactTop(np.concatenate([queries, -queries]), CHECKED_TOPK)
     for number in tqdm(range(chunks), unit="chunk"):

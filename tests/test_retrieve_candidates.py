@@ -14,7 +14,7 @@ import torch
 from conftest import build_tiny_base
 
 from retrieve_candidates import main
-from utils import compressed_index, embedding
+from utils import compressed_index, gallery_embeddings
 from utils.images import write_tar_index
 from utils.retrieval import IndexInfo
 from utils.tables import read_retrieval_table
@@ -240,7 +240,7 @@ def test_ivfpq_index(earth: dict[str, str], tmp_path: Path, tiny_base: Path, mak
     build = f"build --gallery {tmp_path}/many.csv --image_data_path {tmp_path}/many --model {tiny_base} --workers 0"
     build += f" --index {earth['gallery']}/index --storage float16 --exact_gib 1e-9 --code_bytes 8"
     assert main(build.split()) == 0
-    assert "ivfpq index of 300 photos, 16 bytes each, recall@20 " in capsys.readouterr().out
+    assert "ivfpq index of 300 photos, 16 bytes each, instead of 128: recall@20 " in capsys.readouterr().out
     search = (
         f"search --queries {tmp_path}/many.csv --image_path {tmp_path}/many --output_dir {tmp_path}/out --workers 0"
     )
@@ -266,7 +266,7 @@ def test_two_processes_build_the_index_of_one(earth: dict[str, str], tmp_path: P
     wanted = np.load(index / "embeddings.npy")
     shutil.rmtree(index)
 
-    monkeypatch.setattr(embedding, "SHARD", 8)
+    monkeypatch.setattr(gallery_embeddings, "SHARD", 8)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]

@@ -119,7 +119,7 @@ class CompressedIndex:
     def build(cls, embeddings: np.ndarray, code_bytes: int, usable: np.ndarray | None = None) -> "CompressedIndex":
         """Index the rows of ``embeddings`` (n, d) that are not NaN and, if given, ``usable`` (n,) bool.
 
-        The embeddings are read twice, in order, and never held in memory.
+        The embeddings are read from disk three times and never held in memory.
         """
         rows = usable_rows(embeddings, usable)
         random = np.random.default_rng(0)
@@ -205,7 +205,7 @@ class CompressedIndex:
         scores = np.empty((len(queries), topk), dtype=np.float32)
         for query, found in enumerate(shortlist):
             found = np.sort(found[found >= 0])  # in the order of the file
-            cosines = _read(self.embeddings, found) @ queries[query]
+            cosines = np.einsum("nd,d->n", _read(self.embeddings, found), queries[query])
             best = np.argsort(-cosines, kind="stable")[:topk]
             rows[query], scores[query] = found[best], cosines[best]
         return rows, scores

@@ -68,7 +68,7 @@ class TowerEncoder(Encoder):
 
     @classmethod
     def from_pretrained(
-        cls, base: str | os.PathLike, dtype: str | torch.dtype = "auto", device: str | torch.device = "cpu"
+        cls, base: str | os.PathLike, dtype: str = "auto", device: str | torch.device = "cpu"
     ) -> "TowerEncoder":
         """Load the tower of a checkpoint folder or hub name; ``dtype`` "auto" is that of the checkpoint.
 
@@ -99,7 +99,7 @@ class ClipEncoder(Encoder):
 
     @classmethod
     def from_pretrained(
-        cls, base: str | os.PathLike, dtype: str | torch.dtype = "auto", device: str | torch.device = "cpu"
+        cls, base: str | os.PathLike, dtype: str = "auto", device: str | torch.device = "cpu"
     ) -> "ClipEncoder":
         """Load a checkpoint folder or hub name; raises ``ValueError`` as ``TowerEncoder`` does."""
         model = _load_checkpoint(base, dtype)
@@ -118,9 +118,7 @@ def to_device(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tens
     return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
 
 
-def _load_checkpoint(
-    base: str | os.PathLike, dtype: str | torch.dtype, key_mapping: dict[str, str] | None = None
-) -> PreTrainedModel:
+def _load_checkpoint(base: str | os.PathLike, dtype: str, key_mapping: dict[str, str] | None = None) -> PreTrainedModel:
     model, loading = AutoModel.from_pretrained(
         base,
         dtype=dtype,

@@ -20,6 +20,7 @@ from utils.encoders import Encoder, to_device
 # Parts of the file that embed photos. The others, for texts and coordinates, are left where they are.
 PARTS = ("vision_model.", "vision_projection.", "vision_projection_else_1.", "vision_projection_else_2.")
 POSITIONS = "vision_model.embeddings.position_ids"  # 0, 1, 2, ...: older transformers saved them as well
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 HEAD_WIDTH = 64  # of every CLIP; the number of heads cannot be seen in the weights
 
 
@@ -79,7 +80,7 @@ class G3Encoder(Encoder):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike, dtype: str | torch.dtype = "auto", device: str | torch.device = "cpu"
+        cls, path: str | os.PathLike, dtype: str = "auto", device: str | torch.device = "cpu"
     ) -> "G3Encoder":
         """Read ``path``, a state dict; ``dtype`` "auto" is that of its weights.
 
@@ -108,11 +109,8 @@ class G3Encoder(Encoder):
                 f"wrongly shaped tensors {wrong}"
             )
         vision = G3Vision(weights)
-        if dtype == "auto":
-            dtype = weights["vision_projection.weight"].dtype
-        elif isinstance(dtype, str):
-            dtype = getattr(torch, dtype)
-        vision.to(dtype).load_state_dict(weights)
+        own_dtype = weights["vision_projection.weight"].dtype
+        vision.to(own_dtype if dtype == "auto" else DTYPES[dtype]).load_state_dict(weights)
         return cls(vision.to(device))
 
     @torch.inference_mode()

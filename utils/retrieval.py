@@ -1,6 +1,6 @@
 """The candidates of photos: index folders, what a query may not find, and the tables that are written.
 
-An index folder holds the embeddings of a gallery (``utils/embedding.py``) and an index over them, exact
+An index folder holds the embeddings of a gallery (``utils/gallery_embeddings.py``) and an index over them, exact
 (``utils/exact_index.py``) or compressed (``utils/compressed_index.py``). Photos that are added later lie in folders of
 their own inside it, coded alike, and are searched with the others: row numbers go on where the gallery ends.
 """
@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from utils.compressed_index import CompressedIndex
-from utils.embedding import EmbeddingInfo, ids_hash
 from utils.exact_index import ExactIndex
 from utils.files import atomic_path
+from utils.gallery_embeddings import EmbeddingInfo, ids_hash
 from utils.images import EXTENSIONS
 from utils.tables import RetrievalRow, read_metadata
 

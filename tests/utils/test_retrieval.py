@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils import retrieval
-from utils.embedding import EmbeddingInfo, ids_hash
 from utils.exact_index import ExactIndex
+from utils.gallery_embeddings import EmbeddingInfo, ids_hash
 from utils.retrieval import (
     Exclusion,
     Gallery,

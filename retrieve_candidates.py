@@ -87,6 +87,8 @@ def build(args: argparse.Namespace) -> list[str]:
             f"(least similar: {index.least.recall:.3f} through {index.least.count}), "
             f"with the {SHORTLIST} times as many photos nearest by code ordered by their full embeddings"
         )
+    # Whoever stops in between finds no index rather than parts of two.
+    (args.index / "index.json").unlink(missing_ok=True)
     index.save(args.index)
     gallery_path = os.path.relpath(args.gallery, args.index)
     IndexInfo(gallery_path, args.model, dtype, args.components, index_type).save(args.index)

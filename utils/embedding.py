@@ -90,8 +90,9 @@ def embedded_batches(
         pin_memory=torch.cuda.is_available(),
     )
     for rows, inputs, problems in loader:
-        yield rows, encoder.embed(inputs) if rows else np.empty((0, encoder.dimension), np.float32), problems
+        embeddings = encoder.embed(inputs) if rows else np.empty((0, encoder.dimension), dtype=np.float32)
         progress.update(len(rows) + len(problems))
+        yield rows, embeddings, problems
 
 
 def split(rows: range, size: int) -> list[range]:

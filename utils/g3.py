@@ -89,7 +89,9 @@ class G3Encoder(Encoder):
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
+            if not isinstance(state, dict):
+                raise pickle.UnpicklingError(f"it holds a {type(state).__name__}, no dictionary")
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:  # RuntimeError: a damaged archive
             raise ValueError(f"{path} is not a file of tensors: {error}") from error
         weights = {name: tensor for name, tensor in state.items() if name.startswith(PARTS) and name != POSITIONS}
         try:

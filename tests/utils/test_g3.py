@@ -114,10 +114,14 @@ def test_what_does_not_fit_is_listed(tmp_path: Path) -> None:
         load_encoder(tmp_path / "other.pth")
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_or_would_run_code_is_refused(g3: Path, tmp_path: Path) -> None:
     torch.save({"vision_projection.weight": Path("anything")}, tmp_path / "code.pth")
-    with pytest.raises(ValueError, match=r"code\.pth is not a file of tensors"):
-        load_encoder(tmp_path / "code.pth")
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    (tmp_path / "short.pth").write_bytes(g3.read_bytes()[:-1000])
+    (tmp_path / "empty.pth").touch()
+    for name in ("code.pth", "tensor.pth", "short.pth", "empty.pth"):
+        with pytest.raises(ValueError, match=f"{name} is not a file of tensors"):
+            load_encoder(tmp_path / name)
 
 
 def test_fingerprint_is_of_the_file(g3: Path, tmp_path: Path) -> None:

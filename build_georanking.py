@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from utils.command import run_command
 from utils.compile import FoundPhotos, RankDistances, generated_places, georanking_rows
-from utils.gallery import Gallery
 from utils.gallery_rows import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
 from utils.georanking import GeoRankingRow, write_georanking
+from utils.retrieval import Gallery
 from utils.tables import read_metadata, read_retrieval_table
 
 

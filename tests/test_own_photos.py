@@ -16,7 +16,7 @@ from tests.world import build_world
 from utils import exif
 from utils.answers import parse_answers
 from utils.candidates import Candidate
-from utils.embedding import TowerEncoder
+from utils.encoders import TowerEncoder
 from utils.generation import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.images import ImageStore, open_image

@@ -25,9 +25,9 @@ import pyarrow.csv as pa_csv
 from utils.candidates import TEXT_COLUMNS
 from utils.cells import Coordinate
 from utils.compile import texts_of
-from utils.gallery import Gallery
 from utils.geodesy import haversine_km
 from utils.georanking import GeoRankingRow
+from utils.retrieval import Gallery
 
 CHUNK = 256  # queries searched at a time
 SPARE = 12  # photos searched for beyond those wanted; more, where more are copies

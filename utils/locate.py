@@ -6,12 +6,13 @@ from PIL import Image
 
 from utils.answers import parse_answers
 from utils.candidates import NUM_NEGATIVES, Candidate, Query, pick_candidates, prompt_texts
-from utils.embedding import TowerEncoder
+from utils.embedding import load_encoder
+from utils.encoders import Encoder
 from utils.exif import has_gps
-from utils.gallery import Gallery
 from utils.generation import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.images import ImageError, ImageStore, open_image
+from utils.retrieval import Gallery
 from utils.task import Task
 
 RETRIEVED = 20  # photos searched for, as in the released tables; the last of them are the negative examples
@@ -29,7 +30,7 @@ class Locator:
         ranker: GeoRanker,
         gallery: Gallery,
         images: ImageStore,
-        encoder: TowerEncoder,
+        encoder: Encoder,
         generator: LocalModel | None = None,
         *,
         topn: int = 12,
@@ -56,7 +57,7 @@ class Locator:
         """
         gallery, device = Gallery(index), ranker.backbone.device
         gallery.check_model(gallery.info.model)
-        encoder = TowerEncoder.from_pretrained(gallery.info.model, gallery.info.dtype, device)
+        encoder = load_encoder(gallery.info.model, gallery.info.dtype, device)
         generator = LocalModel.from_pretrained(generate_with, device=device) if generate_with else None
         return cls(ranker, gallery, images, encoder, generator, **picking)
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from geopy.distance import great_circle
 
-from utils.embedding import EmbeddingInfo, ids_hash
-from utils.gallery import Gallery
+from utils.exact_index import ExactIndex
+from utils.gallery_embeddings import EmbeddingInfo, ids_hash
 from utils.gallery_rows import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
-from utils.retrieval import GalleryIndex, IndexInfo
+from utils.retrieval import Gallery, IndexInfo
 
 PHOTOS, COUNT = 60, 8
 USABLE = np.delete(np.arange(PHOTOS), [30, 59])
@@ -40,18 +40,18 @@ def world(request, tmp_path_factory) -> Gallery:
     ids = ids_hash(metadata["IMG_ID"].tolist())
     (folder / "embeddings.json").write_text(json.dumps(asdict(EmbeddingInfo("model", "float32", ids, PHOTOS))))
     np.save(folder / "embeddings.npy", embeddings)
-    GalleryIndex.build(embeddings, request.param, metadata["LAT"].notna().to_numpy()).save(folder)
+    ExactIndex.build(embeddings, request.param, metadata["LAT"].notna().to_numpy()).save(folder)
     IndexInfo("metadata.csv", "model", "float32", request.param).save(folder)
     return Gallery(folder)
 
 
 def expected(world: Gallery, query: int, rule: CopyRule, owners: np.ndarray | None = None) -> list[int]:
     """The whole gallery in order of search, one photo at a time."""
-    (order,), _ = world.search(world.embeddings[[query]], len(USABLE))
+    (order,), _ = world.search(world.vectors(np.array([query])), len(USABLE))
     metadata, kept = world.metadata, []
     for row in order.tolist():
         metres = great_circle(*(metadata.loc[i, ["LAT", "LON"]] for i in (query, row))).m
-        cosine = world.embeddings[query].astype(float) @ world.embeddings[row]
+        cosine = world.vectors(np.array([query]))[0].astype(float) @ world.vectors(np.array([row]))[0]
         is_copy = metres <= rule.metres and cosine >= rule.cosine
         same_owner = owners is not None and owners[row] >= 0 and owners[row] == owners[query]
         if not (is_copy or same_owner or metadata.loc[row, "IMG_ID"] == metadata.loc[query, "IMG_ID"]):

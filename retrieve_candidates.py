@@ -8,9 +8,9 @@
         --output_dir dataset/earth/test
     python retrieve_candidates.py add --index dataset/earth/gallery/index \\
         --gallery more.csv --image_data_path more.tar
-    torchrun --nproc_per_node 8 retrieve_candidates.py build --gallery dataset/mp16/MP16_Pro_filtered.csv \\
-        --image_data_path dataset/mp16/mp-16-images.tar --model checkpoints/g3.pth \\
-        --index dataset/mp16/index --storage float16 --workers 8
+    torchrun --nproc_per_node 8 retrieve_candidates.py build --gallery dataset/mp16-pro/MP16_Pro_filtered.csv \\
+        --image_data_path dataset/mp16-pro/mp-16-images.tar --model checkpoints/g3.pth \\
+        --index dataset/mp16-pro/index --storage float16 --workers 8
 
 `build` embeds the gallery, once (embeddings.npy in the index folder), and indexes the embeddings or their first
 principal components. --model says with what: a Qwen-VL checkpoint (its vision tower), a CLIP-like one, or G3's .pth

@@ -117,7 +117,7 @@ class Groups:
         retrieved = self.size - 2 if rng.random() < 0.6 else 3
         pool = POOL if rng.random() < 0.7 else TOPK
         tiles = found[rng.choice(pool, retrieved, replace=False)].tolist()
-        region = self.tree.query(unit_vectors(*point), k=REGION)[1]
+        region = self.tree.query(unit_vectors(*point), k=min(REGION, len(self.tiles)))[1]
         while len(tiles) < self.size - 1:
             tile = int((region[rng.integers(5)], rng.choice(region), rng.integers(len(self.tiles)))[rng.integers(3)])
             if tile != own and tile not in tiles:

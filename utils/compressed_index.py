@@ -76,7 +76,7 @@ class CompressedIndex:
     ) -> None:
         self.index = index
         self.most = most  # for the most similar photos
-        self.least = least  # for the least similar ones: the opposite of a query lies near no cell
+        self.least = least  # for the least similar ones, which may lie in more cells or in fewer
         self.embeddings = embeddings  # (n, d), mapped from disk; needed by `search` only
         self._ivf = faiss.downcast_index(index.index)
 

@@ -63,6 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
     add("--topn", type=int, default=10, help="retrieved candidates of each query")
     add("--topn_zs", type=int, default=5, help="generated candidates of each query")
+    add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
     add("--num_queries", type=int, help="only the first so many queries of the table")
     # Ranker
     add(
@@ -123,9 +124,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         ("num_queries", 1),
         ("batch_size", 1),
         ("max_tokens", 1),
+        ("merge_km", 0),
     ):
         value = getattr(args, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:
             parser.error(f"--{name} is {value}: it is at least {least}")
     if args.split is not None and args.dataset != "earth":
         parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
@@ -240,7 +242,7 @@ def main() -> int:
     args = parse_arguments()
     try:
         check_files(needed_files(args))
-        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs)
+        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
         if args.ranker == "model":
             photos = ImageStore.from_paths([args.image_path])
             gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)

@@ -41,7 +41,6 @@ from utils.compressed_index import SHORTLIST, CompressedIndex
 from utils.embedding import (
     compute_dtype,
     embed_photos,
-    fingerprint,
     load_encoder,
 )
 from utils.exact_index import ExactIndex
@@ -137,8 +136,7 @@ def embed_gallery(
 def checked_model(args: argparse.Namespace, gallery: Gallery) -> str:
     """The encoder of the index, where it is now."""
     model = args.model or gallery.info.model
-    if fingerprint(model) != gallery.made_of.model:
-        raise ValueError(f"{args.index} was built with another model than {model}: build it again")
+    gallery.check_model(model)
     return model
 
 

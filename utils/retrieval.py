@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from utils.compressed_index import CompressedIndex
+from utils.embedding import fingerprint
 from utils.exact_index import ExactIndex
 from utils.files import atomic_path
 from utils.gallery_embeddings import EmbeddingInfo, ids_hash
@@ -86,7 +87,7 @@ class Gallery:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.info, self.made_of = IndexInfo.load(folder), EmbeddingInfo.load(folder)
+        self.folder, self.info, self.made_of = folder, IndexInfo.load(folder), EmbeddingInfo.load(folder)
         self.parts = [Part(folder), *(Part(folder / name) for name in self.info.added)]
         self.metadata = pd.concat([part.metadata for part in self.parts], ignore_index=True)
         self.table = folder / (UNION if self.info.added else self.info.gallery)  # that row numbers refer to
@@ -114,16 +115,25 @@ class Gallery:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :topk]
         return np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)
 
+    def check_model(self, model: str) -> None:
+        """Raise ``ValueError`` unless ``model`` is the encoder that the index was built with."""
+        if fingerprint(model) != self.made_of.model:
+            raise ValueError(f"{self.folder} was built with another model than {model}: build it again")
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The full embeddings (..., d) float32 of some rows of ``metadata`` (...)."""
+        found = np.empty((*rows.shape, self.parts[0].embeddings.shape[1]), dtype=np.float32)
+        for part, start, end in zip(self.parts, self._starts, self._starts[1:], strict=False):
+            own = (start <= rows) & (rows < end)
+            found[own] = part.embeddings[rows[own] - start]
+        return found
+
     def cosines(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Cosine (m, k) float32 of the full embeddings of each query (m, d) and its own photos ``rows`` (m, k)."""
         similarities = np.empty(rows.shape, dtype=np.float32)
         for first in range(0, len(rows), QUERY_CHUNK):
             chunk = slice(first, first + QUERY_CHUNK)
-            photos = np.empty((*rows[chunk].shape, queries.shape[1]), dtype=np.float32)
-            for part, start, end in zip(self.parts, self._starts, self._starts[1:], strict=False):
-                own = (start <= rows[chunk]) & (rows[chunk] < end)
-                photos[own] = part.embeddings[rows[chunk][own] - start]
-            similarities[chunk] = np.einsum("md,mkd->mk", queries[chunk], photos)
+            similarities[chunk] = np.einsum("md,mkd->mk", queries[chunk], self.vectors(rows[chunk]))
         return similarities
 
 

@@ -8,11 +8,11 @@ from geopy.distance import great_circle
 from utils.candidates import TEXT_COLUMNS, CandidateRow
 from utils.compile import (
     FoundPhotos,
+    RankDistances,
     candidate_rows,
     fill_names,
     generated_places,
     georanking_rows,
-    median_km_by_rank,
 )
 from utils.tables import RetrievalRow
 
@@ -66,7 +66,7 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
     with pytest.raises(ValueError, match="q0: row 0 lies outside"):
         candidate_rows(queries(), similarity=SIMILARITY[:, :2])
     with pytest.raises(ValueError, match="q1 stands in the retrieval table but not"):
-        georanking_rows(queries(), FoundPhotos.of(INDICES, GALLERY), metadata(["q0"], [(50.0, 60.0)]))
+        list(georanking_rows(queries(), FoundPhotos.of(INDICES, GALLERY), metadata(["q0"], [(50.0, 60.0)])))
 
 
 def test_only_the_rows_of_the_index_are_needed(tmp_path: Path) -> None:
@@ -108,7 +108,9 @@ def test_georanking_starts_with_the_query_itself() -> None:
     assert second.ref_texts[-1] == ["city g1", "country"]
     assert second.zs_gps == [(7.0, 8.0)]
 
-    medians = median_km_by_rank([first, second])
+    distances = RankDistances()
+    assert list(distances.watch([first, second])) == [first, second]
+    medians = distances.medians()
     assert medians[0] == 0
     assert len(medians) == 4
     pairs = [((50, 60), (4, 40)), ((-50, -60), (0, 0))]

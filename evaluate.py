@@ -31,6 +31,7 @@ import torch
 from utils.adapter import FILENAME, AdapterInfo
 from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
+from utils.compile import name_generated
 from utils.decoding import fit_similarity_weight, fit_temperature
 from utils.files import atomic_path
 from utils.geo_ranker import GeoRanker
@@ -64,6 +65,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--topn", type=int, default=10, help="retrieved candidates of each query")
     add("--topn_zs", type=int, default=5, help="generated candidates of each query")
     add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
+    add(
+        "--name_generated",
+        action="store_true",
+        help="give generated candidates the names of the nearest populated place; the published prompt gives none",
+    )
     add("--num_queries", type=int, help="only the first so many queries of the table")
     # Ranker
     add(
@@ -249,6 +255,8 @@ def main() -> int:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")
     queries = queries[: args.num_queries]
+    if args.name_generated:
+        queries = name_generated(queries)
     info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     if args.ranker == "model":
         scored = score(args, queries, info, photos, gallery)

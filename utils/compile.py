@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from utils.answers import parse_answers
-from utils.candidates import TEXT_COLUMNS, CandidateRow, prompt_texts
+from utils.candidates import TEXT_COLUMNS, Candidate, CandidateRow, Query, prompt_texts
 from utils.cells import Coordinate
 from utils.gazetteer import Gazetteer
 from utils.geodesy import haversine_km
@@ -97,6 +97,29 @@ def fill_names(rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], int]:
         for (number, i), place in zip(nameless, found, strict=True):
             texts[number][i] = place
     return [replace(row, texts=names) for row, names in zip(rows, texts, strict=True)], len(nameless)
+
+
+def name_generated(queries: Sequence[Query]) -> list[Query]:
+    """``queries`` with place names for the generated candidates, of the nearest populated place each."""
+
+    def is_nameless(candidate: Candidate) -> bool:
+        return candidate.source == "generation" and not candidate.texts
+
+    nameless = [candidate for query in queries for candidate in query.candidates if is_nameless(candidate)]
+    if not nameless:
+        return list(queries)
+    points = np.array([(candidate.latitude, candidate.longitude) for candidate in nameless])
+    found = iter(Gazetteer().lookup(*points.T).to_dict("records"))
+    return [
+        replace(
+            query,
+            candidates=tuple(
+                replace(candidate, texts=prompt_texts(next(found))) if is_nameless(candidate) else candidate
+                for candidate in query.candidates
+            ),
+        )
+        for query in queries
+    ]
 
 
 def generated_places(path: str | os.PathLike) -> tuple[dict[str, list[Coordinate]], int, list[str]]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pandas as pd
 import pytest
 from geopy.distance import great_circle
 
-from utils.candidates import TEXT_COLUMNS, CandidateRow
+from utils.candidates import TEXT_COLUMNS, Candidate, CandidateRow, Query
 from utils.compile import (
     FoundPhotos,
     RankDistances,
@@ -13,6 +14,7 @@ from utils.compile import (
     fill_names,
     generated_places,
     georanking_rows,
+    name_generated,
 )
 from utils.tables import RetrievalRow
 
@@ -95,6 +97,19 @@ def test_candidates_without_names_get_those_of_the_nearest_place() -> None:
     assert second.texts[0][5] == "Japan"
     assert (first.images, second.zs_gps) == (["g0", "g1"], [(1, 2)])
     assert fill_names([first, second]) == ([first, second], 0)
+
+
+def test_generated_candidates_are_named_where_asked() -> None:
+    retrieved = Candidate(48.86, 2.35)
+    named = Candidate(1.0, 2.0, ("somewhere",), source="generation")
+    paris, tokyo = Candidate(48.86, 2.35, source="generation"), Candidate(35.68, 139.69, source="generation")
+    before = [Query("a.jpg", (retrieved, paris)), Query("b.jpg", (named, tokyo), negatives=(tokyo,))]
+    first, second = name_generated(before)
+    assert first.candidates == (retrieved, replace(paris, texts=("Paris", "Île-de-France", "France")))
+    assert second.candidates[0] == named
+    assert second.candidates[1].texts[-1] == "Japan"
+    assert second.negatives == (tokyo,)
+    assert name_generated([first, second]) == [first, second]
 
 
 def test_georanking_starts_with_the_query_itself() -> None:

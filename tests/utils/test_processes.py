@@ -1,13 +1,13 @@
 import json
 import multiprocessing
 import os
-import socket
 import time
 from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader, IterableDataset
 
+from tests.loopback import free_port
 from utils.processes import Processes, SharedWork
 
 
@@ -39,12 +39,6 @@ def test_data_workers_take_each_item_once(workers):
     assert sorted(item for _, item in taken) == list(range(50))
     assert list(work) == []
     assert [work.finish(3), work.finish()] == [3, 4]
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 def taker(rank: int, port: int, folder: Path, workers: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from tests.utils.test_processes import free_port
+from tests.loopback import free_port
 from tests.world import GENERATED, RETRIEVED, build_world
 from utils.candidates import read_candidate_table
 from utils.encoded_photos import EncodedPhotos
@@ -149,9 +149,7 @@ def test_a_reward_that_is_no_number_is_a_problem(ranker, photos, queries, tmp_pa
     assert log.get(queries[0]) is None
 
 
-def test_a_candidate_that_does_not_fit_into_memory_is_a_problem(
-    ranker, photos, queries, expected, tmp_path, monkeypatch
-):
+def test_a_candidate_that_does_not_fit_is_a_problem(ranker, photos, queries, expected, tmp_path, monkeypatch):
     """Memory is simulated: a ranker that takes so many tokens, which one candidate of query 0 alone exceeds."""
     long = replace(queries[0].candidates[1], texts=("Llanfairpwllgwyngyll " * 20,))
     candidates = (queries[0].candidates[0], long, *queries[0].candidates[2:])

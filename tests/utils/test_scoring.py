@@ -157,6 +157,7 @@ def test_a_candidate_that_does_not_fit_is_a_problem(ranker, photos, queries, exp
     forward = ranker.forward
 
     def limited(batch, carrier):
+        assert torch.is_inference_mode_enabled()
         if batch.prefix_ids.numel() + batch.suffix_ids.numel() > 600:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
         return forward(batch, carrier)

@@ -21,7 +21,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
 from utils.decoding import fit_similarity_weight, fit_temperature
 from utils.encoded_photos import EncodedPhotos
-from utils.feature_cache import shared_features
+from utils.feature_cache import FeatureCache, shared_features
 from utils.files import atomic_path
 from utils.geo_ranker import MAX_TOKENS, GeoRanker
 from utils.images import ImageStore
@@ -198,19 +198,10 @@ def score(
             device=device,
             attn_implementation=args.attn_implementation,
         )
-        shown = [
-            ("query photos", photos, [query.image for query in remaining.values()]),
-            ("gallery photos", gallery, [c.image for query in remaining.values() for c in query.candidates if c.image]),
-        ]
         scored, problems = score_queries(
             ranker,
             remaining,
-            *(
-                shared_features(args.feature_cache, ranker, store, ids, processes, workers, name)[0]
-                if args.feature_cache
-                else EncodedPhotos(store, ranker.packer)
-                for name, store, ids in shown
-            ),
+            *encoded_photos(args.feature_cache, ranker, remaining.values(), photos, gallery, processes, workers),
             log,
             max_tokens=args.max_tokens,
             carrier=args.carrier,
@@ -230,6 +221,29 @@ def score(
         sys.exit(f"{len(unknown)} queries are in another machine's log: --output_dir must be a folder that all share")
     cases = [scored_case(queries[position], rewards[position]) for position in sorted(rewards)]
     return cases, [problem.message for problem in problems]
+
+
+def encoded_photos(
+    cache: str | None,
+    ranker: GeoRanker,
+    queries: Iterable[Query],
+    photos: ImageStore,
+    gallery: ImageStore,
+    processes: Processes,
+    workers: int,
+) -> list[EncodedPhotos | FeatureCache]:
+    """Photos of queries and gallery as the ranker takes them, decoded or from the feature cache."""
+    if cache is None:
+        return [EncodedPhotos(store, ranker.packer) for store in (photos, gallery)]
+    queries = list(queries)
+    shown = {
+        "query photos": (photos, [query.image for query in queries]),
+        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image]),
+    }
+    # What is wrong with a photo is said where it is missed.
+    return [
+        shared_features(cache, ranker, store, ids, processes, workers, name)[0] for name, (store, ids) in shown.items()
+    ]
 
 
 def scored_case(query: Query, rewards: np.ndarray) -> Case:

@@ -98,17 +98,34 @@ class FeatureCache:
 
         ``workers`` processes decode.
         """
-        photos = DataLoader(_Missing(self, work), 64, num_workers=workers, collate_fn=list, in_order=False)
+        # Each photo travels between processes as two open files, of which there are few: batches are small.
+        photos = DataLoader(_Missing(self, work), 16, num_workers=workers, collate_fn=list, in_order=False)
         problems = []
         with tqdm(total=len(work.items), desc="encoding photos", unit="photo", disable=not progress) as bar:
             for batch in photos:
                 decoded = {image_id: photo for image_id, photo in batch if isinstance(photo, EncodedImage)}
                 problems += [problem for _, problem in batch if isinstance(problem, str)]
                 if decoded:
-                    for image_id, photo in zip(decoded, ranker.with_features(list(decoded.values())), strict=True):
-                        self.add(image_id, photo)
+                    problems += self._encode(ranker, decoded)
                 bar.update(work.finish(len(batch)) - bar.n)
         return problems
+
+    def _encode(self, ranker: GeoRanker, decoded: dict[str, EncodedImage]) -> list[str]:
+        """Add photos, halving what does not fit into memory; returns what does not fit even alone."""
+        try:
+            read = ranker.with_features(list(decoded.values()))
+        except torch.OutOfMemoryError:
+            read = []
+        for image_id, photo in zip(decoded, read, strict=False):
+            self.add(image_id, photo)
+        if read:
+            return []
+        torch.cuda.empty_cache()
+        photos = list(decoded.items())
+        if len(photos) == 1:
+            return [f"{photos[0][0]}: even alone it does not fit into memory"]
+        middle = len(photos) // 2
+        return self._encode(ranker, dict(photos[:middle])) + self._encode(ranker, dict(photos[middle:]))
 
     def size(self) -> int:
         """Bytes on disk of this tower's features."""

@@ -97,6 +97,25 @@ def test_unreadable_photos_are_named_and_not_kept(ranker, store, fill, tmp_path)
         cache["d.png"]
 
 
+def test_photos_that_do_not_fit_into_memory_together_are_halved(ranker, fill, monkeypatch):
+    with_features = ranker.with_features
+
+    def limited(photos):
+        if len(photos) > 1 or photos[0].grid_thw[2] == widest:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return with_features(photos)
+
+    monkeypatch.setattr(ranker, "with_features", limited)
+    widest = -1
+    cache, problems = fill(ranker, NAMES[:3])
+    assert problems == []
+    assert all(name in cache for name in NAMES[:3])
+    widest = cache.decoded["d.png"].grid_thw[2]
+    cache, problems = fill(ranker)
+    assert problems == ["d.png: even alone it does not fit into memory"]
+    assert "d.png" not in cache
+
+
 def test_another_tower_has_a_folder_of_its_own(tiny_bases, ranker):
     base = tiny_bases["qwen3_vl"]
     same, layout, limited, half = (

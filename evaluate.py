@@ -31,6 +31,7 @@ import torch
 from utils.adapter import FILENAME, AdapterInfo
 from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
+from utils.compile import name_generated
 from utils.decoding import fit_similarity_weight, fit_temperature
 from utils.encoded_photos import EncodedPhotos
 from utils.feature_cache import FeatureCache, shared_features
@@ -67,6 +68,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
     add("--topn", type=int, default=10, help="retrieved candidates of each query")
     add("--topn_zs", type=int, default=5, help="generated candidates of each query")
+    add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
+    add(
+        "--name_generated",
+        action="store_true",
+        help="give generated candidates the names of the nearest populated place; the published prompt gives none",
+    )
     add("--num_queries", type=int, help="only the first so many queries of the table")
     # Ranker
     add(
@@ -131,9 +138,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         ("num_queries", 1),
         ("batch_size", 1),
         ("max_tokens", 1),
+        ("merge_km", 0),
     ):
         value = getattr(args, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:
             parser.error(f"--{name} is {value}: it is at least {least}")
     if args.split is not None and args.dataset != "earth":
         parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
@@ -273,13 +281,15 @@ def main() -> int:
     args = parse_arguments()
     try:
         check_files(needed_files(args))
-        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs)
+        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
         if args.ranker == "model":
             photos = ImageStore.from_paths([args.image_path])
             gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")
     queries = queries[: args.num_queries]
+    if args.name_generated:
+        queries = name_generated(queries)
     info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     if args.ranker == "model":
         scored = score(args, queries, info, photos, gallery)

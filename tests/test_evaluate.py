@@ -268,6 +268,7 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
         (["--dataset", "earth", "--batch_size", "0"], "--batch_size is 0"),
+        (["--dataset", "earth", "--merge_km", "nan"], "--merge_km is nan"),
     ],
 )
 def test_impossible_flags(arguments, message, capsys):

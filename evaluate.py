@@ -21,7 +21,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,10 +33,13 @@ from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
 from utils.compile import name_generated
 from utils.decoding import fit_similarity_weight, fit_temperature
+from utils.encoded_photos import EncodedPhotos
+from utils.feature_cache import FeatureCache, shared_features
 from utils.files import atomic_path
-from utils.geo_ranker import GeoRanker
+from utils.geo_ranker import MAX_TOKENS, GeoRanker
 from utils.images import ImageStore
 from utils.maps import error_curve, save
+from utils.processes import Processes, SharedWork
 from utils.report import (
     Case,
     build_report,
@@ -45,7 +48,8 @@ from utils.report import (
     picked_errors,
     predictions_table,
 )
-from utils.scoring import Processes, RewardLog, fingerprint, score_queries
+from utils.reward_log import RewardLog, fingerprint
+from utils.scoring import score_queries
 from utils.tables import metadata_problems, read_metadata
 
 # Language tokens of one candidate's whole prompt with two photos of 500 x 375 pixels, rounded up.
@@ -95,14 +99,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add(
         "--batch_size",
         type=int,
-        default=4,
-        help=f"candidates in a batch, if a candidate's prompt had {TOKENS_PER_CANDIDATE} tokens; of shorter "
-        "prompts there are more in a batch, since its memory follows its tokens",
+        default=MAX_TOKENS // TOKENS_PER_CANDIDATE,
+        help=f"candidates in a batch (%(default)s), if a candidate's prompt had {TOKENS_PER_CANDIDATE} tokens; of "
+        "shorter prompts there are more, since memory follows tokens. A batch that does not fit is halved",
     )
     add(
         "--max_tokens",
         type=int,
-        help=f"tokens in a batch; default: --batch_size times {TOKENS_PER_CANDIDATE}",
+        help=f"tokens in a batch; default: --batch_size times {TOKENS_PER_CANDIDATE}; see docs/speed.md",
     )
     add(
         "--dtype",
@@ -113,6 +117,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--attn_implementation", choices=("sdpa", "eager"))
     add("--carrier", choices=("cache", "packed"), default="cache", help="see utils/geo_ranker.py")
     add("--num_workers", type=int, help="processes that read photos ahead; default: 4, on a CPU 0")
+    add(
+        "--feature_cache",
+        help="folder for the vision tower's features of the photos: later runs read them instead of the photos",
+    )
     # Report
     add("--gallery_metadata", help="metadata CSV of the gallery, to report its density around the queries")
     add(
@@ -185,13 +193,12 @@ def score(
     settings = {"device": torch.device(device).type} | {name: getattr(args, name) for name in names}
     log = RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank)
 
-    share = {number: queries[number] for number in range(processes.rank, len(queries), processes.count)}
-    rewards = {position: found for position, query in share.items() if (found := log.get(query)) is not None}
-    remaining = {position: query for position, query in share.items() if position not in rewards}
-    problems = []
+    rewards = {number: found for number, query in enumerate(queries) if (found := log.get(query)) is not None}
+    remaining = {number: query for number, query in enumerate(queries) if number not in rewards}
+    scored, problems = {}, []
     if remaining:
-        if rewards:
-            print(f"{len(rewards)} of {len(share)} queries are scored already", file=sys.stderr)
+        if rewards and processes.rank == 0:
+            print(f"{len(rewards)} of {len(queries)} queries are scored already", file=sys.stderr)
         ranker = GeoRanker.from_pretrained(
             args.model,
             args.model_path,
@@ -202,23 +209,49 @@ def score(
         scored, problems = score_queries(
             ranker,
             remaining,
-            photos,
-            gallery,
+            *encoded_photos(args.feature_cache, ranker, remaining.values(), photos, gallery, processes, workers),
             log,
             max_tokens=args.max_tokens,
             carrier=args.carrier,
             num_workers=workers,
+            work=SharedWork(range(len(queries)), processes, "queries"),
             progress=processes.rank == 0,
         )
-        rewards |= scored
 
-    shares = processes.gather((rewards, problems))
+    shares = processes.gather((scored, problems))
     if shares is None:
         return None
-    rewards = {position: found for part, _ in shares for position, found in part.items()}
+    for scored, _ in shares:
+        rewards |= scored
     problems = sorted((problem for _, part in shares for problem in part), key=lambda problem: problem.query)
+    unknown = set(range(len(queries))) - rewards.keys() - {problem.query for problem in problems}
+    if unknown:
+        sys.exit(f"{len(unknown)} queries are in another machine's log: --output_dir must be a folder that all share")
     cases = [scored_case(queries[position], rewards[position]) for position in sorted(rewards)]
     return cases, [problem.message for problem in problems]
+
+
+def encoded_photos(
+    cache: str | None,
+    ranker: GeoRanker,
+    queries: Iterable[Query],
+    photos: ImageStore,
+    gallery: ImageStore,
+    processes: Processes,
+    workers: int,
+) -> list[EncodedPhotos | FeatureCache]:
+    """Photos of queries and gallery as the ranker takes them, decoded or from the feature cache."""
+    if cache is None:
+        return [EncodedPhotos(store, ranker.packer) for store in (photos, gallery)]
+    queries = list(queries)
+    shown = {
+        "query photos": (photos, [query.image for query in queries]),
+        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image]),
+    }
+    # What is wrong with a photo is said where it is missed.
+    return [
+        shared_features(cache, ranker, store, ids, processes, workers, name)[0] for name, (store, ids) in shown.items()
+    ]
 
 
 def scored_case(query: Query, rewards: np.ndarray) -> Case:

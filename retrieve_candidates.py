@@ -46,6 +46,7 @@ from utils.embedding import (
 from utils.exact_index import ExactIndex
 from utils.gallery_embeddings import gallery_embeddings
 from utils.images import ImageStore
+from utils.processes import Processes
 from utils.retrieval import (
     Gallery,
     IndexInfo,
@@ -57,7 +58,6 @@ from utils.retrieval import (
     save_results,
     search_excluding,
 )
-from utils.scoring import Processes
 from utils.tables import metadata_problems, read_metadata, write_retrieval_table
 
 FLICKR_OWNER = r"(\d+@N\d+)"

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from utils.embedding import embedded_batches, fingerprint, load_encoder, split
 from utils.files import atomic_path
 from utils.images import ImageStore
-from utils.scoring import Processes
+from utils.processes import Processes
 
 SHARD = 16_384  # photos embedded between two saves
 

@@ -8,7 +8,7 @@ from photos import write_photos
 from utils import gallery_embeddings as module
 from utils.gallery_embeddings import gallery_embeddings
 from utils.images import ImageStore
-from utils.scoring import Processes
+from utils.processes import Processes
 
 
 @pytest.fixture

@@ -35,8 +35,7 @@ $(EARTH)/%/retrieval.csv: $(GALLERY)/index/index.faiss
 		--image_path $(EARTH)/$*/images --output_dir $(EARTH)/$*
 
 $(EARTH)/%/generation.csv: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
-	$(BIN)/python lvlm_zs_predict.py --backend local --model $(BASE) --root_path $(EARTH)/$* \
-		--text_path metadata.csv --image_path images --result_path generation.csv --num_samples 3 --batch_size 100
+	$(BIN)/python lvlm_zs_predict.py --backend local --dataset earth --split $* --batch_size 100
 
 $(EARTH)/%/candidates.csv: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
 	$(BIN)/python compile_prediction_candidates.py --root_path $(EARTH)/$* --gallery $(GALLERY)/metadata.csv

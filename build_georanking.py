@@ -1,57 +1,99 @@
 """Make training data for the ranker: queries with the gallery photos retrieved for them (GeoRanking parquet).
 
+Queries of your own, with what retrieve_candidates.py read and wrote for them in --root_path (metadata.csv,
+retrieval.csv and I.npy):
+
     python build_georanking.py --root_path dataset/earth/train --gallery dataset/earth/gallery/metadata.csv \\
         --result_path dataset/earth/georanking.parquet
 
---root_path holds what retrieve_candidates.py read and wrote: metadata.csv, retrieval.csv and I.npy, and, if
-there are generated candidates, the table of lvlm_zs_predict.py (--generation_path). Reference 0 of a row is
-the query itself, which training skips. Unusable rows are named and left out, and the exit code is 1.
+Queries that are gallery photos, as in the released GeoRanking; an index is all that is needed:
+
+    python build_georanking.py --index dataset/earth/gallery/index --num_rows 10000 \\
+        --result_path dataset/earth/gallery/georanking.parquet
+
+There the query itself and its near-copies are no references: photos of the same id, of the same owner
+(--owner_column), and photos that are both within --copy_metres and alike to --copy_cosine. The same --seed chooses
+the same queries, and more rows are the same rows and some behind.
+
+Reference 0 of a row is the query itself, which training skips; the last five are its hard negatives. Generated
+candidates come from the table of lvlm_zs_predict.py (--generation_path). Unusable rows are named and left out, and
+the exit code is 1. The file appears when it is complete; interrupted, the command starts anew.
 """
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
+from tqdm import tqdm
 
 from utils.command import run_command
-from utils.compile import FoundPhotos, generated_places, georanking_rows, median_km_by_rank
-from utils.georanking import write_georanking
+from utils.compile import FoundPhotos, RankDistances, generated_places, georanking_rows
+from utils.gallery_rows import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
+from utils.georanking import GeoRankingRow, write_georanking
+from utils.retrieval import Gallery
 from utils.tables import read_metadata, read_retrieval_table
 
 
 def build(args: argparse.Namespace) -> list[str]:
     """Write the parquet file and a short report. Returns what was left out."""
-    retrieval, problems = read_retrieval_table(args.retrieval_path or args.root_path / "retrieval.csv")
-    indices = np.load(args.index_path or args.root_path / "I.npy")
-    metadata = read_metadata(args.metadata_path or args.root_path / "metadata.csv")
-    generated = {}
+    generated, problems = {}, []
     if args.generation_path:
-        generated, unusable, more = generated_places(args.generation_path)
-        problems += more
+        generated, unusable, problems = generated_places(args.generation_path)
         print(f"{args.generation_path}: {unusable} answers name no usable place and were dropped")
-    photos = FoundPhotos.of(indices, read_metadata(args.gallery))
-    rows = georanking_rows(retrieval, photos, metadata, generated)
-    write_georanking(args.result_path, rows)
-    print(f"{args.result_path}: {len(rows)} rows; median km of references 0 (the query itself), 1, ...:")
-    print(" ".join(f"{distance:.0f}" for distance in median_km_by_rank(rows)))
+    rows, total = (of_gallery if args.index else of_queries)(args, generated, problems)
+    distances = RankDistances()
+    count = write_georanking(args.result_path, distances.watch(tqdm(rows, total=total, desc="rows", unit="row")))
+    print(f"{args.result_path}: {count} rows; median km of references 0 (the query itself), 1, ...:")
+    print(" ".join(f"{median:.0f}" for median in distances.medians()))
     return problems
+
+
+def of_queries(args: argparse.Namespace, generated: dict, problems: list[str]) -> tuple[Iterable[GeoRankingRow], int]:
+    """Rows of the queries in --root_path, and how many."""
+    retrieval, unusable = read_retrieval_table(args.retrieval_path or args.root_path / "retrieval.csv")
+    problems += unusable
+    metadata = read_metadata(args.metadata_path or args.root_path / "metadata.csv")
+    photos = FoundPhotos.read(args.index_path or args.root_path / "I.npy", args.gallery)
+    return georanking_rows(retrieval, photos, metadata, generated), len(retrieval)
+
+
+def of_gallery(args: argparse.Namespace, generated: dict, problems: list[str]) -> tuple[Iterable[GeoRankingRow], int]:
+    """Rows of queries chosen from the gallery of --index, and how many."""
+    gallery = Gallery(args.index)
+    owners = args.owner_column and read_owners(gallery.table, args.owner_column)
+    finder = ReferenceFinder(gallery, args.references, CopyRule(args.copy_metres, args.copy_cosine), owners)
+    queries = choose_queries(gallery, args.num_rows, args.seed)
+    return gallery_rows(finder, queries, generated, problems), len(queries)
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root_path", type=Path, required=True, help="folder of the training queries")
-    parser.add_argument("--gallery", type=Path, required=True, help="metadata table that I.npy counts in")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--root_path", type=Path, help="folder of the training queries")
+    source.add_argument("--index", type=Path, help="index folder of a gallery whose photos are the queries")
     parser.add_argument("--result_path", type=Path, required=True, help="parquet file to write")
-    parser.add_argument("--metadata_path", type=Path, help="default: metadata.csv in --root_path")
-    parser.add_argument("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path")
-    parser.add_argument("--index_path", type=Path, help="default: I.npy in --root_path")
     parser.add_argument("--generation_path", type=Path, help="generation table (default: none)")
+    queries = parser.add_argument_group("with --root_path")
+    queries.add_argument("--gallery", type=Path, help="metadata table that I.npy counts in")
+    queries.add_argument("--metadata_path", type=Path, help="default: metadata.csv in --root_path")
+    queries.add_argument("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path")
+    queries.add_argument("--index_path", type=Path, help="default: I.npy in --root_path")
+    gallery = parser.add_argument_group("with --index")
+    gallery.add_argument("--num_rows", type=int, default=100_000, help="queries (%(default)s, as published)")
+    gallery.add_argument("--seed", type=int, default=0, help="which photos are the queries (%(default)s)")
+    gallery.add_argument("--references", type=int, default=20, help="of a query, without itself (%(default)s)")
+    gallery.add_argument("--owner_column", help="column of the gallery's metadata table (default: owners are unknown)")
+    gallery.add_argument("--copy_metres", type=float, default=CopyRule.metres, help="of near-copies (%(default)s)")
+    gallery.add_argument("--copy_cosine", type=float, default=CopyRule.cosine, help="of near-copies (%(default)s)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    options = parser()
+    args = options.parse_args(argv)
+    if args.root_path and not args.gallery:
+        options.error("--root_path needs --gallery, the metadata table that I.npy counts in")
     return run_command(lambda: build(args))
 
 

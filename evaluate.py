@@ -21,7 +21,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +31,15 @@ import torch
 from utils.adapter import FILENAME, AdapterInfo
 from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
+from utils.compile import name_generated
 from utils.decoding import fit_similarity_weight, fit_temperature
+from utils.encoded_photos import EncodedPhotos
+from utils.feature_cache import FeatureCache, shared_features
 from utils.files import atomic_path
-from utils.geo_ranker import GeoRanker
+from utils.geo_ranker import MAX_TOKENS, GeoRanker
 from utils.images import ImageStore
 from utils.maps import error_curve, save
+from utils.processes import Processes, SharedWork
 from utils.report import (
     Case,
     build_report,
@@ -44,7 +48,8 @@ from utils.report import (
     picked_errors,
     predictions_table,
 )
-from utils.scoring import Processes, RewardLog, fingerprint, score_queries
+from utils.reward_log import RewardLog, fingerprint
+from utils.scoring import score_queries
 from utils.tables import metadata_problems, read_metadata
 
 # Language tokens of one candidate's whole prompt with two photos of 500 x 375 pixels, rounded up.
@@ -63,6 +68,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
     add("--topn", type=int, default=10, help="retrieved candidates of each query")
     add("--topn_zs", type=int, default=5, help="generated candidates of each query")
+    add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
+    add(
+        "--name_generated",
+        action="store_true",
+        help="give generated candidates the names of the nearest populated place; the published prompt gives none",
+    )
     add("--num_queries", type=int, help="only the first so many queries of the table")
     # Ranker
     add(
@@ -88,14 +99,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add(
         "--batch_size",
         type=int,
-        default=4,
-        help=f"candidates in a batch, if a candidate's prompt had {TOKENS_PER_CANDIDATE} tokens; of shorter "
-        "prompts there are more in a batch, since its memory follows its tokens",
+        default=MAX_TOKENS // TOKENS_PER_CANDIDATE,
+        help=f"candidates in a batch (%(default)s), if a candidate's prompt had {TOKENS_PER_CANDIDATE} tokens; of "
+        "shorter prompts there are more, since memory follows tokens. A batch that does not fit is halved",
     )
     add(
         "--max_tokens",
         type=int,
-        help=f"tokens in a batch; default: --batch_size times {TOKENS_PER_CANDIDATE}",
+        help=f"tokens in a batch; default: --batch_size times {TOKENS_PER_CANDIDATE}; see docs/speed.md",
     )
     add(
         "--dtype",
@@ -106,6 +117,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--attn_implementation", choices=("sdpa", "eager"))
     add("--carrier", choices=("cache", "packed"), default="cache", help="see utils/geo_ranker.py")
     add("--num_workers", type=int, help="processes that read photos ahead; default: 4, on a CPU 0")
+    add(
+        "--feature_cache",
+        help="folder for the vision tower's features of the photos: later runs read them instead of the photos",
+    )
     # Report
     add("--gallery_metadata", help="metadata CSV of the gallery, to report its density around the queries")
     add(
@@ -123,9 +138,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         ("num_queries", 1),
         ("batch_size", 1),
         ("max_tokens", 1),
+        ("merge_km", 0),
     ):
         value = getattr(args, name)
-        if value is not None and value < least:
+        if value is not None and not value >= least:
             parser.error(f"--{name} is {value}: it is at least {least}")
     if args.split is not None and args.dataset != "earth":
         parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
@@ -177,13 +193,12 @@ def score(
     settings = {"device": torch.device(device).type} | {name: getattr(args, name) for name in names}
     log = RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank)
 
-    share = {number: queries[number] for number in range(processes.rank, len(queries), processes.count)}
-    rewards = {position: found for position, query in share.items() if (found := log.get(query)) is not None}
-    remaining = {position: query for position, query in share.items() if position not in rewards}
-    problems = []
+    rewards = {number: found for number, query in enumerate(queries) if (found := log.get(query)) is not None}
+    remaining = {number: query for number, query in enumerate(queries) if number not in rewards}
+    scored, problems = {}, []
     if remaining:
-        if rewards:
-            print(f"{len(rewards)} of {len(share)} queries are scored already", file=sys.stderr)
+        if rewards and processes.rank == 0:
+            print(f"{len(rewards)} of {len(queries)} queries are scored already", file=sys.stderr)
         ranker = GeoRanker.from_pretrained(
             args.model,
             args.model_path,
@@ -194,23 +209,49 @@ def score(
         scored, problems = score_queries(
             ranker,
             remaining,
-            photos,
-            gallery,
+            *encoded_photos(args.feature_cache, ranker, remaining.values(), photos, gallery, processes, workers),
             log,
             max_tokens=args.max_tokens,
             carrier=args.carrier,
             num_workers=workers,
+            work=SharedWork(range(len(queries)), processes, "queries"),
             progress=processes.rank == 0,
         )
-        rewards |= scored
 
-    shares = processes.gather((rewards, problems))
+    shares = processes.gather((scored, problems))
     if shares is None:
         return None
-    rewards = {position: found for part, _ in shares for position, found in part.items()}
+    for scored, _ in shares:
+        rewards |= scored
     problems = sorted((problem for _, part in shares for problem in part), key=lambda problem: problem.query)
+    unknown = set(range(len(queries))) - rewards.keys() - {problem.query for problem in problems}
+    if unknown:
+        sys.exit(f"{len(unknown)} queries are in another machine's log: --output_dir must be a folder that all share")
     cases = [scored_case(queries[position], rewards[position]) for position in sorted(rewards)]
     return cases, [problem.message for problem in problems]
+
+
+def encoded_photos(
+    cache: str | None,
+    ranker: GeoRanker,
+    queries: Iterable[Query],
+    photos: ImageStore,
+    gallery: ImageStore,
+    processes: Processes,
+    workers: int,
+) -> list[EncodedPhotos | FeatureCache]:
+    """Photos of queries and gallery as the ranker takes them, decoded or from the feature cache."""
+    if cache is None:
+        return [EncodedPhotos(store, ranker.packer) for store in (photos, gallery)]
+    queries = list(queries)
+    shown = {
+        "query photos": (photos, [query.image for query in queries]),
+        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image]),
+    }
+    # What is wrong with a photo is said where it is missed.
+    return [
+        shared_features(cache, ranker, store, ids, processes, workers, name)[0] for name, (store, ids) in shown.items()
+    ]
 
 
 def scored_case(query: Query, rewards: np.ndarray) -> Case:
@@ -240,13 +281,15 @@ def main() -> int:
     args = parse_arguments()
     try:
         check_files(needed_files(args))
-        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs)
+        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
         if args.ranker == "model":
             photos = ImageStore.from_paths([args.image_path])
             gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")
     queries = queries[: args.num_queries]
+    if args.name_generated:
+        queries = name_generated(queries)
     info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     if args.ranker == "model":
         scored = score(args, queries, info, photos, gallery)

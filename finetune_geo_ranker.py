@@ -30,19 +30,23 @@ import sys
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from transformers import TrainingArguments, set_seed
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from utils.adapter import add_lora
-from utils.batches import EncodedPhotos, EvaluationGroups, GroupCollator, TrainingGroups, cache_features
+from utils.batches import EvaluationGroups, GroupCollator, TrainingGroups
 from utils.benchmarks import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.candidates import PROMPT_COLUMNS
+from utils.encoded_photos import EncodedPhotos
+from utils.feature_cache import shared_features
 from utils.geo_ranker import GeoRanker
 from utils.georanking import GeoRankingRow, read_georanking
 from utils.groups import Gallery, GroupRule, usable_rows
 from utils.images import ImageStore
+from utils.processes import Processes
 from utils.prompts import LAYOUTS
 from utils.tables import metadata_problems, read_metadata
 from utils.training import RankerTrainer, find_checkpoint
@@ -63,8 +67,9 @@ def main(argv: list[str] | None = None) -> None:
 
     # Before the model: under DeepSpeed ZeRO-3 they make transformers load it in shards.
     settings = training_arguments(args)
-    if args.cache_image_features and is_deepspeed_zero3_enabled():
-        sys.exit("--cache_image_features needs the whole vision tower in every process: not with ZeRO-3")
+    cached = args.cache_image_features or args.feature_cache
+    if cached and is_deepspeed_zero3_enabled():
+        sys.exit("cached features need the whole vision tower in every process: not with ZeRO-3")
     set_seed(args.seed)
     ranker = GeoRanker.from_pretrained(
         args.model_path,
@@ -84,10 +89,15 @@ def main(argv: list[str] | None = None) -> None:
     rows = rows[: args.num_samples]
     validation, validation_problems = read_georanking(args.eval_dataset) if args.eval_dataset else ([], [])
     gallery = read_gallery(args.gallery) if any(args.easy_share) else None
-    if args.cache_image_features:
+    if cached:
         ids = shown_photos([*rows, *validation], args.rule, gallery)
-        photos, unreadable = cache_features(ranker, store, ids, args.num_workers)
-        report("photos", len(photos), unreadable)
+        # Without a folder to keep, every process has one of its own that goes when it ends.
+        temporary = None if args.feature_cache else TemporaryDirectory(prefix="features-")
+        processes = Processes.from_environment() if args.feature_cache else Processes()
+        photos, unreadable = shared_features(
+            args.feature_cache or temporary.name, ranker, store, ids, processes, args.num_workers, "photos"
+        )
+        report("photos", len(ids) - len(unreadable), unreadable)
         known = photos
     else:
         photos, known = EncodedPhotos(store, ranker.packer), store
@@ -148,7 +158,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--image_path", nargs="+", default=[], help="folder(s) of the query photos")
     add("--image_data_path", nargs="+", default=[], help="tar(s) or folder(s) of the gallery photos")
     add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
-    add("--cache_image_features", action="store_true", help="encode all photos before; for small ones")
+    add("--feature_cache", help="folder for the vision tower's features: photos are encoded once, not every epoch")
+    add("--cache_image_features", action="store_true", help="the same in a temporary folder, for this run alone")
     add("--num_workers", type=int, default=2, help="processes that prepare batches")
 
     add = parser.add_argument_group("groups").add_argument

@@ -32,15 +32,19 @@ from utils.embedding import fingerprint
 from utils.generation import LocalModel, ask_local
 from utils.images import ImageStore
 from utils.journal import Journal, Reply
-from utils.scoring import Processes
+from utils.processes import Processes, SharedWork
 from utils.tables import read_metadata, write_generation_table
 
 
 class Progress:
-    """Keeps replies in the journal as they arrive, and shows how far the run is and what it costs."""
+    """Keeps replies in the journal as they arrive, and shows how far the run is and what it costs.
 
-    def __init__(self, journal: Journal, total: int, show: bool = True) -> None:
+    The bar shows how far all processes are, the figures beside it what this one met.
+    """
+
+    def __init__(self, journal: Journal, total: int, work: SharedWork[str], show: bool = True) -> None:
         self.journal = journal
+        self.work = work
         self.answered = 0
         self.problems: list[str] = []
         self.refused = self.tokens = 0
@@ -55,7 +59,7 @@ class Progress:
         else:
             self.problems.append(reply.problem)
         self.bar.set_postfix_str(f"{len(self.problems)} failed, {self.refused} refused{self._cost()}", refresh=False)
-        self.bar.update()
+        self.bar.update(self.work.finish() - self.bar.n)
 
     def _cost(self) -> str:
         """The tokens used, and those of the whole run if its other photos cost the same."""
@@ -86,11 +90,10 @@ def predict(args: argparse.Namespace) -> list[str]:
     journal_path = result_path.with_name(result_path.name + ".jsonl")
     journal = Journal(journal_path, settings, processes.rank)
 
-    # Every process takes its share of all photos, and of these what is missing: which photos another process
-    # has finished by now makes no difference to the shares.
-    share = metadata["IMG_ID"].unique()[processes.rank :: processes.count]
-    missing = [img_id for img_id in share if img_id not in journal]
-    progress = Progress(journal, len(missing), show=processes.rank == 0)
+    # The list is the same in all processes, whatever each of them knows of what the others have finished by now.
+    work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")
+    missing = [img_id for img_id in work.items if img_id not in journal]
+    progress = Progress(journal, len(missing), work, show=processes.rank == 0)
     with progress.bar:
         if missing and args.backend == "api":
             model = ApiModel(
@@ -105,7 +108,7 @@ def predict(args: argparse.Namespace) -> list[str]:
         elif missing:
             device = args.device or (f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
             model = LocalModel.from_pretrained(args.model, args.dtype, device)
-            for reply in ask_local(model, missing, store, args.batch_size, **sampling):
+            for reply in ask_local(model, (i for i in work if i not in journal), store, args.batch_size, **sampling):
                 progress.take(reply)
 
     problems = processes.gather(progress.problems)

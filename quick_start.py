@@ -14,33 +14,47 @@ place and image, the path of a photo of the place, from the folder of the CSV fi
 Without --candidates the places are those of CANDIDATE_COORDINATES and CANDIDATE_IMAGES below. A released adapter
 reads exactly the published prompt for one's own photos where the places have no names.
 
-The ranking goes into a JSON file, best first. A place that cannot be read costs only itself: it is named, and
-the exit code is 1.
+Your own photo, with the places of the most similar photos of a gallery (docs/own_photos.md), and if you like with
+three that the base model guesses:
+
+    python quick_start.py --image photo.jpg --index my_gallery/index --image_data_path my_gallery --generate 3 \\
+        --model_path path_to_lora
+
+The ranking goes into a JSON file, best first. With --index, --image may be a folder: its photos go into a CSV file,
+one row each as they are done, and in the end into a GeoJSON file beside it; interrupted, the same command goes on at
+the next photo. A place or photo that cannot be read costs only itself: it is named, and the exit code is 1.
+
+Coordinates that a photo carries in its EXIF are never used.
 """
 
 import argparse
-import csv
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, set_default_paths
 from utils.candidates import Candidate, Query
 from utils.command import run_command
-from utils.decoding import decode
-from utils.files import atomic_path
+from utils.exif import has_gps
 from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geodesy import geodesic_km, parse_coordinate
-from utils.images import open_image
+from utils.images import ImageStore, open_image
+from utils.locate import Locator
+from utils.locations import CONFIDENCE_KM, Location, locate_photos
 from utils.maps import ranking_map, save
-from utils.task import Task, benchmark_task, place_names, readable_candidates
+from utils.task import Task, benchmark_task, rank_task, read_places, write_ranking
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET
 CANDIDATES = None  # with IMAGE: CSV file of candidate places; else the candidate table, None: that of DATASET
 CANDIDATE_COORDINATES = []  # with IMAGE, instead of a CSV file: [(latitude, longitude), ...]
 CANDIDATE_IMAGES = []  # photos of these places, in the same order, None for a place without; []: no photos
+INDEX = None  # with IMAGE, instead of places: index folder of a gallery, whose photos IMAGE_DATA_PATH holds
+IMAGE_DATA_PATH = None  # tar or folder of the gallery's photos; None: that of DATASET
+GENERATE = 0  # with INDEX: how many places the base model guesses
 LATITUDE, LONGITUDE = None, None  # with IMAGE: where it was taken (degrees), if you know
 DATASET = "earth"  # earth, im2gps3k or yfcc4k
 QUERY = "test_000073.jpg"  # IMG_ID of the candidate table
@@ -49,7 +63,9 @@ MODEL = None  # base model: hub name or folder; None: that of DATASET, the publi
 MODEL_PATH = None  # adapter folder; None: that of DATASET
 OUTPUT = "outputs/ranking.json"
 MAP = "outputs/map.png"
+LOCATIONS = "outputs/locations.csv"  # of a folder of photos; the GeoJSON file lies beside it
 
+GPS_NOTE = "{} has GPS coordinates in its EXIF; they are not used"
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path", "model_path")
 
 
@@ -57,19 +73,22 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     # Your own photo
-    add("--image", default=IMAGE, help="photo to rank places for")
+    add("--image", default=IMAGE, help="photo to rank places for; with --index also a folder of photos")
     add("--candidates", default=CANDIDATES, help="CSV file of places, or a benchmark's candidate table")
     add("--latitude", type=float, default=LATITUDE, help="where --image was taken, if known (degrees)")
     add("--longitude", type=float, default=LONGITUDE)
+    add("--index", default=INDEX, help="index folder of the gallery that the places of --image come from")
+    add("--generate", type=int, default=GENERATE, help="with --index: places that the base model guesses")
     # A query of a benchmark
     add("--dataset", choices=BENCHMARKS, default=DATASET, help="benchmark that --query belongs to")
     add("--split", choices=("val", "test"), default="test", help="of --dataset earth")
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
-    add("--image_data_path", help="tar or folder of the gallery photos")
+    add("--image_data_path", default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
     add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
     add("--topn", type=int, default=TOPN, help="retrieved candidates")
     add("--topn_zs", type=int, default=TOPN_ZS, help="generated candidates")
+    add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
     # Ranker
     add("--model", default=MODEL, help="base model: hub name or folder")
     add("--model_path", default=MODEL_PATH, help="adapter folder")
@@ -78,11 +97,27 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     # Results
     add("--output", default=OUTPUT, help="JSON file of the ranking")
     add("--map", default=MAP, help="PNG file of the map")
+    add("--locations", default=LOCATIONS, help="CSV file for a folder of photos, with a GeoJSON file beside it")
     args = parser.parse_args(arguments)
 
+    if not args.merge_km >= 0 or args.generate < 0:
+        parser.error("--merge_km and --generate are at least 0")
+    if args.index is None and args.generate:
+        parser.error("--generate needs --index; of a benchmark's query, --topn_zs are taken from its table")
+    if args.index is not None:
+        if args.image is None or args.candidates is not None:
+            parser.error("--index finds the places of an --image: without --image or with --candidates it has no use")
+        if args.image_data_path is None:
+            parser.error("--index needs --image_data_path, the photos of its gallery")
+        if args.topn + args.generate < 1:
+            parser.error("--topn and --generate leave no place to rank")
+        if Path(args.image).is_dir() and args.latitude is not None:
+            parser.error("--latitude and --longitude are those of one photo, not of a folder")
     if args.image is not None:
-        if args.candidates is None and not CANDIDATE_COORDINATES:
-            parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES in this file)")
+        if args.index is None and Path(args.image).is_dir():
+            parser.error("a folder as --image needs --index, the gallery that the places come from")
+        if args.candidates is None and not CANDIDATE_COORDINATES and args.index is None:
+            parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES here), or --index")
         if args.model_path is None:
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):
@@ -93,32 +128,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
     return args
-
-
-def read_places(path: str) -> tuple[list[Candidate], list[str]]:
-    """Candidates of a CSV file of places, and a message for each row that is left out."""
-    candidates, problems = [], []
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = {"latitude", "longitude"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
-        for number, cells in enumerate(reader):
-            try:
-                point = parse_coordinate((float(cells["latitude"]), float(cells["longitude"])))
-            except ValueError as error:
-                problems.append(f"{path}: row {number}: {error}; place left out")
-                continue
-            place, image = cells.get("place"), cells.get("image")
-            candidates.append(
-                Candidate(
-                    *point,
-                    texts=(place,) if place else (),
-                    image=str(Path(path).parent / image) if image else None,
-                    source="csv",
-                )
-            )
-    return candidates, problems
 
 
 def listed_places() -> tuple[list[Candidate], list[str]]:
@@ -138,12 +147,29 @@ def listed_places() -> tuple[list[Candidate], list[str]]:
 def own_photo(args: argparse.Namespace) -> Task:
     candidates, problems = read_places(args.candidates) if args.candidates is not None else listed_places()
     query = Query(args.image, tuple(candidates), latitude=args.latitude, longitude=args.longitude)
-    return Task(open_image(args.image), query, None, problems)
+    return Task(open_image(args.image), query, None, problems, has_gps(Path(args.image)))
 
 
 def benchmark_query(args: argparse.Namespace) -> Task:
-    names = ("candidates", "image_path", "image_data_path", "tar_index_path", "topn", "topn_zs")
+    names = ("candidates", "image_path", "image_data_path", "tar_index_path", "topn", "topn_zs", "merge_km")
     return benchmark_task(args.query, **{name: getattr(args, name) for name in names})
+
+
+def load_locator(args: argparse.Namespace, ranker: GeoRanker) -> Locator:
+    return Locator.load(
+        ranker,
+        Path(args.index),
+        ImageStore.from_paths([args.image_data_path], args.tar_index_path),
+        args.model if args.generate else None,
+        topn=args.topn,
+        topn_zs=args.generate,
+        merge_km=args.merge_km,
+    )
+
+
+def print_unusable(args: argparse.Namespace, locator: Locator) -> None:
+    if args.generate:
+        print(f"Guesses that name no usable place, dropped: {locator.unusable}")
 
 
 def print_ranking(ranking: Sequence[RankedCandidate], names: Sequence[str], distances: Sequence[float] | None) -> None:
@@ -159,55 +185,67 @@ def print_ranking(ranking: Sequence[RankedCandidate], names: Sequence[str], dist
         )
 
 
-def write_ranking(path: str, ranking: Sequence[RankedCandidate], names: Sequence[str]) -> None:
-    """A JSON list, best first."""
-    records = [
-        {
-            "latitude": ranked.candidate.latitude,
-            "longitude": ranked.candidate.longitude,
-            "reward": ranked.reward,
-            "probability": ranked.probability,
-            "place": name,
-            "image": ranked.candidate.image,
-            "source": ranked.candidate.source,
-        }
-        for ranked, name in zip(ranking, names, strict=True)
-    ]
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def rank(args: argparse.Namespace) -> list[str]:
     """Rank, print, and write the files; returns what could not be used."""
-    names = ("image", "candidates", "model_path") if args.image is not None else BENCHMARK_PATHS
+    names = BENCHMARK_PATHS if args.image is None else ("image", "candidates", "index", "image_data_path", "model_path")
     check_files((name, getattr(args, name)) for name in names)
-    task = own_photo(args) if args.image is not None else benchmark_query(args)
-    candidates = readable_candidates(task)
-    ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=task.gallery)
-    points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
-    rewards = [ranked.reward for ranked in ranking]
-    answer = decode(points, rewards, temperature=ranker.info.temperature, method=args.decode)
+    if args.index is not None:
+        ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
+        locator = load_locator(args, ranker)
+        if Path(args.image).is_dir():
+            return rank_folder(args, ranker, locator)
+        task = locator.task(Path(args.image))
+        task = replace(task, query=replace(task.query, latitude=args.latitude, longitude=args.longitude))
+        print_unusable(args, locator)
+    else:
+        task = own_photo(args) if args.image is not None else benchmark_query(args)
+        ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
+    rank_photo(args, ranker, task)
+    return task.problems
+
+
+def rank_photo(args: argparse.Namespace, ranker: GeoRanker, task: Task) -> None:
+    outcome = rank_task(ranker, task, args.decode)
+    answer, points = outcome.answer, outcome.points
     truth = None if task.query.latitude is None else (task.query.latitude, task.query.longitude)
     distances = None if truth is None else [float(geodesic_km(*truth, *point)) for point in points]
-    places = place_names([ranked.candidate for ranked in ranking])
 
-    print_ranking(ranking, places, distances)
-    print(f"\nPrediction: {answer.latitude:.5f}, {answer.longitude:.5f}: {places[answer.index]}")
+    if task.has_gps:
+        print(GPS_NOTE.format(args.image))
+    print_ranking(outcome.ranking, outcome.names, distances)
+    print(f"\nPrediction: {answer.latitude:.5f}, {answer.longitude:.5f}: {outcome.names[answer.index]}")
     print(
         "Confidence: "
         + ", ".join(f"{100 * mass:.0f}% within {radius} km" for radius, mass in answer.confidence.items())
     )
     if distances is not None:
         print(f"Truth: {truth[0]:.5f}, {truth[1]:.5f}, {distances[answer.index]:,.1f} km from the prediction")
-    write_ranking(args.output, ranking, places)
-    probabilities = [ranked.probability for ranked in ranking]
+    write_ranking(args.output, outcome)
+    probabilities = [ranked.probability for ranked in outcome.ranking]
     save(
-        ranking_map(points, probabilities, answer.index, truth=truth, photo=task.photo, labels=places),
+        ranking_map(points, probabilities, answer.index, truth=truth, photo=task.photo, labels=outcome.names),
         args.map,
     )
     print(f"Ranking: {args.output}\nMap: {args.map}")
-    return task.problems
+
+
+def rank_folder(args: argparse.Namespace, ranker: GeoRanker, locator: Locator) -> list[str]:
+    folder, table = Path(args.image), Path(args.locations)
+
+    def locate(name: str) -> Location:
+        task = locator.task(folder / name)
+        if task.has_gps:
+            tqdm.write(GPS_NOTE.format(name))
+        outcome = rank_task(ranker, task, args.decode)
+        answer = outcome.answer
+        place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
+        return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
+
+    rows = locate_photos(folder, table, locate)
+    print_unusable(args, locator)
+    located = sum(row.latitude is not None for row in rows)
+    print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
+    return [f"{row.file}: {row.problem}" for row in rows if row.problem]
 
 
 def main() -> int:

@@ -6,9 +6,16 @@
     python retrieve_candidates.py search --index dataset/earth/gallery/index \\
         --queries dataset/earth/test/metadata.csv --image_path dataset/earth/test/images \\
         --output_dir dataset/earth/test
+    python retrieve_candidates.py add --index dataset/earth/gallery/index \\
+        --gallery more.csv --image_data_path more.tar
+    torchrun --nproc_per_node 8 retrieve_candidates.py build --gallery dataset/mp16-pro/MP16_Pro_filtered.csv \\
+        --image_data_path dataset/mp16-pro/mp-16-images.tar --model checkpoints/g3.pth \\
+        --index dataset/mp16-pro/index --storage float16 --workers 8
 
-`build` embeds the gallery with the vision tower of a Qwen-VL checkpoint, once (embeddings.npy in the index
-folder), and indexes the embeddings or their first principal components. `search` writes into --output_dir
+`build` embeds the gallery, once (embeddings.npy in the index folder), and indexes the embeddings or their first
+principal components. --model says with what: a Qwen-VL checkpoint (its vision tower), a CLIP-like one, or G3's .pth
+file. `add` does the same with further photos, whose row numbers follow those of the gallery; gallery.csv in the index
+folder is the metadata of all. `search` writes into --output_dir
 
     retrieval.csv   the retrieval table: coordinates of the most and least similar photos of each query
     I.npy           (queries, topk) row numbers in the gallery's metadata table, best first
@@ -16,7 +23,8 @@ folder), and indexes the embeddings or their first principal components. `search
     S.npy           the cosine of the full embeddings, whatever the index compares
 
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
-none of them; it is named, the others go on, and the exit code is 1.
+none of them; it is named, the others go on, and the exit code is 1. An interrupted `build` or `add` goes on where it
+was when it is started again. docs/retrieval.md has encoders, index types and what they cost.
 """
 
 import argparse
@@ -25,58 +33,121 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 
 from utils.command import run_command
+from utils.compressed_index import SHORTLIST, CompressedIndex
 from utils.embedding import (
-    EmbeddingInfo,
-    TowerEncoder,
+    compute_dtype,
     embed_photos,
-    fingerprint,
-    gallery_embeddings,
-    ids_hash,
+    load_encoder,
 )
+from utils.exact_index import ExactIndex
+from utils.gallery_embeddings import gallery_embeddings
 from utils.images import ImageStore
-from utils.retrieval import GalleryIndex, IndexInfo, cosines, retrieval_rows, save_results
+from utils.processes import Processes
+from utils.retrieval import (
+    Gallery,
+    IndexInfo,
+    add_part,
+    choose_index_type,
+    retrieval_rows,
+    same_id,
+    same_owner,
+    save_results,
+    search_excluding,
+)
 from utils.tables import metadata_problems, read_metadata, write_retrieval_table
+
+FLICKR_OWNER = r"(\d+@N\d+)"
 
 
 def build(args: argparse.Namespace) -> list[str]:
     """Embed and index the gallery. Returns what could not be used."""
-    gallery = read_metadata(args.gallery)
-    store = ImageStore.from_paths(args.image_data_path, args.tar_index_path)
-    embeddings, unreadable = gallery_embeddings(
-        args.index,
-        args.model,
-        gallery["IMG_ID"].tolist(),
-        store,
-        args.dtype,
-        args.device,
-        args.batch_size,
-        args.workers,
-    )
-    index = GalleryIndex.build(embeddings, args.components, gallery["LAT"].notna().to_numpy())
+    gallery, processes = read_metadata(args.gallery), Processes.from_environment()
+    dtype = compute_dtype(args.dtype, args.device)
+    embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage, processes)
+    if embedded is None:
+        return []
+    embeddings, unreadable = embedded
+    length = args.components or embeddings.shape[1]
+    index_type = choose_index_type(args.index_type, len(embeddings), length, args.exact_gib)
+    usable = gallery["LAT"].notna().to_numpy()
+    if index_type == "exact":
+        index = ExactIndex.build(embeddings, args.components, usable)
+        trade_off = "searched exactly"
+    elif args.components:
+        raise ValueError("--components is for the exact index: ivfpq chooses its own")
+    else:
+        index = CompressedIndex.build(embeddings, args.code_bytes, usable)
+        trade_off = (
+            f"instead of {4 * length}: recall@20 {index.most.recall:.3f} through {index.most.count} cells "
+            f"(least similar: {index.least.recall:.3f} through {index.least.count}), "
+            f"with the {SHORTLIST} times as many photos nearest by code ordered by their full embeddings"
+        )
+    # Whoever stops in between finds no index rather than parts of two.
+    (args.index / "index.json").unlink(missing_ok=True)
     index.save(args.index)
     gallery_path = os.path.relpath(args.gallery, args.index)
-    IndexInfo(gallery_path, args.model, args.dtype, args.components).save(args.index)
-    print(f"{args.index}: {len(index.rows)} photos, codes of length {index.flat.d}")
+    IndexInfo(gallery_path, args.model, dtype, args.components, index_type).save(args.index)
+    print(f"{args.index}: {index_type} index of {index.photos} photos, {index.bytes_per_photo} bytes each, {trade_off}")
     return metadata_problems(args.gallery, gallery) + unreadable
+
+
+def add(args: argparse.Namespace) -> list[str]:
+    """Embed further photos and add them to the index. Returns what could not be used."""
+    index, photos, processes = Gallery(args.index), read_metadata(args.gallery), Processes.from_environment()
+    info = index.info
+    model = checked_model(args, index)
+    known = photos["IMG_ID"][photos["IMG_ID"].isin(index.metadata["IMG_ID"])]
+    if len(known):
+        raise ValueError(f"{args.gallery}: {len(known)} photos are in {args.index} already, such as {known.iloc[0]}")
+    name = f"added-{len(info.added) + 1:03}"
+    folder = args.index / name
+    embedded = embed_gallery(args, folder, photos, model, info.dtype, index.made_of.storage, processes)
+    if embedded is None:
+        return []
+    embeddings, unreadable = embedded
+    more = index.parts[0].index.another(embeddings, photos["LAT"].notna().to_numpy())
+    more.save(folder)
+    gallery_path = os.path.relpath(args.gallery, folder)
+    add_part(args.index, name, IndexInfo(gallery_path, model, info.dtype, info.components, info.index_type))
+    print(f"{args.index}: {more.photos} photos more, {index.photos + more.photos} in all")
+    return metadata_problems(args.gallery, photos) + unreadable
+
+
+def embed_gallery(
+    args: argparse.Namespace,
+    folder: Path,
+    gallery: pd.DataFrame,
+    model: str,
+    dtype: str,
+    storage: str,
+    processes: Processes,
+) -> tuple[np.ndarray, list[str]] | None:
+    store = ImageStore.from_paths(args.image_data_path, args.tar_index_path)
+    ids = gallery["IMG_ID"].tolist()
+    return gallery_embeddings(
+        folder, model, ids, store, dtype, args.device, args.batch_size, args.workers, storage, processes
+    )
+
+
+def checked_model(args: argparse.Namespace, gallery: Gallery) -> str:
+    """The encoder of the index, where it is now."""
+    model = args.model or gallery.info.model
+    gallery.check_model(model)
+    return model
 
 
 def search(args: argparse.Namespace) -> list[str]:
     """Search the index for every query. Returns what could not be used."""
-    info, made_of = IndexInfo.load(args.index), EmbeddingInfo.load(args.index)
-    model = args.model or info.model
-    gallery_path = args.index / info.gallery
-    gallery = read_metadata(gallery_path)
-    if ids_hash(gallery["IMG_ID"].tolist()) != made_of.image_ids:
-        raise ValueError(f"{gallery_path} is no longer the gallery that {args.index} was built from: build it again")
-    if fingerprint(model) != made_of.model:
-        raise ValueError(f"{args.index} was built with another model than {model}: build it again")
-
+    gallery = Gallery(args.index)
+    model = checked_model(args, gallery)
     queries = read_metadata(args.queries)
     problems = metadata_problems(args.queries, queries)
     queries = queries[queries["LAT"].notna()]
-    encoder = TowerEncoder.from_pretrained(model, info.dtype, args.device)
+    encoder = load_encoder(model, gallery.info.dtype, args.device)
     embedded, unreadable = embed_photos(
         encoder,
         queries["IMG_ID"].tolist(),
@@ -88,43 +159,70 @@ def search(args: argparse.Namespace) -> list[str]:
     readable = ~np.isnan(embedded[:, 0])
     queries, embedded = queries[readable], embedded[readable]
 
-    index = GalleryIndex.load(args.index)
-    found, scores = index.search(embedded, args.topk)
-    least, _ = index.search(embedded, args.topk, reverse=True)
-    full = np.load(args.index / "embeddings.npy", mmap_mode="r")
-    save_results(args.output_dir, {"I": found, "D": scores, "S": cosines(embedded, full, found)})
+    exclusions = []
+    if args.exclude_same_id:
+        exclusions.append(same_id(queries["IMG_ID"], gallery.metadata["IMG_ID"]))
+    if args.exclude_owner:
+        exclusions.append(same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], args.exclude_owner))
+    found, scores = search_excluding(gallery, embedded, args.topk, exclusions)
+    least, _ = search_excluding(gallery, embedded, args.topk, exclusions, reverse=True)
+    save_results(args.output_dir, {"I": found, "D": scores, "S": gallery.cosines(embedded, found)})
     table = args.output_dir / "retrieval.csv"
-    write_retrieval_table(table, retrieval_rows(queries, gallery, found, least))
-    print(f"{table}: {args.topk} of {len(index.rows)} photos for each of {len(queries)} queries")
+    write_retrieval_table(table, retrieval_rows(queries, gallery.metadata, found, least))
+    print(f"{table}: {args.topk} of {gallery.photos} photos for each of {len(queries)} queries; I.npy: {gallery.table}")
     return problems + unreadable
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
+
     making = commands.add_parser("build", help="embed and index a gallery")
     making.set_defaults(run=build)
-    making.add_argument("--gallery", type=Path, required=True, help="metadata table of the gallery")
-    making.add_argument("--image_data_path", nargs="+", required=True, help="its photos: tars and folders")
-    making.add_argument("--model", required=True, help="folder or hub name of a Qwen-VL checkpoint")
+    making.add_argument(
+        "--model", required=True, help="encoder: folder or hub name of a Qwen-VL or CLIP-like checkpoint, or G3's .pth"
+    )
     making.add_argument("--components", type=int, default=0, help="principal components to keep, 0: all (%(default)s)")
     making.add_argument(
         "--dtype",
         default="auto",
         choices=("auto", "float32", "bfloat16"),
-        help="auto: that of the checkpoint",
+        help="to compute in; auto: bfloat16 on a GPU, else that of the weights",
     )
+    making.add_argument(
+        "--storage", default="float32", choices=("float32", "float16"), help="of embeddings.npy (%(default)s)"
+    )
+    making.add_argument("--index_type", default="auto", choices=("auto", "exact", "ivfpq"), help="auto: by --exact_gib")
+    making.add_argument("--exact_gib", type=float, default=8, help="largest exact index, GiB (%(default)s)")
+    making.add_argument("--code_bytes", type=int, default=64, help="size of an ivfpq code (%(default)s)")
+
+    adding = commands.add_parser("add", help="embed further photos and add them to an index")
+    adding.set_defaults(run=add)
+    for command in (making, adding):
+        command.add_argument("--gallery", type=Path, required=True, help="metadata table of the photos")
+        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars and folders")
+
     searching = commands.add_parser("search", help="find the candidates of query photos")
     searching.set_defaults(run=search)
     searching.add_argument("--queries", type=Path, required=True, help="metadata table of the queries")
     searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders and tars")
-    searching.add_argument("--model", help="where the checkpoint is now, if not where it was at build time")
     searching.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
     searching.add_argument("--topk", type=int, default=20, help="candidates a query (%(default)s)")
-    for command in (making, searching):
+    searching.add_argument("--exclude_same_id", action="store_true", help="a query does not find its own IMG_ID")
+    searching.add_argument(
+        "--exclude_owner",
+        nargs="?",
+        const=FLICKR_OWNER,
+        metavar="REGEX",
+        help="a query finds no photo of its owner, whom the group of REGEX matches in an IMG_ID "
+        f"(without REGEX: Flickr's, {FLICKR_OWNER})",
+    )
+    for command in (adding, searching):
+        command.add_argument("--model", help="where the encoder is now, if not where it was at build time")
+    for command in (making, adding, searching):
         command.add_argument("--index", type=Path, required=True, help="index folder")
         command.add_argument("--tar_index_path", help="index of the tar (default: tar_index.pkl beside it)")
-        command.add_argument("--device", default="cpu", help="cpu, cuda, ... (%(default)s)")
+        command.add_argument("--device", help="default: the process's own GPU where there is one, else cpu")
         command.add_argument("--batch_size", type=int, default=32, help="photos embedded at a time (%(default)s)")
         command.add_argument("--workers", type=int, default=2, help="processes that decode photos (%(default)s)")
     return parser
@@ -132,6 +230,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    if args.device is None:
+        args.device = f"cuda:{Processes.from_environment().local_rank}" if torch.cuda.is_available() else "cpu"
     return run_command(lambda: args.run(args))
 
 

@@ -17,10 +17,10 @@ from transformers import Qwen2VLForConditionalGeneration
 from earth.pretrain_data import PretrainData
 from earth.pretrain_lvlm import TILE_GRID, encode_tiles
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
+from utils.exact_index import ExactIndex
 from utils.files import atomic_path
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from utils.packing import EncodedImage
-from utils.retrieval import GalleryIndex
 
 COMPONENTS = 8  # of the index, as in the README's command
 TOPK = 20
@@ -100,7 +100,7 @@ class Groups:
         own = np.arange(len(data.points)) - (len(data.points) - len(data.tile_points))
         self.photo_own = own.clip(-1).repeat(views)
         self.photos, self.tiles = embeddings(photos), embeddings(tiles)
-        self.index = GalleryIndex.build(self.tiles, COMPONENTS)
+        self.index = ExactIndex.build(self.tiles, COMPONENTS)
         found, _ = self.index.search(self.photos, TOPK + 1)
         is_other = found != self.photo_own[:, None]
         is_other[is_other.all(1), -1] = False
@@ -117,7 +117,7 @@ class Groups:
         retrieved = self.size - 2 if rng.random() < 0.6 else 3
         pool = POOL if rng.random() < 0.7 else TOPK
         tiles = found[rng.choice(pool, retrieved, replace=False)].tolist()
-        region = self.tree.query(unit_vectors(*point), k=REGION)[1]
+        region = self.tree.query(unit_vectors(*point), k=min(REGION, len(self.tiles)))[1]
         while len(tiles) < self.size - 1:
             tile = int((region[rng.integers(5)], rng.choice(region), rng.integers(len(self.tiles)))[rng.integers(3)])
             if tile != own and tile not in tiles:

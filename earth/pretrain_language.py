@@ -204,7 +204,7 @@ def main() -> None:
     add("--run", type=Path, default=Path("runs/earth-language"), help="checkpoint, image tokens (%(default)s)")
     add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
     add("--resume", action="store_true", help="go on from the checkpoint in --run")
-    add("--steps", type=int, default=2400, help="(%(default)s)")
+    add("--steps", type=int, default=2800, help="(%(default)s)")
     add("--groups", type=int, default=24, help="groups a step (%(default)s)")
     add("--group_size", type=int, default=8, help="candidates in a group (%(default)s)")
     add("--lessons", type=int, default=24, help="photos a step to guess the coordinates of (%(default)s)")

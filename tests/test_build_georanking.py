@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import retrieve_candidates
 from build_georanking import main
 from utils.georanking import read_georanking
 from utils.tables import RetrievalRow, write_generation_table, write_retrieval_table
@@ -56,6 +57,55 @@ def test_guesses_can_be_added(command: list[str], capsys) -> None:
     (first, second), _ = read_georanking(command[-1])
     assert first.zs_gps == []
     assert second.zs_gps == [(3.5, 4.5)]
+
+
+def test_queries_of_a_gallery(tmp_path: Path, tiny_base: Path, make_image, capsys) -> None:
+    """Two photos are the same picture 10 m apart; each of the owners x and y has one of the others."""
+    for number in range(8):
+        make_image(24, 24, min(number, 6)).save(tmp_path / f"g{number}.png")
+    metadata = pd.DataFrame({"IMG_ID": [f"g{number}.png" for number in range(8)], "LAT": 1.0 * np.arange(8)})
+    metadata["LON"], metadata["author"], metadata["country"] = 10.0, [*"xyxyxy", "", ""], "Kenya"
+    metadata.loc[7, "LAT"] = 6.0001
+    metadata.to_csv(tmp_path / "metadata.csv", index=False)
+    index = f"--index {tmp_path}/index"
+    build = f"build --gallery {tmp_path}/metadata.csv --image_data_path {tmp_path} --model {tiny_base} {index}"
+    assert retrieve_candidates.main([*build.split(), "--workers", "0"]) == 0
+
+    def rows(*flags: str) -> dict[str, list[str]]:
+        result = tmp_path / "georanking.parquet"
+        assert main([*index.split(), "--result_path", str(result), *flags]) == 0
+        rows, problems = read_georanking(result)
+        assert not problems
+        assert all(row.ref_texts == [["Kenya"]] * len(row.ref_img_id) for row in rows)
+        return {row.img_id: row.ref_img_id for row in rows}
+
+    found = rows("--num_rows", "8", "--references", "6")
+    assert "8 rows" in capsys.readouterr().out
+    assert found.keys() == set(metadata["IMG_ID"])
+    assert all(ids[0] == query and len(set(ids)) == 7 for query, ids in found.items())
+    assert "g7.png" not in found["g6.png"]
+    assert "g6.png" not in found["g7.png"]
+    assert found["g6.png"][1:] == found["g7.png"][1:]
+    some = rows("--num_rows", "3", "--references", "6", "--seed", "0")
+    assert list(some.items()) == list(found.items())[:3]
+    assert list(rows("--num_rows", "8", "--references", "6", "--seed", "1")) != list(found)
+    apart = rows("--num_rows", "8", "--references", "5", "--owner_column", "author")
+    assert not {"g0.png", "g4.png"} & set(apart["g2.png"][1:])
+    everything = rows("--num_rows", "8", "--references", "7", "--copy_metres", "-1")
+    assert everything["g6.png"][1] == "g7.png"
+    with pytest.raises(SystemExit, match="9 rows of a gallery with 8"):
+        main([*index.split(), "--result_path", str(tmp_path / "x.parquet"), "--num_rows", "9", "--references", "3"])
+
+
+def test_flags_that_do_not_fit(capsys) -> None:
+    for flags, message in (
+        (["--root_path", "x"], "--root_path needs --gallery"),
+        ([], "one of the arguments --root_path --index is required"),
+        (["--root_path", "x", "--index", "y"], "not allowed with"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*flags, "--result_path", "x.parquet"])
+        assert message in capsys.readouterr().err
 
 
 def test_a_missing_file_is_an_error(command: list[str]) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,10 +14,11 @@ import pytest
 from PIL import Image
 
 import evaluate
+from tests.loopback import free_port
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
 from utils.adapter import AdapterInfo
 from utils.candidates import read_candidate_table
-from utils.geo_ranker import GeoRanker
+from utils.geo_ranker import MAX_TOKENS, GeoRanker
 from utils.images import ImageStore
 
 ROOT = Path(evaluate.__file__).parent
@@ -171,8 +173,52 @@ def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert output.count("GeoScore") == 1
-    assert sorted(len(p.read_text().split()) > 0 for p in (tmp_path / "two").glob("rewards.*.jsonl")) == [True] * 2
+    assert len(log_lines(tmp_path / "two")) == QUERIES
     assert_same_report(one, json.loads((tmp_path / "two" / "metrics.json").read_text()))
+
+
+def test_what_a_dead_process_had_taken_is_done_on_the_next_start(world, run, tmp_path, tiny_base, monkeypatch):
+    _, whole = run(world, tmp_path / "whole")
+    output = tmp_path / "two"
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    processes = []
+    for rank in (0, 1):
+        for name, value in (together | {"RANK": str(rank)}).items():
+            monkeypatch.setenv(name, value)
+        processes.append(start(world, tiny_base, output, "--max_tokens", "1"))
+    for name in (*together, "RANK"):
+        monkeypatch.delenv(name)
+    deadline = time.monotonic() + 120
+    while not log_lines(output) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    for process in reversed(processes):
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert 1 <= len(log_lines(output)) < QUERIES, "the run was not killed in the middle"
+    code, resumed = run(world, output)
+    assert code == 0
+    assert_same_report(whole, resumed)
+
+
+def test_feature_cache(world, run, tmp_path, capsys):
+    """The same report; a second run reads no gallery photo; a broken photo is still named."""
+    _, plain = run(world, tmp_path / "plain")
+    cache = ["--feature_cache", str(tmp_path / "cache")]
+    _, first = run(world, tmp_path / "first", *cache)
+    assert_same_report(plain, first)
+    assert re.search(r"cache/\w+: features of \d+ photos, [\d.]+ MB", capsys.readouterr().err)
+    tar = (world / "gallery.tar").read_bytes()
+    (world / "gallery.tar").write_bytes(bytes(len(tar)))
+    code, second = run(world, tmp_path / "second", *cache)
+    assert code == 0
+    assert_same_report(plain, second)
+    (world / "photos" / "q3.jpg").write_bytes(b"no photo")
+    shutil.rmtree(tmp_path / "cache")
+    (world / "gallery.tar").write_bytes(tar)
+    code, spoiled = run(world, tmp_path / "spoiled", *cache)
+    assert code == 1
+    assert len(spoiled["problems"]) == 1
+    assert "q3.jpg: query left out" in spoiled["problems"][0]
 
 
 def test_a_bad_photo_costs_only_itself(world, run, tmp_path, capsys):
@@ -222,6 +268,7 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
         (["--dataset", "earth", "--batch_size", "0"], "--batch_size is 0"),
+        (["--dataset", "earth", "--merge_km", "nan"], "--merge_km is nan"),
     ],
 )
 def test_impossible_flags(arguments, message, capsys):
@@ -237,7 +284,7 @@ def test_published_command():
     assert args.candidates == "dataset/im2gps3k/im2gps3k.csv"
     assert args.max_tokens == 16 * 1024
     defaults = evaluate.parse_arguments(["--model_path", "lora"])
-    assert (defaults.topn, defaults.topn_zs, defaults.batch_size) == (10, 5, 4)
+    assert (defaults.topn, defaults.topn_zs, defaults.max_tokens) == (10, 5, MAX_TOKENS)
 
 
 @pytest.mark.parametrize("name", ["candidates.csv", "photos", "gallery.tar", "adapter"])

@@ -23,8 +23,9 @@ from torch.nn.utils.rnn import pad_sequence
 import finetune_geo_ranker
 from earth import build_dataset
 from utils.adapter import AdapterInfo
-from utils.batches import EncodedPhotos, EvaluationGroups, GroupCollator, Groups, TrainingGroups, cache_features, show
+from utils.batches import EvaluationGroups, GroupCollator, Groups, TrainingGroups, show
 from utils.candidates import prompt_texts
+from utils.encoded_photos import EncodedPhotos
 from utils.geo_ranker import GeoRanker
 from utils.geodesy import haversine_km
 from utils.georanking import GeoRankingRow, read_georanking, write_georanking
@@ -237,8 +238,10 @@ def test_cached_features_and_gradient_checkpointing_change_no_loss(world, tiny_b
     settings = {"max_steps": 3, "hard_pool": 8, "generated": 2, "lora_dropout": 0}
     plain = train(world, tiny_base, tmp_path / "plain", **settings)
     cached = train(world, tiny_base, tmp_path / "cached", cache_image_features="", **settings)
+    kept = train(world, tiny_base, tmp_path / "kept", feature_cache=tmp_path / "features", **settings)
     packed = train(world, tiny_base, tmp_path / "packed", gradient_checkpointing="", **settings)
     assert losses(cached) == pytest.approx(losses(plain), rel=1e-4)
+    assert losses(kept) == pytest.approx(losses(cached), rel=1e-6)
     assert losses(packed) == pytest.approx(losses(plain), rel=1e-4)
 
 
@@ -367,16 +370,6 @@ def test_what_is_shown_instead_of_broken_photos(broken_jpegs, tiny_base):
     assert shown[0].left_out == ()
 
 
-def test_cached_features_hold_no_file_handles_of_the_workers(world, tiny_base):
-    ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
-    ids = sorted(path.name for path in (world / "photos").iterdir())
-    before = len(os.listdir("/dev/fd"))
-    photos, problems = cache_features(ranker, ImageStore.from_paths([world / "photos"]), ids, workers=1)
-    assert sorted(photos) == ids
-    assert not problems
-    assert len(os.listdir("/dev/fd")) < before + len(ids) / 10
-
-
 def test_broken_photos_with_cached_features_are_left_out_before_training(world, tiny_base, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     for path in (world / "photos").iterdir():
@@ -503,7 +496,7 @@ def test_fewer_rows_than_a_batch_is_an_error(world, tiny_base, tmp_path):
 
 @pytest.mark.parametrize("name", ["torchrun", "deepspeed"])
 def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, tmp_path, name):
-    """Data-parallel under torchrun; under deepspeed ZeRO-3, with every weight sharded."""
+    """Data-parallel under torchrun, filling a feature cache together; under deepspeed ZeRO-3, every weight sharded."""
     settings = {
         "max_steps": 5,
         "hard_pool": 8,
@@ -514,9 +507,9 @@ def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, tmp_path
     config = json.loads((ROOT / "deepspeed_config" / "zero3.json").read_text())
     config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     (tmp_path / "zero3.json").write_text(json.dumps(config))
-    sharded = {"deepspeed": tmp_path / "zero3.json"} if name == "deepspeed" else {}
+    extra = {"deepspeed": {"deepspeed": tmp_path / "zero3.json"}, "torchrun": {"feature_cache": tmp_path / "features"}}
     log = tmp_path / "log"
-    pair = start(name, log, arguments(world, tiny_base, tmp_path / "two", **settings, **sharded))
+    pair = start(name, log, arguments(world, tiny_base, tmp_path / "two", **settings, **extra[name]))
     one = train(world, tiny_base, tmp_path / "one", per_device_train_batch_size=2, **settings)
     finish(pair, log)
     two = logged(tmp_path / "two")

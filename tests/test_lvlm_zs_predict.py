@@ -45,7 +45,7 @@ def answers(path: Path) -> dict[str, tuple[str, ...]]:
 
 def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> None:
     def respond(body: dict, number: int) -> tuple[int, dict]:
-        return (400, {"error": {"message": "no"}}) if number == 2 else completion(*given)
+        return (422, {"error": {"message": "no"}}) if number == 2 else completion(*given)
 
     given = (ANSWER, "no idea", "", *["no"] * 7)
     with serving(respond) as server:
@@ -63,7 +63,7 @@ def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> Non
         assert table["response"][1] == "None"
         assert table["city"].tolist() == ["Bern"] * 5
         output = capsys.readouterr()
-        assert "problem: 1.jpg: BadRequestError" in output.err
+        assert "problem: 1.jpg: UnprocessableEntityError" in output.err
         assert re.search(r"2 failed, 0 refused, \d+ of about [\d.]+k? tokens", output.err)
         assert "problem: 2.jpg in " in output.err
         assert "3 places for 5 photos; 27 answers name no usable place, 3 of them are empty" in output.out
@@ -124,7 +124,7 @@ def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> 
     assert launched.stdout.count("places for 5 photos") == 1
     assert answers(root / "two.csv") == answers(root / "one.csv")
     lines = [len((root / name).read_text().splitlines()) - 1 for name in ("two.csv.jsonl", "two.csv.jsonl.1")]
-    assert lines == [3, 2]
+    assert sum(lines) == 5  # each was asked about once
 
 
 PHOTOS = 1000
@@ -166,7 +166,7 @@ class FaultyServer:
         self.asked[number] += 1
         first, kind = self.asked[number] == 1, number % 64
         if number == 777:
-            return Response(400, {"error": {"message": "I do not like it"}})
+            return Response(422, {"error": {"message": "I do not like it"}})
         if first and kind == 1:
             return Response(429, {"error": {"message": "slow down"}}, {"Retry-After": "0.02"})
         if first and kind == 2:

@@ -1,13 +1,21 @@
 import json
+import multiprocessing
+import os
+import shutil
+import socket
+import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import build_tiny_base
 
 from retrieve_candidates import main
+from utils import compressed_index, gallery_embeddings
+from utils.retrieval import IndexInfo
 from utils.tables import read_retrieval_table
 from utils.tar_pickle import write_tar_index
 
@@ -127,3 +135,153 @@ def test_index_folder_can_be_moved_with_its_gallery(earth: dict[str, str], tmp_p
     assert json.loads((Path(earth["gallery"]) / "index" / "index.json").read_text())["gallery"] == "../metadata.csv"
     Path(earth["gallery"]).rename(tmp_path / "moved")
     assert main(earth["search"].replace(earth["gallery"], str(tmp_path / "moved")).split()) == 0
+
+
+def more_photos(earth: dict[str, str], tmp_path: Path, make_image, count: int = 3) -> str:
+    """Command line that adds a folder of ``count`` photos; number i shows what query i shows, but paler."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for row in range(count):
+        image = make_image(24, 24, 3 * row)
+        image.point(lambda value: min(255, value + 1)).save(folder / f"more_{row}.png")
+    table = pd.DataFrame({"IMG_ID": [f"more_{row}.png" for row in range(count)], "LAT": 1.5, "LON": 2.5})
+    table.to_csv(tmp_path / "more.csv", index=False)
+    index = f"{earth['gallery']}/index"
+    return f"add --gallery {tmp_path}/more.csv --image_data_path {folder} --index {index} --workers 0"
+
+
+@pytest.mark.parametrize("components", [0, 3])
+def test_added_photos_are_found(earth: dict[str, str], components: int, tmp_path: Path, make_image, capsys) -> None:
+    assert main([*earth["build"].split(), "--components", str(components)]) == 0
+    assert main(earth["search"].split()) == 0
+    before, scores, _ = results(earth["test"])
+    add = more_photos(earth, tmp_path, make_image)
+    assert main(add.split()) == 0
+    assert "3 photos more, 33 in all" in capsys.readouterr().out
+    assert main(earth["search"].split()) == 0
+    rows, new_scores, similarities = results(earth["test"])
+    assert (new_scores >= scores).all()
+    for query in range(3):
+        assert rows[query, :2].tolist() == [3 * query, GALLERY + query]
+        old = [row for row in rows[query] if row < GALLERY]
+        assert old == before[query, : len(old)].tolist()
+    assert (similarities[:3, 1] > 0.9).all()
+    union = pd.read_csv(Path(earth["gallery"]) / "index" / "gallery.csv")
+    assert len(union) == GALLERY + 3
+    table, _ = read_retrieval_table(Path(earth["test"]) / "retrieval.csv")
+    assert table[0].candidates[1] == (1.5, 2.5)
+    for query, found in zip(table, rows, strict=True):
+        places = union.loc[found, ["LAT", "LON"]].to_numpy().tolist()
+        assert list(query.candidates.values()) == list(map(tuple, places))
+
+    with pytest.raises(SystemExit, match=r"3 photos are in .* already, such as more_0\.png"):
+        main(add.split())
+
+
+def test_an_interrupted_addition_leaves_the_index_as_it_was(
+    earth: dict[str, str], tmp_path: Path, make_image, monkeypatch
+) -> None:
+    assert main(earth["build"].split()) == 0
+    assert main(earth["search"].split()) == 0
+    before = results(earth["test"])
+    add = more_photos(earth, tmp_path, make_image)
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexInfo, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(add.split())
+    assert main(earth["search"].split()) == 0
+    for old, new in zip(before, results(earth["test"]), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert main(add.split()) == 0
+    assert main(earth["search"].split()) == 0
+    assert results(earth["test"])[0][0, 1] == GALLERY
+
+
+def interrupt(*args) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_query_of_the_gallery_is_excluded_by_id_and_owner(tmp_path: Path, tiny_base: Path, make_image) -> None:
+    # Photo i shows the same as photo i + 6, and belongs to owner i % 3.
+    ids = [f"{row}_secret_{row % 3}@N00.jpg" for row in range(12)]
+    for row, name in enumerate(ids):
+        make_image(24, 24, row % 6).save(tmp_path / name)
+    pd.DataFrame({"IMG_ID": ids, "LAT": 0, "LON": np.arange(12)}).to_csv(tmp_path / "metadata.csv", index=False)
+    table = f"{tmp_path}/metadata.csv"
+    common = f"--index {tmp_path}/index --workers 0"
+    assert main(f"build --gallery {table} --image_data_path {tmp_path} --model {tiny_base} {common}".split()) == 0
+    search = f"search --queries {table} --image_path {tmp_path} --output_dir {tmp_path}/out --topk 4 {common}".split()
+
+    def found(*flags: str) -> np.ndarray:
+        assert main([*search, *flags]) == 0
+        return results(f"{tmp_path}/out")[0]
+
+    photos = np.arange(12)
+    assert (found()[:, :2] == np.stack([photos % 6, photos % 6 + 6], axis=1)).all()
+    by_id = found("--exclude_same_id")
+    assert (by_id[:, 0] == (photos + 6) % 12).all()
+    assert not (by_id == photos[:, None]).any()
+    by_owner = found("--exclude_owner")
+    assert (by_owner % 3 != photos[:, None] % 3).all()
+    np.testing.assert_array_equal(found("--exclude_owner", r"_(\d)@"), by_owner)
+    with pytest.raises(SystemExit, match="no IMG_ID of the gallery"):
+        main([*search, "--exclude_owner", r"(owner\d)"])
+    with pytest.raises(SystemExit, match="fewer than 9 photos are left"):
+        main([*search, "--topk", "9", "--exclude_owner"])
+
+
+def test_ivfpq_index(earth: dict[str, str], tmp_path: Path, tiny_base: Path, make_image, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(compressed_index, "MIN_PHOTOS", 256)
+    ids = [f"{row}.png" for row in range(300)]
+    (tmp_path / "many").mkdir()
+    for row, name in enumerate(ids):
+        make_image(16, 16, row).save(tmp_path / "many" / name)
+    pd.DataFrame({"IMG_ID": ids, "LAT": 0, "LON": np.arange(300) / 2}).to_csv(tmp_path / "many.csv", index=False)
+    build = f"build --gallery {tmp_path}/many.csv --image_data_path {tmp_path}/many --model {tiny_base} --workers 0"
+    build += f" --index {earth['gallery']}/index --storage float16 --exact_gib 1e-9 --code_bytes 8"
+    assert main(build.split()) == 0
+    assert "ivfpq index of 300 photos, 16 bytes each, instead of 128: recall@20 " in capsys.readouterr().out
+    search = (
+        f"search --queries {tmp_path}/many.csv --image_path {tmp_path}/many --output_dir {tmp_path}/out --workers 0"
+    )
+    search += f" --index {earth['gallery']}/index --topk {TOPK}"
+    assert main(search.split()) == 0
+    rows, scores, similarities = results(f"{tmp_path}/out")
+    assert (rows[:, 0] == np.arange(300)).all()
+    np.testing.assert_allclose(scores, similarities, atol=1e-6)
+    embeddings = np.load(Path(earth["gallery"]) / "index" / "embeddings.npy")
+    assert embeddings.dtype == np.float16
+
+    assert main(more_photos(earth, tmp_path, make_image).split()) == 0
+    assert main(search.split()) == 0
+    assert (results(f"{tmp_path}/out")[0][:, 0] == np.arange(300)).all()
+
+    with pytest.raises(SystemExit, match="--components is for the exact index"):
+        main([*build.split(), "--components", "4", "--index_type", "ivfpq"])
+
+
+def test_two_processes_build_the_index_of_one(earth: dict[str, str], tmp_path: Path, monkeypatch) -> None:
+    assert main(earth["build"].split()) == 0
+    index = Path(earth["gallery"]) / "index"
+    wanted = np.load(index / "embeddings.npy")
+    shutil.rmtree(index)
+
+    monkeypatch.setattr(gallery_embeddings, "SHARD", 8)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    for name, value in (("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", str(port))):
+        monkeypatch.setenv(name, value)
+
+    def second() -> None:
+        torch.set_num_threads(1)  # a forked process has none of the threads it would wait for
+        os.environ["RANK"] = "1"
+        sys.exit(main(earth["build"].split()))
+
+    process = multiprocessing.get_context("fork").Process(target=second)
+    process.start()
+    monkeypatch.setenv("RANK", "0")
+    assert main(earth["build"].split()) == 0
+    process.join(60)
+    assert process.exitcode == 0
+    np.testing.assert_allclose(np.load(index / "embeddings.npy"), wanted, atol=1e-6)

@@ -3,7 +3,8 @@
 The official client sits out what passes by itself: it asks again after 408, 409, 429, 5xx, time-outs and broken
 connections, backing off from 0.5 to 8 seconds with jitter, or as long as Retry-After says (seconds or a date,
 up to two minutes). Added here: answers that are no completion are asked for again, servers that give fewer
-choices than asked for are asked for the rest, and a run ends where going on is pointless.
+choices than asked for are asked for the rest, those that refuse more than one choice for one at a time, and a run
+ends where going on is pointless.
 """
 
 import asyncio
@@ -109,6 +110,7 @@ class ApiModel:
             raise ValueError("the API key is empty or holds characters that no key has")
         self.name = name
         self.num_samples = num_samples
+        self.at_once = num_samples
         self.settings = {"temperature": temperature, "max_tokens": max_tokens}
         self.max_side = max_side
         self.max_retries = max_retries
@@ -122,7 +124,7 @@ class ApiModel:
         tokens = 0
         # Some servers give one choice whatever n says, so this takes at most num_samples requests.
         while len(answers) < self.num_samples:
-            more, cost = await self._ask(photo, self.num_samples - len(answers))
+            more, cost = await self._ask(photo, min(self.at_once, self.num_samples - len(answers)))
             answers += more[: self.num_samples - len(answers)]
             tokens += cost
         return tuple(answers), tokens
@@ -133,9 +135,16 @@ class ApiModel:
             {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
         ]
         for attempt in itertools.count():
-            response = await self.client.chat.completions.with_raw_response.create(
-                model=self.name, messages=[{"role": "user", "content": content}], n=count, **self.settings
-            )
+            try:
+                response = await self.client.chat.completions.with_raw_response.create(
+                    model=self.name, messages=[{"role": "user", "content": content}], n=count, **self.settings
+                )
+            except openai.BadRequestError as error:
+                if count == 1 or error.code in REFUSALS:
+                    raise
+                one = await self._ask(photo, 1)
+                self.at_once = 1  # it was n that the server took offence at
+                return one
             try:
                 answers, tokens = read_completion(response.text)
             except BadCompletion:

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
 from utils.candidates import Query
-from utils.geo_ranker import GeoRanker
+from utils.encoded_photos import EncodedPhotos
+from utils.feature_cache import FeatureCache
 from utils.georanking import GeoRankingRow
 from utils.groups import Gallery, GroupRule, distances_km, draw_group, evaluation_group
-from utils.images import ImageError, ImageStore
+from utils.images import ImageError
 from utils.packing import EncodedImage, PackedBatch, Packer
 
 PADDING = -1.0  # stands for "no candidate" in a row of distances; no distance is negative
@@ -44,72 +44,7 @@ class Group:
     left_out: tuple[LeftOut, ...] = ()  # on the way to this group
 
 
-class EncodedPhotos:
-    """Photos of a store by id, decoded and cut into patches when asked for.
-
-    Raises ``ImageError``, naming the photo, for one that cannot be decoded or that the model cannot take.
-    """
-
-    def __init__(self, store: ImageStore, packer: Packer) -> None:
-        self.store = store
-        self.packer = packer
-
-    def __getitem__(self, image_id: str) -> EncodedImage:
-        image = self.store.open(image_id)
-        try:
-            return self.packer.encode(image)
-        except ValueError as error:
-            raise ImageError(f"{image_id}: {error}") from error
-
-
-def cache_features(
-    ranker: GeoRanker, store: ImageStore, ids: Sequence[str], workers: int = 0, batch_size: int = 64
-) -> tuple[dict[str, EncodedImage], list[str]]:
-    """Photos as features of the frozen vision tower, by id, and what is wrong with those left out.
-
-    All stay in memory, in the tower's precision: meant for small photos. ``workers`` processes decode.
-    """
-    loader = DataLoader(
-        _Decoded(store, ranker.packer, ids),
-        batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        pin_memory=False,
-    )
-    photos, problems = {}, []
-    with tqdm(total=len(ids), desc="encoding photos", unit="photo", disable=None) as progress:
-        for batch in loader:
-            decoded = {image_id: photo for image_id, photo in batch if isinstance(photo, EncodedImage)}
-            problems += [problem for _, problem in batch if isinstance(problem, str)]
-            if decoded:
-                read = ranker.with_features(list(decoded.values()))
-                # What a worker sent lies in shared memory, a file handle a tensor: to keep it is to run out of them.
-                photos |= {
-                    image_id: EncodedImage(photo.grid_thw.clone(), features=photo.features.cpu())
-                    for image_id, photo in zip(decoded, read, strict=True)
-                }
-            progress.update(len(batch))
-    return photos, problems
-
-
-class _Decoded(Dataset):
-    """(id, encoded photo, or what is wrong with it)"""
-
-    def __init__(self, store: ImageStore, packer: Packer, ids: Sequence[str]) -> None:
-        self.photos = EncodedPhotos(store, packer)
-        self.ids = ids
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> tuple[str, EncodedImage | str]:
-        try:
-            return self.ids[index], self.photos[self.ids[index]]
-        except ImageError as error:
-            return self.ids[index], str(error)
-
-
-def show(query: Query, photos: Mapping[str, EncodedImage] | EncodedPhotos) -> Group:
+def show(query: Query, photos: EncodedPhotos | FeatureCache) -> Group:
     """``query`` with its photos. A candidate whose photo cannot be decoded is left out.
 
     Where the query's own photo cannot be decoded, or fewer than two candidates remain, there is nothing to rank:
@@ -143,9 +78,7 @@ class Groups(Dataset):
     gets its share. Raises ValueError when no row is usable.
     """
 
-    def __init__(
-        self, count: int, draw: Callable[[int], Query], photos: Mapping[str, EncodedImage] | EncodedPhotos
-    ) -> None:
+    def __init__(self, count: int, draw: Callable[[int], Query], photos: EncodedPhotos | FeatureCache) -> None:
         self.count = count
         self.draw = draw
         self.photos = photos
@@ -175,7 +108,7 @@ class TrainingGroups(Groups):
         self,
         rows: Sequence[GeoRankingRow],
         rule: GroupRule,
-        photos: Mapping[str, EncodedImage] | EncodedPhotos,
+        photos: EncodedPhotos | FeatureCache,
         *,
         batch_size: int,
         steps: int,
@@ -208,7 +141,7 @@ class EvaluationGroups(Groups):
         self,
         rows: Sequence[GeoRankingRow],
         rule: GroupRule,
-        photos: Mapping[str, EncodedImage] | EncodedPhotos,
+        photos: EncodedPhotos | FeatureCache,
     ) -> None:
         super().__init__(len(rows), self._draw, photos)
         self.rows = rows

@@ -34,6 +34,7 @@ from utils.cells import (
     shortened,
     write_rows,
 )
+from utils.diversity import apart
 from utils.geodesy import is_valid_coordinate, parse_coordinate
 
 # The columns of the released table, and the one that this project adds, at the end.
@@ -95,7 +96,7 @@ class Query:
 
 
 def read_candidate_table(
-    path: str | os.PathLike, topn: int, topn_zs: int, num_negatives: int = NUM_NEGATIVES
+    path: str | os.PathLike, topn: int, topn_zs: int, num_negatives: int = NUM_NEGATIVES, merge_km: float = 0.0
 ) -> tuple[list[Query], list[str]]:
     """The queries of a candidate table, with the candidates that evaluation ranks.
 
@@ -104,6 +105,7 @@ def read_candidate_table(
         topn: retrieved candidates to take, the best first.
         topn_zs: generated candidates to take, after the retrieved ones.
         num_negatives: how many of the last retrieved candidates, whatever ``topn``, are negative examples.
+        merge_km: radius of ``pick_candidates``.
 
     Returns:
         Queries in the order of the file, and problems that name file, row, IMG_ID and column. A candidate
@@ -123,7 +125,7 @@ def read_candidate_table(
                 Candidate(*point, source="generation")
                 for point in parse_coordinates(cells, "zs_gps_lis", where, problems)
             ]
-            candidates = (*retrieved[:topn], *generated[:topn_zs])
+            candidates = pick_candidates(retrieved, generated, topn, topn_zs, merge_km)
             if not candidates:
                 raise ValueError("no usable candidate")
         except ValueError as error:
@@ -132,6 +134,24 @@ def read_candidate_table(
         negatives = tuple(retrieved[max(0, len(retrieved) - num_negatives) :])
         queries.append(Query(cells["IMG_ID"], candidates, negatives, latitude, longitude))
     return queries, problems
+
+
+def pick_candidates(
+    retrieved: Sequence[Candidate], generated: Sequence[Candidate], topn: int, topn_zs: int, merge_km: float = 0.0
+) -> tuple[Candidate, ...]:
+    """What is ranked of a query's candidates: the best ``topn`` retrieved, then the best ``topn_zs`` generated.
+
+    With ``merge_km``, candidates within so many km of a better one do not count: the next of the list takes
+    the place (``utils/diversity.py``). A generated candidate yields to the retrieved ones that were taken,
+    which have photo and names.
+    """
+
+    def points(candidates: Sequence[Candidate]) -> list[Coordinate]:
+        return [(candidate.latitude, candidate.longitude) for candidate in candidates]
+
+    taken = [retrieved[number] for number in apart(points(retrieved), merge_km)][:topn]
+    guesses = [generated[number] for number in apart(points(generated), merge_km, points(taken))][:topn_zs]
+    return (*taken, *guesses)
 
 
 def _retrieved(cells: Mapping[str, str], where: str, problems: list[str]) -> list[Candidate]:

@@ -1,14 +1,15 @@
 """Joins what retrieval and generation found: candidate table for evaluation, GeoRanking rows for training."""
 
 import os
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from utils.answers import parse_answers
-from utils.candidates import TEXT_COLUMNS, CandidateRow, prompt_texts
+from utils.candidates import TEXT_COLUMNS, Candidate, CandidateRow, Query, prompt_texts
 from utils.cells import Coordinate
 from utils.gazetteer import Gazetteer
 from utils.geodesy import haversine_km
@@ -98,6 +99,29 @@ def fill_names(rows: Sequence[CandidateRow]) -> tuple[list[CandidateRow], int]:
     return [replace(row, texts=names) for row, names in zip(rows, texts, strict=True)], len(nameless)
 
 
+def name_generated(queries: Sequence[Query]) -> list[Query]:
+    """``queries`` with place names for the generated candidates, of the nearest populated place each."""
+
+    def is_nameless(candidate: Candidate) -> bool:
+        return candidate.source == "generation" and not candidate.texts
+
+    nameless = [candidate for query in queries for candidate in query.candidates if is_nameless(candidate)]
+    if not nameless:
+        return list(queries)
+    points = np.array([(candidate.latitude, candidate.longitude) for candidate in nameless])
+    found = iter(Gazetteer().lookup(*points.T).to_dict("records"))
+    return [
+        replace(
+            query,
+            candidates=tuple(
+                replace(candidate, texts=prompt_texts(next(found))) if is_nameless(candidate) else candidate
+                for candidate in query.candidates
+            ),
+        )
+        for query in queries
+    ]
+
+
 def generated_places(path: str | os.PathLike) -> tuple[dict[str, list[Coordinate]], int, list[str]]:
     """Coordinates in the answers of a generation table.
 
@@ -162,7 +186,7 @@ def georanking_rows(
     photos: FoundPhotos,
     metadata: pd.DataFrame,
     generated: Mapping[str, Sequence[Coordinate]] | None = None,
-) -> list[GeoRankingRow]:
+) -> Iterator[GeoRankingRow]:
     """Rows of GeoRanking: reference 0 is the query itself, then follow its retrieved photos, best first.
 
     Args:
@@ -175,34 +199,42 @@ def georanking_rows(
         ValueError: naming the query where the inputs do not belong together.
     """
     names = dict(zip(metadata["IMG_ID"], metadata[list(TEXT_COLUMNS)].to_numpy(object), strict=True))
-    rows = []
     for query in retrieval:
         if query.img_id not in names:
             raise ValueError(f"{query.img_id} stands in the retrieval table but not in the metadata of the queries")
         found = photos.rows(query)
         point = (query.latitude, query.longitude)
-        rows.append(
-            GeoRankingRow(
-                query.img_id,
-                point,
-                [point, *query.candidates.values()],
-                [query.img_id, *photos.ids[found]],
-                [_prompt_texts(place) for place in (names[query.img_id], *photos.names[found])],
-                list((generated or {}).get(query.img_id, ())),
-            )
+        yield GeoRankingRow(
+            query.img_id,
+            point,
+            [point, *query.candidates.values()],
+            [query.img_id, *photos.ids[found]],
+            [texts_of(place) for place in (names[query.img_id], *photos.names[found])],
+            list((generated or {}).get(query.img_id, ())),
         )
-    return rows
 
 
-def _prompt_texts(names: Sequence[str]) -> list[str]:
+def texts_of(names: Sequence[str]) -> list[str]:
+    """What the prompt says of six place names, in the order of TEXT_COLUMNS."""
     return list(prompt_texts(dict(zip(TEXT_COLUMNS, names, strict=True))))
 
 
-def median_km_by_rank(rows: Sequence[GeoRankingRow]) -> list[float]:
-    """Median great-circle distance in km from the truth to reference 0, 1, ... of the rows that have it."""
-    distances: dict[int, list[float]] = {}
-    for row in rows:
-        latitudes, longitudes = np.array(row.ref_gps).T
-        for rank, distance in enumerate(haversine_km(*row.gps, latitudes, longitudes).tolist()):
-            distances.setdefault(rank, []).append(distance)
-    return [float(np.median(distances[rank])) for rank in sorted(distances)]
+class RankDistances:
+    """How far the references of GeoRanking rows lie from the truth, by rank; 4 bytes a reference are kept."""
+
+    def __init__(self) -> None:
+        self.km: list[array] = []  # by rank, of the rows that have it
+
+    def watch(self, rows: Iterable[GeoRankingRow]) -> Iterator[GeoRankingRow]:
+        """Pass ``rows`` on and measure them."""
+        for row in rows:
+            latitudes, longitudes = np.array(row.ref_gps).T
+            distances = haversine_km(*row.gps, latitudes, longitudes).tolist()
+            self.km += [array("f") for _ in distances[len(self.km) :]]
+            for rank, distance in enumerate(distances):
+                self.km[rank].append(distance)
+            yield row
+
+    def medians(self) -> list[float]:
+        """Median great-circle distance in km from the truth to reference 0, 1, ... of the rows that have it."""
+        return [float(np.median(distances)) for distances in self.km]

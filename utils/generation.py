@@ -7,8 +7,9 @@ Both are asked ``GENERATION_PROMPT`` about one photo and give several answers, w
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 
 import torch
 from PIL import Image
@@ -203,7 +204,7 @@ class LocalModel:
 
 def ask_local(
     model: LocalModel,
-    image_ids: Sequence[str],
+    image_ids: Iterable[str],
     store: ImageStore,
     batch_size: int = 8,
     **sampling: float,
@@ -212,10 +213,9 @@ def ask_local(
 
     Where that is too many for the GPU's memory, half as many from then on.
     """
-    start = 0
-    while start < len(image_ids):
+    image_ids = iter(image_ids)
+    while batch := list(islice(image_ids, batch_size)):
         photos, problems = {}, []
-        batch = image_ids[start : start + batch_size]
         for img_id in batch:
             try:
                 photos[img_id] = store.open(img_id)
@@ -228,8 +228,8 @@ def ask_local(
                 raise
             batch_size = (batch_size + 1) // 2
             torch.cuda.empty_cache()
+            image_ids = chain(batch, image_ids)
             continue
         yield from problems
         for img_id, given in zip(photos, answers, strict=True):
             yield Reply(img_id, given)
-        start += len(batch)

@@ -32,11 +32,12 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.adapter import FILENAME, AdapterInfo, load_lora
 from utils.candidates import Candidate, Query
+from utils.halving import score_in_halves
 from utils.images import ImageStore, open_image
 from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, image_key
 from utils.prompts import Layout
 
-MAX_TOKENS = 16_384  # in a batch of `score_queries`
+MAX_TOKENS = 32_768  # in a batch: a query with 12 + 3 candidates and large photos stays in one (docs/speed.md)
 # The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
 # which transformers' own conversion would take for a part of the language model (5.23).
 KEY_MAPPING = {r"^model\.visual\.": "visual."}
@@ -252,12 +253,19 @@ class GeoRanker(nn.Module):
 
         ``images`` holds the encoded photos under ``utils.packing.image_key``. ``max_tokens`` bounds the
         memory of a batch (see ``utils.packing.chunks``): what does not fit is cut into several.
+
+        Raises ``torch.OutOfMemoryError`` where not even a single candidate fits into memory.
         """
-        tokenized = (self.packer.tokenize(query, images) for query in queries)
-        rewards = [
-            self(self.packer.collate(chunk, images).to(self.backbone.device)).cpu()
-            for chunk in chunks(tokenized, max_tokens)
-        ]
+        rewards = []
+        for chunk in chunks((self.packer.tokenize(query, images) for query in queries), max_tokens):
+            values, too_large = score_in_halves(
+                lambda batch: self(batch.to(self.backbone.device)),
+                self.packer.collate(chunk, images),
+                self.packer.image_processor.merge_size,
+            )
+            if too_large:
+                raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
+            rewards.append(values)
         sizes = [len(query.candidates) for query in queries]
         return list(torch.cat([torch.empty(0), *rewards]).split(sizes))
 

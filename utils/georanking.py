@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ _SCHEMA = pa.schema(
 )
 _OPTIONAL = {"zs_gps"}
 _BATCH_ROWS = 1024
+GROUP_ROWS = 8192  # of a row group, the unit that is written at once
 _LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 
 
@@ -52,23 +53,29 @@ class GeoRankingRow:
     zs_gps: list[Coordinate] = field(default_factory=list)
 
 
-def write_georanking(path: str | os.PathLike, rows: Iterable[GeoRankingRow]) -> None:
-    """Write GeoRanking rows as parquet, atomically. Raises ``ValueError`` naming a row with uneven lists."""
-    records = []
-    for row in rows:
-        _check_lengths(row.ref_gps, row.ref_img_id, row.ref_texts, f"{row.img_id}: ")
-        records.append(
-            {
-                "img_id": row.img_id,
-                "gps": plain([row.gps])[0],
-                "ref_gps": plain(row.ref_gps),
-                "ref_img_id": row.ref_img_id,
-                "ref_texts": row.ref_texts,
-                "zs_gps": plain(row.zs_gps),
-            }
-        )
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(records, schema=_SCHEMA), temporary)
+def write_georanking(path: str | os.PathLike, rows: Iterable[GeoRankingRow]) -> int:
+    """Write GeoRanking rows as parquet, atomically, and return how many there were.
+
+    No more than ``GROUP_ROWS`` of them are held in memory. Raises ``ValueError`` naming a row with uneven lists.
+    """
+    records, count = map(_record, rows), 0
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:
+        while group := list(islice(records, GROUP_ROWS)):
+            writer.write_table(pa.Table.from_pylist(group, schema=_SCHEMA))
+            count += len(group)
+    return count
+
+
+def _record(row: GeoRankingRow) -> dict[str, Any]:
+    _check_lengths(row.ref_gps, row.ref_img_id, row.ref_texts, f"{row.img_id}: ")
+    return {
+        "img_id": row.img_id,
+        "gps": plain([row.gps])[0],
+        "ref_gps": plain(row.ref_gps),
+        "ref_img_id": row.ref_img_id,
+        "ref_texts": row.ref_texts,
+        "zs_gps": plain(row.zs_gps),
+    }
 
 
 def read_georanking(path: str | os.PathLike) -> tuple[list[GeoRankingRow], list[str]]:

@@ -190,6 +190,11 @@ class ImageStore:
     def __contains__(self, image_id: str) -> bool:
         return self._find(image_id) is not None
 
+    def place(self, image_id: str) -> str | None:
+        """Where the photo lies, source and name, the same for every id of it; None where there is none."""
+        found = self._find(image_id)
+        return found and os.path.join(os.path.abspath(found[0].path), found[1])
+
     def open(self, image_id: str) -> Image.Image:
         """The photo as upright RGB (see ``open_image``).
 

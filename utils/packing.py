@@ -276,22 +276,29 @@ class Packer:
 
 
 def chunks(queries: Iterable[TokenizedQuery], max_tokens: int) -> Iterator[list[TokenizedQuery]]:
-    """Cut a stream of queries into batches of bounded size, in order; a cut may split a query's candidates.
+    """Cut a stream of queries into batches of bounded size, in order.
 
-    No batch takes more than ``max_tokens`` (see ``padded_tokens``) but one with a single candidate that does.
+    No batch takes more than ``max_tokens`` (see ``padded_tokens``) but one with a single candidate that does. To
+    split a query means to read its prefix and photo again: only one that would not fit alone is split.
     Queries without candidates are skipped.
     """
     chunk: list[TokenizedQuery] = []
     for query in queries:
+        if not query.suffixes:
+            continue
+        if chunk and padded_tokens([*chunk, query]) > max_tokens:
+            yield chunk
+            chunk = []
+        if padded_tokens([*chunk, query]) <= max_tokens:
+            chunk.append(query)
+            continue
+        own: list[Segment] = []
         for suffix in query.suffixes:
-            if chunk and chunk[-1].prefix is query.prefix:
-                grown = [*chunk[:-1], TokenizedQuery(query.prefix, [*chunk[-1].suffixes, suffix])]
-            else:
-                grown = [*chunk, TokenizedQuery(query.prefix, [suffix])]
-            if chunk and padded_tokens(grown) > max_tokens:
-                yield chunk
-                grown = [TokenizedQuery(query.prefix, [suffix])]
-            chunk = grown
+            if own and padded_tokens([TokenizedQuery(query.prefix, [*own, suffix])]) > max_tokens:
+                yield [TokenizedQuery(query.prefix, own)]
+                own = []
+            own.append(suffix)
+        chunk = [TokenizedQuery(query.prefix, own)]
     if chunk:
         yield chunk
 

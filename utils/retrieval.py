@@ -1,26 +1,35 @@
-"""The candidates of a photo: an index over the embeddings of a gallery, searched exactly.
+"""The candidates of photos: index folders, what a query may not find, and the tables that are written.
 
-A gallery may be searched by its full embeddings (cosine), or by a compressed code: the first principal
-components of the embeddings. The full cosine of what was found remains available as a second opinion.
+An index folder holds the embeddings of a gallery (``utils/gallery_embeddings.py``) and an index over them, exact
+(``utils/exact_index.py``) or compressed (``utils/compressed_index.py``). Photos that are added later lie in folders of
+their own inside it, coded alike, and are searched with the others: row numbers go on where the gallery ends.
 """
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-import faiss
 import numpy as np
 import pandas as pd
 
+from utils.compressed_index import CompressedIndex
+from utils.embedding import fingerprint
+from utils.exact_index import ExactIndex
 from utils.files import atomic_path
-from utils.tables import RetrievalRow
+from utils.gallery_embeddings import EmbeddingInfo, ids_hash
+from utils.images import EXTENSIONS
+from utils.tables import RetrievalRow, read_metadata
 
-CHUNK = 65_536  # gallery rows handled at a time
+IndexType = Literal["exact", "ivfpq"]
+UNION = "gallery.csv"  # the metadata of a gallery and of all that was added, in an index folder
 QUERY_CHUNK = 256
-# Squared distances of faiss (float32, ||x||^2 + ||y||^2 - 2xy of vectors no longer than 2) are this near the
-# true ones: what lies closer together than that is ordered anew.
-TOLERANCE = 1e-5
+
+
+# ---- index folders ----
 
 
 @dataclass(frozen=True)
@@ -28,155 +37,192 @@ class IndexInfo:
     """``index.json``: what an index folder was made from."""
 
     gallery: str  # path of the gallery's metadata table, relative to the index folder
-    model: str  # folder or hub name of the checkpoint whose tower made the embeddings
+    model: str  # of the encoder that made the embeddings: a folder, hub name or .pth file
     dtype: str
     components: int  # 0: the full embedding
+    index_type: IndexType = "exact"
+    added: tuple[str, ...] = ()  # folders inside this one, in the order of their rows
 
     @classmethod
     def load(cls, folder: Path) -> "IndexInfo":
         """Raises ``FileNotFoundError`` when ``folder`` holds no finished index."""
-        return cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
+        fields = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        return cls(**fields | {"added": tuple(fields.get("added", ()))})
 
     def save(self, folder: Path) -> None:
         with atomic_path(folder / "index.json") as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def principal_components(embeddings: np.ndarray, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (d,) and first ``count`` principal components (count, d) of ``embeddings[rows]``, float64.
+def choose_index_type(wanted: Literal["auto"] | IndexType, photos: int, length: int, exact_gib: float) -> IndexType:
+    """What "auto" means: exact as long as the codes of all photos, ``length`` float32 each, fit into ``exact_gib``."""
+    if wanted != "auto":
+        return wanted
+    return "exact" if 4 * length * photos <= exact_gib * 2**30 else "ivfpq"
 
-    The sign of a component is free; its largest entry is made positive, so that codes are reproducible.
+
+class Part:
+    """One gallery with its embeddings and index: the one an index folder was built from, or an added one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.info, made_of = IndexInfo.load(folder), EmbeddingInfo.load(folder)
+        path = folder / self.info.gallery
+        self.metadata = read_metadata(path)
+        if ids_hash(self.metadata["IMG_ID"].tolist()) != made_of.image_ids:
+            raise ValueError(f"{path} is no longer the gallery that {folder} was built from: build it again")
+        self.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
+        self.index = (CompressedIndex if self.info.index_type == "ivfpq" else ExactIndex).load(folder)
+
+
+class Gallery:
+    """An index folder, ready to be searched.
+
+    >>> gallery = Gallery(Path("dataset/earth/gallery/index"))  # doctest: +SKIP
+    >>> rows, scores = gallery.search(encoder.encode([photo]), topk=20)  # doctest: +SKIP
+    >>> gallery.metadata.iloc[rows[0]]  # doctest: +SKIP
+
+    Raises:
+        FileNotFoundError: when ``folder`` holds no finished index.
+        ValueError: when a metadata table has changed since.
     """
-    chunks = np.array_split(rows, max(1, len(rows) // CHUNK))
-    mean = sum(embeddings[chunk].sum(0, dtype=np.float64) for chunk in chunks) / len(rows)
-    covariance = np.zeros((len(mean), len(mean)))
-    for chunk in chunks:
-        centred = embeddings[chunk] - mean
-        covariance += centred.T @ centred
-    _, vectors = np.linalg.eigh(covariance)
-    components = vectors[:, ::-1][:, :count].T
-    largest = np.abs(components).argmax(1)
-    return mean, components * np.sign(components[np.arange(count), largest])[:, None]
 
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.info, self.made_of = folder, IndexInfo.load(folder), EmbeddingInfo.load(folder)
+        self.parts = [Part(folder), *(Part(folder / name) for name in self.info.added)]
+        self.metadata = pd.concat([part.metadata for part in self.parts], ignore_index=True)
+        self.table = folder / (UNION if self.info.added else self.info.gallery)  # that row numbers refer to
+        lengths = [len(part.metadata) for part in self.parts]
+        self._starts = np.cumsum([0, *lengths])  # row numbers of the first photos of the parts, and the end
 
-class GalleryIndex:
-    """Exact nearest neighbours among the codes of a gallery.
-
-    The score of two photos is ``1 - |code - code|^2 / 2``. For full embeddings, which have length 1, this is
-    their cosine; for compressed ones it is what their components can see of it (never less than the cosine).
-    """
-
-    def __init__(self, rows: np.ndarray, flat: faiss.IndexFlat, mean: np.ndarray, components: np.ndarray) -> None:
-        self.rows = rows  # (n,) increasing row numbers of the gallery's metadata table
-        self.flat = flat  # n codes of length C, or d for the full embedding
-        self.mean = mean  # (d,), zero for the full embedding
-        self.components = components  # (C, d), (0, d) for the full embedding
-
-    @classmethod
-    def build(cls, embeddings: np.ndarray, components: int, usable: np.ndarray | None = None) -> "GalleryIndex":
-        """Index the rows of ``embeddings`` (n, d) that are not NaN and, if given, ``usable`` (n,) bool.
-
-        Raises ``ValueError`` when there are fewer rows or dimensions than ``components``.
-        """
-        kept = ~np.isnan(embeddings[:, 0])
-        rows = np.flatnonzero(kept if usable is None else kept & usable)
-        dimension = embeddings.shape[1]
-        if len(rows) == 0:
-            raise ValueError("no photo of the gallery can be used")
-        if not 0 <= components <= min(dimension, len(rows)):
-            raise ValueError(
-                f"{components} components of {len(rows)} embeddings of length {dimension}: "
-                f"at most {min(dimension, len(rows))} are possible (0: the full embedding)"
-            )
-        mean, axes = np.zeros(dimension), np.empty((0, dimension))
-        if components:
-            mean, axes = principal_components(embeddings, rows, components)
-        index = cls(rows, faiss.IndexFlatL2(components or dimension), mean, axes)
-        for start in range(0, len(rows), CHUNK):
-            index.flat.add(index.codes(embeddings[rows[start : start + CHUNK]]))
-        return index
-
-    def save(self, folder: Path) -> None:
-        """Write ``index.faiss`` (codes) and ``index.npz`` (their rows, mean and components)."""
-        with atomic_path(folder / "index.faiss") as temporary:
-            faiss.write_index(self.flat, str(temporary))
-        with atomic_path(folder / "index.npz") as temporary:
-            np.savez(temporary, rows=self.rows, mean=self.mean, components=self.components)
-
-    @classmethod
-    def load(cls, folder: Path) -> "GalleryIndex":
-        flat = faiss.read_index(str(folder / "index.faiss"))
-        with np.load(folder / "index.npz") as arrays:
-            return cls(arrays["rows"], flat, arrays["mean"], arrays["components"])
-
-    def codes(self, embeddings: np.ndarray) -> np.ndarray:
-        """(m, d) -> (m, C) float32, or the embeddings as they are when the index is of full ones."""
-        if not len(self.components):
-            return np.ascontiguousarray(embeddings, dtype=np.float32)
-        return ((embeddings - self.mean) @ self.components.T).astype(np.float32)
+    @property
+    def photos(self) -> int:
+        """How many can be found."""
+        return sum(part.index.photos for part in self.parts)
 
     def search(self, embeddings: np.ndarray, topk: int, reverse: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """The ``topk`` most similar gallery photos of each query embedding (m, d).
+        """The most (``reverse``: least) similar photos of query embeddings (m, d), over all parts.
 
-        With ``reverse`` the index is searched with the negated codes instead: of full embeddings this finds
-        the least similar photos, of compressed ones those most opposite to the query as seen from the
-        gallery's mean.
-
-        Returns:
-            Row numbers of the gallery's metadata (m, topk) int64 and scores (m, topk) float32 (of the negated
-            query with ``reverse``), highest first, equal scores by row number.
-
-        Raises:
-            ValueError: when the gallery has fewer than ``topk`` photos.
+        Returns and raises what the indexes' own ``search`` does; rows are those of ``metadata``.
         """
-        if not 1 <= topk <= len(self.rows):
-            raise ValueError(f"topk is {topk}, but the index holds {len(self.rows)} photos")
-        codes = self.codes(embeddings) * np.float32(-1 if reverse else 1)
-        places = np.empty((len(codes), topk), dtype=np.int64)
-        squares = np.empty((len(codes), topk))
-        for start in range(0, len(codes), QUERY_CHUNK):
-            chunk = slice(start, start + QUERY_CHUNK)
-            places[chunk], squares[chunk] = self._nearest(codes[chunk], topk)
-        return self.rows[places], (1 - squares / 2).astype(np.float32)
+        if not 1 <= topk <= self.photos:
+            raise ValueError(f"topk is {topk}, but the index holds {self.photos} photos")
+        rows, scores = [], []
+        for part, start in zip(self.parts, self._starts, strict=False):
+            found, score = part.index.search(embeddings, min(topk, part.index.photos), reverse)
+            rows.append(found + start)
+            scores.append(score)
+        rows, scores = np.concatenate(rows, axis=1), np.concatenate(scores, axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :topk]
+        return np.take_along_axis(rows, best, 1), np.take_along_axis(scores, best, 1)
 
-    def _nearest(self, codes: np.ndarray, topk: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in the index and squared distances, both (m, topk), nearest first, ties by position."""
-        width = min(2 * topk, len(self.rows))
-        _, places = self.flat.search(codes, width)
-        found = self.flat.reconstruct_batch(places.ravel()).reshape(*places.shape, -1)
-        squares = _squared_distances(codes[:, None], found)
-        order = np.lexsort((places, squares))
-        places, squares = np.take_along_axis(places, order, 1), np.take_along_axis(squares, order, 1)
-        if width < len(self.rows):
-            # As many near ties as faiss returned: what it left out may belong here.
-            for query in np.flatnonzero(squares[:, -1] - squares[:, topk - 1] <= TOLERANCE):
-                places[query, :topk], squares[query, :topk] = self._nearest_of_all(codes[query], topk)
-        return places[:, :topk], squares[:, :topk]
+    def check_model(self, model: str) -> None:
+        """Raise ``ValueError`` unless ``model`` is the encoder that the index was built with."""
+        if fingerprint(model) != self.made_of.model:
+            raise ValueError(f"{self.folder} was built with another model than {model}: build it again")
 
-    def _nearest_of_all(self, code: np.ndarray, topk: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same for one query, by comparing it with every photo."""
-        places, squares = np.empty(0, dtype=np.int64), np.empty(0)
-        for start in range(0, len(self.rows), CHUNK):
-            codes = self.flat.reconstruct_n(start, min(CHUNK, len(self.rows) - start))
-            squares = np.append(squares, _squared_distances(code, codes))
-            places = np.append(places, np.arange(start, start + len(codes)))
-            best = np.argsort(squares, kind="stable")[:topk]
-            places, squares = places[best], squares[best]
-        return places, squares
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The full embeddings (..., d) float32 of some rows of ``metadata`` (...)."""
+        found = np.empty((*rows.shape, self.parts[0].embeddings.shape[1]), dtype=np.float32)
+        for part, start, end in zip(self.parts, self._starts, self._starts[1:], strict=False):
+            own = (start <= rows) & (rows < end)
+            found[own] = part.embeddings[rows[own] - start]
+        return found
+
+    def cosines(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Cosine (m, k) float32 of the full embeddings of each query (m, d) and its own photos ``rows`` (m, k)."""
+        similarities = np.empty(rows.shape, dtype=np.float32)
+        for first in range(0, len(rows), QUERY_CHUNK):
+            chunk = slice(first, first + QUERY_CHUNK)
+            similarities[chunk] = np.einsum("md,mkd->mk", queries[chunk], self.vectors(rows[chunk]))
+        return similarities
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Over the last axis, in float64: the same for the same pair wherever it stands."""
-    return np.square(a.astype(np.float64) - b).sum(-1)
+def add_part(folder: Path, name: str, info: IndexInfo) -> None:
+    """Let the index ``folder`` know of the finished part ``folder/name``, whose photos are its last rows from now on.
+
+    ``index.json`` is written last: until then the folder is what it was.
+    """
+    root = IndexInfo.load(folder)
+    info.save(folder / name)
+    paths = [folder / root.gallery, *(folder / part / IndexInfo.load(folder / part).gallery for part in root.added)]
+    tables = [read_metadata(path) for path in [*paths, folder / name / info.gallery]]
+    with atomic_path(folder / UNION) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False)
+    replace(root, added=(*root.added, name)).save(folder)
 
 
-def cosines(queries: np.ndarray, embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Cosine (m, k) float32 of each query (m, d) with its own photos ``embeddings[rows]``, rows (m, k)."""
-    similarities = np.empty(rows.shape, dtype=np.float32)
-    for start in range(0, len(rows), QUERY_CHUNK):
-        chunk = slice(start, start + QUERY_CHUNK)
-        similarities[chunk] = np.einsum("md,mkd->mk", queries[chunk], embeddings[rows[chunk]])
-    return similarities
+# ---- what a query may not find ----
+
+
+class Exclusion:
+    """Gallery photos that share a key, such as an owner, with a query.
+
+    Args:
+        queries: key of each query photo, None for one that has none.
+        gallery: key of each gallery photo, likewise.
+    """
+
+    def __init__(self, queries: Sequence[str | None], gallery: Sequence[str | None]) -> None:
+        codes, _ = pd.factorize(np.array([*queries, *gallery], dtype=object))  # -1 for None
+        self.queries, self.gallery = codes[: len(queries)], codes[len(queries) :]
+
+    def __call__(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether ``queries`` (m,) may not find their ``rows`` (m, k): (m, k) bool."""
+        keys = self.queries[queries, None]
+        return (keys >= 0) & (self.gallery[rows] == keys)
+
+
+def same_id(queries: pd.Series, gallery: pd.Series) -> Exclusion:
+    """Photos of the same IMG_ID, with or without the extension of a photo."""
+    extension = "(?:" + "|".join(map(re.escape, EXTENSIONS)) + ")$"
+    return Exclusion(*(ids.str.replace(extension, "", regex=True).tolist() for ids in (queries, gallery)))
+
+
+def same_owner(queries: pd.Series, gallery: pd.Series, pattern: str) -> Exclusion:
+    """Photos whose IMG_ID names the same owner: what the group of ``pattern`` matches first.
+
+    Raises ``ValueError`` when ``pattern`` is no regular expression with one group, or fits no id of the gallery.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} has {groups} groups: it must have one, for the owner")
+    owners = [ids.str.extract(pattern, expand=False).astype(object) for ids in (queries, gallery)]
+    if owners[1].isna().all():
+        raise ValueError(f"no IMG_ID of the gallery names an owner by {pattern!r}")
+    return Exclusion(*(names.where(names.notna(), None).tolist() for names in owners))
+
+
+def search_excluding(
+    gallery: Gallery, embeddings: np.ndarray, topk: int, exclusions: Sequence[Exclusion], reverse: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """``Gallery.search`` without what ``exclusions`` forbid: searched wider until ``topk`` photos are left.
+
+    Raises ``ValueError`` when ``topk`` photos are not left for a query in the whole gallery.
+    """
+    if not exclusions:
+        return gallery.search(embeddings, topk, reverse)
+    rows = np.empty((len(embeddings), topk), dtype=np.int64)
+    scores = np.empty((len(embeddings), topk), dtype=np.float32)
+    waiting, width = np.arange(len(embeddings)), topk
+    while len(waiting):
+        width = min(2 * width, gallery.photos)
+        found, score = gallery.search(embeddings[waiting], width, reverse)
+        forbidden = np.any([excluded(waiting, found) for excluded in exclusions], axis=0)
+        # Allowed ones first, in their order.
+        best = np.argsort(forbidden, axis=1, kind="stable")[:, :topk]
+        enough = np.count_nonzero(~forbidden, axis=1) >= topk
+        rows[waiting[enough]] = np.take_along_axis(found, best, 1)[enough]
+        scores[waiting[enough]] = np.take_along_axis(score, best, 1)[enough]
+        waiting = waiting[~enough]
+        if len(waiting) and width == gallery.photos:
+            raise ValueError(f"query {waiting[0]}: fewer than {topk} photos are left of {width} when some are excluded")
+    return rows, scores
+
+
+# ---- results ----
 
 
 def retrieval_rows(

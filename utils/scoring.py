@@ -1,31 +1,30 @@
 """Rewards of a whole benchmark: photos decoded ahead, batches of bounded size, resumable, many processes.
 
 Data workers open and encode the photos and pack batches while the model runs. Every query that is done goes
-into a log of JSON lines, so that an interrupted run goes on at the next query. Several processes, started by
-``torchrun`` or ``accelerate launch``, take every n-th query each, and the first one collects the rewards.
+into a log (``utils/reward_log.py``), so that an interrupted run goes on at the next query. Several processes take
+one query after the other from the same list (``utils/processes.py``).
 """
 
-import hashlib
-import json
-import os
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from utils.adapter import FILENAME, AdapterInfo
 from utils.candidates import Query
+from utils.encoded_photos import EncodedPhotos
+from utils.feature_cache import FeatureCache
 from utils.geo_ranker import GeoRanker
-from utils.images import ImageError, ImageStore
+from utils.halving import score_in_halves
+from utils.images import ImageError
 from utils.packing import EncodedImage, PackedBatch, Packer, TokenizedQuery, chunks
+from utils.processes import Processes, SharedWork
+from utils.reward_log import RewardLog
+
+Photos = EncodedPhotos | FeatureCache
 
 # ---- what was lost ----
 
@@ -50,9 +49,16 @@ class ScoringBatch:
     packed: PackedBatch | None  # None when nothing but problems was left
     problems: list[Problem]
 
+    def pin_memory(self) -> "ScoringBatch":
+        """Called by the data loader: from pinned memory a GPU copies while it computes."""
+        if self.packed is None:
+            return self
+        tensors = {name: tensor.pin_memory() for name, tensor in vars(self.packed).items() if tensor is not None}
+        return replace(self, packed=replace(self.packed, **tensors))
+
 
 class QueryBatches(IterableDataset):
-    """The candidates of ``queries`` (position -> query) as batches, in the order of each worker's queries.
+    """The candidates of ``queries`` (position -> query) as batches, as far as ``work`` hands out their positions.
 
     A photo that cannot be read becomes a ``Problem`` and costs its candidate; a query photo costs its query.
     """
@@ -60,20 +66,20 @@ class QueryBatches(IterableDataset):
     def __init__(
         self,
         queries: Mapping[int, Query],
+        work: SharedWork[int],
         packer: Packer,
-        query_photos: ImageStore,
-        gallery_photos: ImageStore,
+        query_photos: Photos,
+        gallery_photos: Photos,
         max_tokens: int,
     ):
         self.queries = queries
+        self.work = work
         self.packer = packer
         self.query_photos = query_photos
         self.gallery_photos = gallery_photos
         self.max_tokens = max_tokens
 
     def __iter__(self) -> Iterator[ScoringBatch]:
-        worker = get_worker_info()
-        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         slots: deque[tuple[int, int]] = deque()
         photos: dict[Hashable, EncodedImage] = {}
         problems: list[Problem] = []
@@ -81,7 +87,9 @@ class QueryBatches(IterableDataset):
 
         def tokenized() -> Iterator[TokenizedQuery]:
             nonlocal newest
-            for position in sorted(self.queries)[number::count]:
+            for position in self.work:
+                if position not in self.queries:
+                    continue
                 query, kept, newest, found = self._read(position, self.queries[position])
                 problems.extend(found)
                 if query is not None:
@@ -108,13 +116,13 @@ class QueryBatches(IterableDataset):
         shown = f"query photo {query.image}"
         kept, photos, problems = [], {}, []
         try:
-            photos[shown] = self._encode(query.image, self.query_photos)
+            photos[shown] = self.query_photos[query.image]
         except ImageError as error:
             return None, [], {}, [Problem(position, None, f"{query.image}: query left out: {error}")]
         for number, candidate in enumerate(query.candidates):
             try:
                 if candidate.image is not None and candidate.image not in photos:
-                    photos[candidate.image] = self._encode(candidate.image, self.gallery_photos)
+                    photos[candidate.image] = self.gallery_photos[candidate.image]
                 kept.append(number)
             except ImageError as error:
                 message = f"{query.image}: candidate {number} left out: {error}"
@@ -125,98 +133,54 @@ class QueryBatches(IterableDataset):
         candidates = tuple(query.candidates[number] for number in kept)
         return replace(query, image=shown, candidates=candidates), kept, photos, problems
 
-    def _encode(self, image_id: str, photos: ImageStore) -> EncodedImage:
-        photo = photos.open(image_id)
-        try:
-            return self.packer.encode(photo)
-        except ValueError as error:  # a shape that the model cannot be shown
-            raise ImageError(f"{image_id}: {error}") from error
+
+# ---- results ----
 
 
-# ---- the log of finished queries ----
+class Results:
+    """Rewards as they come, candidate by candidate; a query is finished when none of its candidates is open."""
 
+    def __init__(self, queries: Mapping[int, Query], log: RewardLog):
+        self.queries = queries
+        self.log = log
+        self.scored: dict[int, np.ndarray] = {}  # position of a finished query -> rewards, NaN for lost candidates
+        self.problems: list[Problem] = []
+        self.finished: set[int] = set()
+        self._rewards: dict[int, np.ndarray] = {}  # of the others
+        self._open: dict[int, int] = {}  # how many of their candidates are open
 
-class RewardLog:
-    """JSON lines ``{"key", "query", "rewards"}``, appended query by query to one file a process.
+    def lose(self, problem: Problem) -> None:
+        """Note what could not be scored."""
+        self.problems.append(problem)
+        if problem.candidate is None:
+            self.finished.add(problem.query)
+        else:
+            self._settle(problem.query, problem.candidate, np.nan)
 
-    A key stands for the query with all its candidates and for what scored it (``fingerprint``): a run with
-    another adapter, table or setting finds nothing of this one. Lines that an interruption tore are passed
-    over. Queries that lost a candidate are not logged, so that a repaired photo is tried again.
-    """
+    def take(self, position: int, candidate: int, reward: float, fits: bool) -> None:
+        """Note a reward; ``fits`` is false where there was too little memory for it."""
+        if fits and np.isfinite(reward):
+            self._settle(position, candidate, reward)
+        else:
+            why = f"its reward is {reward}" if fits else "even alone it does not fit into memory"
+            self.lose(
+                Problem(position, candidate, f"{self.queries[position].image}: candidate {candidate} left out: {why}")
+            )
 
-    def __init__(self, folder: Path, fingerprint: str, rank: int = 0):
-        self.fingerprint = fingerprint
-        self.path = folder / f"rewards.{rank}.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.finished: dict[str, list[float]] = {}
-        for path in sorted(folder.glob("rewards.*.jsonl")):
-            for line in path.read_bytes().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                self.finished[entry["key"]] = entry["rewards"]
-
-    def key(self, query: Query) -> str:
-        return hashlib.sha256(f"{self.fingerprint} {query}".encode()).hexdigest()
-
-    def get(self, query: Query) -> np.ndarray | None:
-        """Logged rewards (candidates,) float32 of ``query``."""
-        rewards = self.finished.get(self.key(query))
-        return None if rewards is None else np.array(rewards, dtype=np.float32)
-
-    def append(self, query: Query, rewards: np.ndarray) -> None:
-        """Written through before it returns."""
-        line = json.dumps({"key": self.key(query), "query": query.image, "rewards": rewards.tolist()})
-        with open(self.path, "ab") as file:
-            # The line break comes first, so that a torn line before it spoils nothing.
-            file.write(b"\n" + line.encode())
-
-
-def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settings: Mapping[str, Any]) -> str:
-    """What scores: the weights of base and adapter (files by size and time), the prompt, and ``settings``.
-
-    Calibration does not change rewards and leaves the fingerprint as it is. A base on the hub is its name.
-    """
-    trained = asdict(info)
-    del trained["temperature"], trained["similarity_weight"]
-    files = [
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
-        for folder in (Path(base), Path(adapter))
-        for path in sorted(folder.glob("*"))
-        if path.is_file() and path.name != FILENAME
-    ]
-    return json.dumps([base, str(adapter), trained, dict(settings), files], sort_keys=True, default=str)
-
-
-# ---- several processes ----
-
-
-@dataclass(frozen=True)
-class Processes:
-    """The processes that share the work, as a launcher announces them in the environment."""
-
-    rank: int = 0
-    count: int = 1
-    local_rank: int = 0  # on this machine
-
-    @classmethod
-    def from_environment(cls) -> "Processes":
-        rank, count, local = (
-            int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
-        )
-        return cls(rank, count, local)
-
-    def gather(self, value: Any) -> list[Any] | None:
-        """The picklable ``value`` of every process, by rank, in process 0; None in the others."""
-        if self.count == 1:
-            return [value]
-        # A process may finish long before the others: the usual half hour of patience is too little.
-        dist.init_process_group("gloo", timeout=timedelta(days=7))
-        values = [None] * self.count if self.rank == 0 else None
-        dist.gather_object(value, values)
-        dist.destroy_process_group()
-        return values
+    def _settle(self, position: int, candidate: int, reward: float) -> None:
+        if position not in self._open:
+            self._open[position] = len(self.queries[position].candidates)
+            self._rewards[position] = np.full(self._open[position], np.nan, np.float32)
+        self._rewards[position][candidate] = reward
+        self._open[position] -= 1
+        if self._open[position] == 0:
+            del self._open[position]
+            rewards = self._rewards.pop(position)
+            self.finished.add(position)
+            if np.isfinite(rewards).all():
+                self.log.append(self.queries[position], rewards)
+            if np.isfinite(rewards).any():
+                self.scored[position] = rewards
 
 
 # ---- scoring ----
@@ -225,64 +189,59 @@ class Processes:
 def score_queries(
     ranker: GeoRanker,
     queries: Mapping[int, Query],
-    query_photos: ImageStore,
-    gallery_photos: ImageStore,
+    query_photos: Photos,
+    gallery_photos: Photos,
     log: RewardLog,
     *,
     max_tokens: int,
     carrier: str = "cache",
     num_workers: int = 0,
+    work: SharedWork[int] | None = None,
     progress: bool = True,
 ) -> tuple[dict[int, np.ndarray], list[Problem]]:
     """Rewards (candidates,) float32 by position of the query, and what could not be scored.
 
     Args:
-        queries: position -> query; photos of queries and candidates are ids of the two stores.
+        queries: position -> query; photos of queries and candidates are ids of the two kinds of photos.
         log: where queries that are done are appended.
-        max_tokens: size of a batch, see ``utils.packing.chunks``.
+        max_tokens: size of a batch, see ``utils.packing.chunks``; what does not fit into memory is halved.
         carrier: how the ranker reads a batch.
         num_workers: processes that read photos ahead; 0 reads them in this one.
+        work: positions that this process shares with others, of which it takes those in ``queries``;
+            default: it takes all of ``queries``.
 
     A reward of a candidate that could not be scored is NaN; queries that could not be scored are absent.
     """
+    if work is None:
+        work = SharedWork(sorted(queries), Processes(), "queries")
+    device = ranker.backbone.device
     batches = DataLoader(
-        QueryBatches(queries, ranker.packer, query_photos, gallery_photos, max_tokens),
+        QueryBatches(queries, work, ranker.packer, query_photos, gallery_photos, max_tokens),
         batch_size=None,
         num_workers=num_workers,
         collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        in_order=False,  # a worker with slow photos does not hold up the others
     )
-    device = ranker.backbone.device
-    rewards = {position: np.full(len(query.candidates), np.nan, np.float32) for position, query in queries.items()}
-    missing = {position: len(query.candidates) for position, query in queries.items()}
-    problems: list[Problem] = []
-    scored: dict[int, np.ndarray] = {}
+    merge_size = ranker.packer.image_processor.merge_size
+
+    def read(batch: PackedBatch) -> torch.Tensor:
+        return ranker(batch.to(device, non_blocking=True), carrier=carrier)
+
+    results = Results(queries, log)
     with tqdm(total=len(queries), unit="query", desc="scoring", disable=not progress) as bar:
         for batch in batches:
-            problems += batch.problems
+            before = len(results.finished)
             for problem in batch.problems:
-                if problem.candidate is None:
-                    bar.update()
-                else:
-                    missing[problem.query] -= 1
-            if batch.packed is None:
-                continue
-            with torch.inference_mode():
-                values = ranker(batch.packed.to(device, non_blocking=True), carrier=carrier).cpu().numpy()
-            for (position, candidate), value in zip(batch.slots, values, strict=True):
-                rewards[position][candidate] = value
-                missing[position] -= 1
-                if not np.isfinite(value):
-                    message = f"{queries[position].image}: candidate {candidate} left out: its reward is {value}"
-                    problems.append(Problem(position, candidate, message))
-                    rewards[position][candidate] = np.nan
-            for position in dict.fromkeys(position for position, _ in batch.slots):
-                if missing[position] == 0:
-                    bar.update()
-                    if np.isfinite(rewards[position]).all():
-                        log.append(queries[position], rewards[position])
-                    if np.isfinite(rewards[position]).any():
-                        scored[position] = rewards[position]
-    return scored, problems
+                results.lose(problem)
+            if batch.packed is not None:
+                with torch.inference_mode():
+                    rewards, too_large = score_in_halves(read, batch.packed, merge_size)
+                for number, (slot, reward) in enumerate(zip(batch.slots, rewards.tolist(), strict=True)):
+                    results.take(*slot, reward, fits=number not in too_large)
+            if len(results.finished) > before:
+                bar.update(work.finish(len(results.finished) - before) - bar.n)
+    return results.scored, results.problems
 
 
 def _as_it_is(batch: ScoringBatch) -> ScoringBatch:

@@ -1,12 +1,20 @@
 """One photo to rank places for: what ``quick_start.py`` and ``quick_start_im2gps3k.py`` share."""
 
+import csv
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
 from utils.candidates import Candidate, Query, read_candidate_table
+from utils.decoding import Method, Prediction, decode
+from utils.files import atomic_path
 from utils.gazetteer import Gazetteer
+from utils.geo_ranker import GeoRanker, RankedCandidate
+from utils.geodesy import parse_coordinate
 from utils.images import ImageError, ImageStore, open_image
 
 
@@ -18,6 +26,48 @@ class Task:
     query: Query
     gallery: ImageStore | None  # where the candidates' photos are; None: they are paths
     problems: list[str]
+    has_gps: bool = False  # whether the photo says where it was taken, which nobody reads
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task."""
+
+    ranking: list[RankedCandidate]  # best first
+    points: list[tuple[float, float]]  # their coordinates in degrees
+    names: list[str]  # of their places
+    answer: Prediction  # its index counts in the ranking
+
+
+def rank_task(ranker: GeoRanker, task: Task, method: Method) -> Outcome:
+    """Rank the task's candidates and decode one place.
+
+    A candidate whose photo cannot be read goes to the task's problems. Raises ``ImageError`` where none is left.
+    """
+    candidates = readable_candidates(task)
+    ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=task.gallery)
+    points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
+    rewards = [ranked.reward for ranked in ranking]
+    answer = decode(points, rewards, temperature=ranker.info.temperature, method=method)
+    return Outcome(ranking, points, place_names([ranked.candidate for ranked in ranking]), answer)
+
+
+def write_ranking(path: str | os.PathLike, outcome: Outcome) -> None:
+    """A JSON list, best first."""
+    records = [
+        {
+            "latitude": ranked.candidate.latitude,
+            "longitude": ranked.candidate.longitude,
+            "reward": ranked.reward,
+            "probability": ranked.probability,
+            "place": name,
+            "image": ranked.candidate.image,
+            "source": ranked.candidate.source,
+        }
+        for ranked, name in zip(outcome.ranking, outcome.names, strict=True)
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def benchmark_task(
@@ -29,14 +79,14 @@ def benchmark_task(
     tar_index_path: str | None,
     topn: int,
     topn_zs: int,
+    merge_km: float = 0.0,
 ) -> Task:
     """A query of a benchmark, found by its IMG_ID in the table ``candidates``.
 
-    ``topn`` retrieved and ``topn_zs`` generated candidates; the paths are the flags of evaluate.py. Raises
-    ``ValueError``, naming table and query, where it is not in there or has nothing to rank, and what opening
-    the photo and the gallery raises.
+    The arguments are the flags of evaluate.py. Raises ``ValueError``, naming table and query, where it is not in
+    there or has nothing to rank, and what opening the photo and the gallery raises.
     """
-    queries, problems = read_candidate_table(candidates, topn, topn_zs)
+    queries, problems = read_candidate_table(candidates, topn, topn_zs, merge_km=merge_km)
     found = [query for query in queries if query.image == image_id]
     problems = [problem for problem in problems if image_id in problem]
     if not found:
@@ -49,7 +99,7 @@ def benchmark_task(
 def readable_candidates(task: Task) -> list[Candidate]:
     """The candidates but for those whose photo cannot be read, which go to the task's problems.
 
-    Raises ``ValueError`` where none is left.
+    Raises ``ImageError`` where none is left.
     """
     open_photo = open_image if task.gallery is None else task.gallery.open
     candidates = []
@@ -61,7 +111,7 @@ def readable_candidates(task: Task) -> list[Candidate]:
         except ImageError as error:
             task.problems.append(f"{error}; place left out")
     if not candidates:
-        raise ValueError("\n".join(["no place to rank", *task.problems]))
+        raise ImageError("\n".join(["no place to rank", *task.problems]))
     return candidates
 
 
@@ -74,3 +124,29 @@ def place_names(candidates: Sequence[Candidate]) -> list[str]:
         or f"{town['distance_km']:.0f} km from {town['city']}, {town['country']}"
         for candidate, town in zip(candidates, towns, strict=True)
     ]
+
+
+def read_places(path: str) -> tuple[list[Candidate], list[str]]:
+    """Candidates of a CSV file of places, and a message for each row that is left out."""
+    candidates, problems = [], []
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, restval="")
+        missing = {"latitude", "longitude"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
+        for number, cells in enumerate(reader):
+            try:
+                point = parse_coordinate((float(cells["latitude"]), float(cells["longitude"])))
+            except ValueError as error:
+                problems.append(f"{path}: row {number}: {error}; place left out")
+                continue
+            place, image = cells.get("place"), cells.get("image")
+            candidates.append(
+                Candidate(
+                    *point,
+                    texts=(place,) if place else (),
+                    image=str(Path(path).parent / image) if image else None,
+                    source="csv",
+                )
+            )
+    return candidates, problems

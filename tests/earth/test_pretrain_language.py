@@ -1,10 +1,17 @@
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
+from earth import build_dataset, lvlm
 from earth.language_data import Group
-from earth.pretrain_language import TOP, Heads, group_losses
+from earth.pretrain_language import TOP, Heads, group_losses, main
 from utils.candidates import Query
+
+BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 
 
 def test_losses_of_groups_against_loops():
@@ -31,3 +38,49 @@ def test_losses_of_groups_against_loops():
             if candidate < 4:
                 squares.append((heads.cosine(own[candidate]).item() - (group.cosines[candidate] - 0.8) / 0.1) ** 2)
     np.testing.assert_allclose([rank, km, cosine], [np.mean(ranks), np.mean(smooth), np.mean(squares)], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with a small Earth."""
+    folder = tmp_path_factory.mktemp("earth")
+    build_dataset.build(folder / "data", (60, 10, 1, 5, 1), seed=0, workers=1)
+    return folder
+
+
+def run(monkeypatch, world, name, *flags):
+    paths = {"data": "data", "output_dir": name, "run": f"{name}-run", "photos": "photos.npy"}
+    arguments = [part for flag, path in paths.items() for part in (f"--{flag}", str(world / path))]
+    arguments += ["--model", str(BASE), "--groups", "2", "--lessons", "2", "--views", "1"]
+    arguments += ["--steps", "2", "--save_every", "1", "--workers", "1", *flags]
+    monkeypatch.setattr("sys.argv", ["pretrain_language", *arguments])
+    main()
+    return load_file(world / name / "model.safetensors")
+
+
+def test_only_the_language_model_learns_and_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):
+    base = load_file(BASE / "model.safetensors")
+    whole = run(monkeypatch, world, "whole")
+    assert "validation: first" in capsys.readouterr().out
+    assert base.keys() == whole.keys()
+    changed = {name for name in base if not torch.equal(base[name], whole[name])}
+    assert any(".layers.0.self_attn.q_proj" in name for name in changed)
+    assert not any("visual" in name for name in changed)
+
+    save = lvlm.save
+
+    def interrupted(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lvlm, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(monkeypatch, world, "part")
+    monkeypatch.setattr(lvlm, "save", save)
+    resumed = run(monkeypatch, world, "part", "--resume")
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_few_candidates_are_refused(monkeypatch, world):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, world, "none", "--group_size", "4")

@@ -153,6 +153,27 @@ def test_servers_that_ignore_n(store: ImageStore) -> None:
     assert len(server.bodies) == 1
 
 
+def test_servers_that_refuse_n(store: ImageStore) -> None:
+    def respond(body: dict, number: int) -> tuple:
+        if body["n"] > 1:
+            return 400, {"error": {"message": "n must be 1", "code": "invalid_value"}}
+        return completion(f"answer {number}")
+
+    with serving(respond) as server:
+        replies = ask(server, ["0.png", "1.png"], store, num_samples=3)
+    assert [reply.answers for reply in replies] == [
+        ("answer 2", "answer 3", "answer 4"),
+        ("answer 5", "answer 6", "answer 7"),
+    ]
+    assert [body["n"] for body in server.bodies] == [3, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_bad_request_stays_one(store: ImageStore) -> None:
+    reply, server = ask_one(store, lambda body, number: (400, {"error": {"message": "no such thing"}}), num_samples=3)
+    assert "no such thing" in reply.problem
+    assert [body["n"] for body in server.bodies] == [3, 1]
+
+
 def test_refusals_are_answers(store: ImageStore) -> None:
     refused, _ = ask_one(store, lambda body, number: completion(None, ""), num_samples=2)
     assert refused.answers == ("", "")

@@ -111,6 +111,30 @@ def test_selection(table, topn, topn_zs, num_negatives):
     assert problems == []
 
 
+def test_near_duplicates_give_their_slot_to_the_next(table):
+    """The second guess lies 3 km from a retrieved candidate that is only taken when the list is long enough."""
+    gps = [(46.0, 7.0), (46.001, 7.0), (46.0, 7.001), (48.0, 9.0), (10.0, 10.0)]
+    cells = {
+        "candidate_gps_lis": str(gps),
+        "candidate_text_lis": "",
+        "candidate_img_lis": "",
+        "zs_gps_lis": str([(46.002, 7.0), (48.03, 9.0), (48.03, 9.0), (1.0, 1.0)]),
+    }
+    path = table(released_row(**cells))
+
+    def read(topn, topn_zs, merge_km):
+        [query], problems = read_candidate_table(path, topn, topn_zs, merge_km=merge_km)
+        assert problems == []
+        assert places(query.negatives) == gps
+        return places(query.candidates)
+
+    assert read(2, 2, 0) == [*gps[:2], (46.002, 7.0), (48.03, 9.0)]
+    assert read(2, 2, 0.3) == [gps[0], gps[3], (48.03, 9.0), (1.0, 1.0)]
+    assert read(1, 1, 5) == [gps[0], (48.03, 9.0)]
+    assert read(2, 1, 5) == [gps[0], gps[3], (1.0, 1.0)]
+    assert read(9, 9, 5) == [gps[0], gps[3], gps[4], (1.0, 1.0)]
+
+
 def test_numbers_stand_as_written(table):
     """The prompt prints them: `46.10` of a table is 46.1. An ID that looks like a number keeps its zeros."""
     path = table(released_row(IMG_ID="007", LAT="46.10", candidate_gps_lis=str([(0.1 + 0.2, -1e-7)] * 7)))

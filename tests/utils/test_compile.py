@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,14 +6,15 @@ import pandas as pd
 import pytest
 from geopy.distance import great_circle
 
-from utils.candidates import TEXT_COLUMNS, CandidateRow
+from utils.candidates import TEXT_COLUMNS, Candidate, CandidateRow, Query
 from utils.compile import (
     FoundPhotos,
+    RankDistances,
     candidate_rows,
     fill_names,
     generated_places,
     georanking_rows,
-    median_km_by_rank,
+    name_generated,
 )
 from utils.tables import RetrievalRow
 
@@ -66,7 +68,7 @@ def test_files_that_do_not_belong_together_are_an_error() -> None:
     with pytest.raises(ValueError, match="q0: row 0 lies outside"):
         candidate_rows(queries(), similarity=SIMILARITY[:, :2])
     with pytest.raises(ValueError, match="q1 stands in the retrieval table but not"):
-        georanking_rows(queries(), FoundPhotos.of(INDICES, GALLERY), metadata(["q0"], [(50.0, 60.0)]))
+        list(georanking_rows(queries(), FoundPhotos.of(INDICES, GALLERY), metadata(["q0"], [(50.0, 60.0)])))
 
 
 def test_only_the_rows_of_the_index_are_needed(tmp_path: Path) -> None:
@@ -97,6 +99,19 @@ def test_candidates_without_names_get_those_of_the_nearest_place() -> None:
     assert fill_names([first, second]) == ([first, second], 0)
 
 
+def test_generated_candidates_are_named_where_asked() -> None:
+    retrieved = Candidate(48.86, 2.35)
+    named = Candidate(1.0, 2.0, ("somewhere",), source="generation")
+    paris, tokyo = Candidate(48.86, 2.35, source="generation"), Candidate(35.68, 139.69, source="generation")
+    before = [Query("a.jpg", (retrieved, paris)), Query("b.jpg", (named, tokyo), negatives=(tokyo,))]
+    first, second = name_generated(before)
+    assert first.candidates == (retrieved, replace(paris, texts=("Paris", "Île-de-France", "France")))
+    assert second.candidates[0] == named
+    assert second.candidates[1].texts[-1] == "Japan"
+    assert second.negatives == (tokyo,)
+    assert name_generated([first, second]) == [first, second]
+
+
 def test_georanking_starts_with_the_query_itself() -> None:
     own = metadata(["q1", "q0"], [(-50.0, -60.0), (50.0, 60.0)])
     first, second = georanking_rows(queries(), FoundPhotos.of(INDICES, GALLERY), own, {"q1": [(7.0, 8.0)]})
@@ -108,7 +123,9 @@ def test_georanking_starts_with_the_query_itself() -> None:
     assert second.ref_texts[-1] == ["city g1", "country"]
     assert second.zs_gps == [(7.0, 8.0)]
 
-    medians = median_km_by_rank([first, second])
+    distances = RankDistances()
+    assert list(distances.watch([first, second])) == [first, second]
+    medians = distances.medians()
     assert medians[0] == 0
     assert len(medians) == 4
     pairs = [((50, 60), (4, 40)), ((-50, -60), (0, 0))]

@@ -327,3 +327,55 @@ def test_rank(rankers, photos, encoded, tmp_path):
         check(ranker.rank(location(query.image), places, query.negatives), places)
     with pytest.raises(ValueError, match=r"absent\.jpg"):
         ranker.rank(tmp_path / "tiny.jpg", [replace(ROME, image="absent.jpg")], images=store)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_but_the_embedding_is_as_large_as_the_vocabulary(tiny_bases, family):
+    """Neither the language model's head nor a copy of the embedding is in memory."""
+    ranker = GeoRanker.from_pretrained(tiny_bases[family], dtype=torch.bfloat16, device="cpu")
+    embedding = ranker.backbone.get_input_embeddings().weight
+    tensors = {**dict(ranker.named_parameters()), **dict(ranker.named_buffers())}
+    large = [tensor for tensor in tensors.values() if len(embedding) in tensor.shape]
+    assert len(large) == 1
+    assert large[0] is embedding
+    assert {tensor.dtype for name, tensor in tensors.items() if name.endswith("weight")} == {
+        torch.bfloat16,
+        torch.float32,
+    }
+    assert ranker.score.weight.dtype == torch.float32
+
+
+def test_half_precision_weights_give_float32_rewards_without_a_graph(tiny_base, encoded):
+    ranker = GeoRanker.from_pretrained(tiny_base, dtype=torch.bfloat16, device="cpu")
+    seen = []
+    handle = ranker.backbone.language_model.register_forward_hook(
+        lambda module, inputs, output: seen.append(output.last_hidden_state)
+    )
+    rewards = ranker.score_queries(QUERIES, encoded)
+    handle.remove()
+    assert {hidden.dtype for hidden in seen} == {torch.bfloat16}
+    assert all(hidden.is_inference() for hidden in seen)
+    assert {values.dtype for values in rewards} == {torch.float32}
+
+
+def test_batches_that_do_not_fit_into_memory_are_halved(rankers, encoded, monkeypatch):
+    ranker = rankers["qwen2_vl", "published"]
+    expected = ranker.score_queries(QUERIES, encoded)
+    forward, most = ranker.forward, 1
+
+    def limited(batch):
+        if len(batch.query_index) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(batch)
+
+    monkeypatch.setattr(ranker, "forward", limited)
+    with pytest.warns(UserWarning, match="do not fit into memory"):
+        found = ranker.score_queries(QUERIES, encoded)
+    for values, others in zip(found, expected, strict=True):
+        torch.testing.assert_close(values, others, **CLOSE)
+    most = 0
+    with (
+        pytest.warns(UserWarning, match="do not fit into memory"),
+        pytest.raises(torch.OutOfMemoryError, match="with one candidate"),
+    ):
+        ranker.score_queries(QUERIES, encoded)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from utils import georanking
 from utils.georanking import GeoRankingRow, read_georanking, write_georanking
 
 coordinates = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -34,6 +35,38 @@ def test_reads_back_exactly(tmp_path_factory, written):
     path = tmp_path_factory.mktemp("georanking") / "rows.parquet"
     write_georanking(path, written)
     assert read_georanking(path) == (written, [])
+
+
+def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
+    """The file grows after every row group, while the next rows are still being made."""
+    monkeypatch.setattr(georanking, "GROUP_ROWS", 3)
+    path, sizes = tmp_path / "rows.parquet", []
+
+    def rows():
+        for number in range(20):
+            sizes.append(sum(file.stat().st_size for file in tmp_path.iterdir()))
+            yield GeoRankingRow(f"{number}.jpg", (1.0, 2.0), [(1.0, 2.0)], [f"{number}.jpg"], [["A"]])
+
+    assert write_georanking(path, rows()) == 20
+    assert all((sizes[row] > sizes[row - 1]) == (row % 3 == 0) for row in range(1, 20))
+    assert pq.ParquetFile(path).num_row_groups == 7
+    assert [row.img_id for row in read_georanking(path)[0]] == [f"{number}.jpg" for number in range(20)]
+
+
+def test_an_interruption_leaves_the_old_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(georanking, "GROUP_ROWS", 2)
+    old = GeoRankingRow("old.jpg", (1.0, 2.0), [(1.0, 2.0)], ["old.jpg"], [[]])
+    path = tmp_path / "rows.parquet"
+    write_georanking(path, [old])
+
+    def rows():
+        yield from [old] * 5
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_georanking(path, rows())
+    assert read_georanking(path) == ([old], [])
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def record(**values):

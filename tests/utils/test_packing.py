@@ -236,14 +236,16 @@ def test_chunks_keep_order_and_bound(lengths, max_tokens):
     assert pairs(query for chunk in cut for query in chunk) == pairs(queries)
     for chunk in cut:
         assert size(chunk) <= max_tokens or len(pairs(chunk)) == 1
-    # No chunk could have taken the first candidate of the next one.
+    # A query is split only where it would not fit alone, and then no part could have taken the next candidate.
+    whole = {id(query.prefix): query for query in queries}
     for chunk, (following, *_) in itertools.pairwise(cut):
-        first = TokenizedQuery(following.prefix, following.suffixes[:1])
         if following.prefix is chunk[-1].prefix:
-            grown = [*chunk[:-1], TokenizedQuery(first.prefix, chunk[-1].suffixes + first.suffixes)]
+            assert len(chunk) == 1
+            assert size([whole[id(following.prefix)]]) > max_tokens
+            taken = chunk[-1].suffixes + following.suffixes[:1]
+            assert size([TokenizedQuery(following.prefix, taken)]) > max_tokens
         else:
-            grown = [*chunk, first]
-        assert size(grown) > max_tokens
+            assert size([*chunk, whole[id(following.prefix)]]) > max_tokens
 
 
 @pytest.mark.parametrize(

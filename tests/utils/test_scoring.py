@@ -1,16 +1,25 @@
+import multiprocessing
+import os
 import shutil
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
+from tests.loopback import free_port
 from tests.world import GENERATED, RETRIEVED, build_world
-from utils.adapter import AdapterInfo
-from utils.candidates import Candidate, Query, read_candidate_table
+from utils.candidates import read_candidate_table
+from utils.encoded_photos import EncodedPhotos
+from utils.feature_cache import shared_features
 from utils.geo_ranker import GeoRanker
 from utils.images import ImageStore
-from utils.scoring import Processes, RewardLog, fingerprint, score_queries
+from utils.processes import Processes, SharedWork
+from utils.reward_log import RewardLog
+from utils.scoring import QueryBatches, ScoringBatch, score_queries
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +35,10 @@ def ranker(world, tiny_base):
 
 
 @pytest.fixture(scope="module")
-def stores(world):
-    return ImageStore.from_paths([world / "photos"]), ImageStore.from_paths([world / "gallery.tar"])
+def photos(world, ranker):
+    """Of queries and gallery."""
+    stores = ImageStore.from_paths([world / "photos"]), ImageStore.from_paths([world / "gallery.tar"])
+    return [EncodedPhotos(store, ranker.packer) for store in stores]
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +47,12 @@ def queries(world):
 
 
 @pytest.fixture(scope="module")
-def expected(ranker, stores, queries):
+def expected(ranker, photos, queries):
     """Rewards of each candidate ranked alone."""
-    photos, gallery = stores
+    own, gallery = (encoded.store for encoded in photos)
     return {
         position: [
-            ranker.rank(photos.open(query.image), [candidate], query.negatives, images=gallery)[0].reward
+            ranker.rank(own.open(query.image), [candidate], query.negatives, images=gallery)[0].reward
             for candidate in query.candidates
         ]
         for position, query in queries.items()
@@ -57,35 +68,35 @@ def check(rewards, expected):
 @pytest.mark.parametrize("carrier", ["cache", "packed"])
 @pytest.mark.parametrize("max_tokens", [1, 1500, 10**6])
 def test_every_batch_size_gives_the_rewards_of_single_candidates(
-    ranker, stores, queries, expected, tmp_path, max_tokens, carrier
+    ranker, photos, queries, expected, tmp_path, max_tokens, carrier
 ):
     log = RewardLog(tmp_path, "")
     rewards, problems = score_queries(
-        ranker, queries, *stores, log, max_tokens=max_tokens, carrier=carrier, progress=False
+        ranker, queries, *photos, log, max_tokens=max_tokens, carrier=carrier, progress=False
     )
     assert problems == []
     check(rewards, expected)
 
 
-def test_workers_change_nothing(ranker, stores, queries, expected, tmp_path):
+def test_workers_change_nothing(ranker, photos, queries, expected, tmp_path):
     log = RewardLog(tmp_path, "")
-    rewards, _ = score_queries(ranker, queries, *stores, log, max_tokens=1500, num_workers=2, progress=False)
+    rewards, _ = score_queries(ranker, queries, *photos, log, max_tokens=1500, num_workers=2, progress=False)
     check(rewards, expected)
     check({i: RewardLog(tmp_path, "").get(query) for i, query in queries.items()}, expected)
 
 
-def test_a_gallery_photo_may_have_the_id_of_a_query_photo(ranker, stores, queries, world, tmp_path):
+def test_a_gallery_photo_may_have_the_id_of_a_query_photo(ranker, photos, queries, world, tmp_path):
     query = queries[0]
     shutil.copytree(world / "gallery", tmp_path / "gallery")
     shown = query.candidates[0].image
     shutil.move(tmp_path / "gallery" / shown, tmp_path / "gallery" / query.image)
     renamed = (replace(query.candidates[0], image=query.image), *query.candidates[1:])
-    stores_of = (stores[0], ImageStore.from_paths([tmp_path / "gallery"]))
-    plain, _ = score_queries(ranker, {0: query}, *stores, RewardLog(tmp_path, ""), max_tokens=9999, progress=False)
+    others = photos[0], EncodedPhotos(ImageStore.from_paths([tmp_path / "gallery"]), ranker.packer)
+    plain, _ = score_queries(ranker, {0: query}, *photos, RewardLog(tmp_path, ""), max_tokens=9999, progress=False)
     same, _ = score_queries(
         ranker,
         {0: replace(query, candidates=renamed)},
-        *stores_of,
+        *others,
         RewardLog(tmp_path, ""),
         max_tokens=9999,
         progress=False,
@@ -93,7 +104,7 @@ def test_a_gallery_photo_may_have_the_id_of_a_query_photo(ranker, stores, querie
     np.testing.assert_allclose(plain[0], same[0], atol=1e-5)
 
 
-def test_lost_photos_are_named_and_cost_only_themselves(ranker, stores, queries, expected, tmp_path):
+def test_lost_photos_are_named_and_cost_only_themselves(ranker, photos, queries, expected, tmp_path):
     lost = replace(queries[1].candidates[2], image="gone.jpg")
     candidates = (*queries[1].candidates[:2], lost, *queries[1].candidates[3:])
     spoiled = {
@@ -103,7 +114,7 @@ def test_lost_photos_are_named_and_cost_only_themselves(ranker, stores, queries,
         3: replace(queries[3], candidates=(lost,)),
     }
     rewards, problems = score_queries(
-        ranker, spoiled, *stores, RewardLog(tmp_path, ""), max_tokens=1500, progress=False
+        ranker, spoiled, *photos, RewardLog(tmp_path, ""), max_tokens=1500, progress=False
     )
     assert [(problem.query, problem.candidate) for problem in problems] == [
         (1, 2),
@@ -123,7 +134,7 @@ def test_lost_photos_are_named_and_cost_only_themselves(ranker, stores, queries,
     assert log.get(spoiled[1]) is None
 
 
-def test_a_reward_that_is_no_number_is_a_problem(ranker, stores, queries, tmp_path, monkeypatch):
+def test_a_reward_that_is_no_number_is_a_problem(ranker, photos, queries, tmp_path, monkeypatch):
     def forward(batch, carrier):
         rewards = torch.arange(len(batch.query_index), dtype=torch.float32)
         rewards[1] = torch.nan
@@ -131,77 +142,114 @@ def test_a_reward_that_is_no_number_is_a_problem(ranker, stores, queries, tmp_pa
 
     monkeypatch.setattr(ranker, "forward", forward)
     log = RewardLog(tmp_path, "")
-    rewards, problems = score_queries(ranker, {0: queries[0]}, *stores, log, max_tokens=10**6, progress=False)
+    rewards, problems = score_queries(ranker, {0: queries[0]}, *photos, log, max_tokens=10**6, progress=False)
     assert [problem.candidate for problem in problems] == [1]
     assert "reward is nan" in problems[0].message
     assert np.isnan(rewards[0]).sum() == 1
     assert log.get(queries[0]) is None
 
 
-QUERY = Query("q.jpg", (Candidate(1.0, 2.0), Candidate(3.0, 4.0)))
+def test_a_candidate_that_does_not_fit_is_a_problem(ranker, photos, queries, expected, tmp_path, monkeypatch):
+    """Memory is simulated: a ranker that takes so many tokens, which one candidate of query 0 alone exceeds."""
+    long = replace(queries[0].candidates[1], texts=("Llanfairpwllgwyngyll " * 20,))
+    candidates = (queries[0].candidates[0], long, *queries[0].candidates[2:])
+    spoiled = {**queries, 0: replace(queries[0], candidates=candidates)}
+    forward = ranker.forward
+
+    def limited(batch, carrier):
+        assert torch.is_inference_mode_enabled()
+        if batch.prefix_ids.numel() + batch.suffix_ids.numel() > 600:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+        return forward(batch, carrier)
+
+    monkeypatch.setattr(ranker, "forward", limited)
+    log = RewardLog(tmp_path, "")
+    with pytest.warns(UserWarning, match="do not fit into memory and are halved"):
+        rewards, problems = score_queries(ranker, spoiled, *photos, log, max_tokens=5000, progress=False)
+    assert [(problem.query, problem.candidate) for problem in problems] == [(0, 1)]
+    assert problems[0].message == "q0.jpg: candidate 1 left out: even alone it does not fit into memory"
+    assert np.isnan(rewards[0]).nonzero()[0].tolist() == [1]
+    assert log.get(spoiled[0]) is None
+    kept = [number for number in range(len(candidates)) if number != 1]
+    np.testing.assert_allclose(rewards.pop(0)[kept], np.array(expected[0])[kept], atol=1e-4)
+    check(rewards, {position: values for position, values in expected.items() if position})
 
 
-def test_log_survives_torn_lines(tmp_path):
-    log = RewardLog(tmp_path, "a")
-    values = np.array([0.1, -1 / 3], dtype=np.float32)
-    log.append(QUERY, values)
-    log.append(replace(QUERY, image="other.jpg"), values)
-    path = tmp_path / "rewards.0.jsonl"
-    path.write_bytes(path.read_bytes()[:-20])
-    torn = RewardLog(tmp_path, "a")
-    assert torn.get(replace(QUERY, image="other.jpg")) is None
-    torn.append(replace(QUERY, image="third.jpg"), values)
-    whole = RewardLog(tmp_path, "a", rank=3)  # reads what every process wrote
-    for name in ("q.jpg", "third.jpg"):
-        assert whole.get(replace(QUERY, image=name)).tobytes() == values.tobytes()
+def test_pinned_batches_hold_the_same(ranker, photos, queries, monkeypatch):
+    """What the data loader calls where there is a GPU."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
+    work = SharedWork(sorted(queries), Processes(), "queries")
+    batch = next(iter(QueryBatches(queries, work, ranker.packer, *photos, max_tokens=1500)))
+    copy = pin_memory(batch)  # finds the method of our class
+    assert isinstance(copy, ScoringBatch)
+    assert (copy.slots, copy.problems) == (batch.slots, batch.problems)
+    for name, tensor in vars(batch.packed).items():
+        if tensor is None:
+            assert getattr(copy.packed, name) is None
+        else:
+            assert any(tensor is one for one in pinned)
+            assert torch.equal(getattr(copy.packed, name), tensor)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(QUERY, image="other.jpg"),
-        replace(QUERY, candidates=QUERY.candidates[:1]),
-        replace(QUERY, candidates=QUERY.candidates[::-1]),
-        replace(QUERY, negatives=QUERY.candidates),
-        replace(QUERY, candidates=(QUERY.candidates[0], Candidate(3.0, 4.0, ("Rome",)))),
-        replace(QUERY, candidates=(QUERY.candidates[0], Candidate(3.0, 4.0, image="c.jpg"))),
-    ],
-)
-def test_log_knows_another_query(tmp_path, other):
-    log = RewardLog(tmp_path, "a")
-    log.append(QUERY, np.zeros(2, np.float32))
-    assert RewardLog(tmp_path, "a").get(QUERY) is not None
-    assert RewardLog(tmp_path, "a").get(other) is None
-    assert RewardLog(tmp_path, "b").get(QUERY) is None
-
-
-def test_fingerprint_follows_weights_and_prompt_but_not_calibration(tmp_path):
-    base, adapter = tmp_path / "base", tmp_path / "adapter"
-    for folder in (base, adapter):
-        folder.mkdir()
-        (folder / "model.safetensors").write_bytes(b"weights")
-    info = AdapterInfo(str(base))
-    first = fingerprint(str(base), adapter, info, {"dtype": None})
-
-    calibrated = replace(info, temperature=2.0, similarity_weight=3.0)
-    calibrated.save(adapter)
-    assert fingerprint(str(base), adapter, calibrated, {"dtype": None}) == first
-
-    changed = [
-        fingerprint(str(base), adapter, replace(info, layout="negatives_first"), {"dtype": None}),
-        fingerprint(str(base), adapter, info, {"dtype": "bfloat16"}),
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_features_from_the_cache_give_the_same_rewards(
+    ranker, photos, queries, expected, tmp_path, monkeypatch, num_workers
+):
+    names = (
+        [query.image for query in queries.values()],
+        [candidate.image for query in queries.values() for candidate in query.candidates if candidate.image],
+    )
+    caches = [
+        shared_features(tmp_path / "features", ranker, encoded.store, ids, Processes(), num_workers, "photos")[0]
+        for encoded, ids in zip(photos, names, strict=True)
     ]
-    for folder in (adapter, base):
-        (folder / "model.safetensors").write_bytes(b"new weights")
-        changed.append(fingerprint(str(base), adapter, info, {"dtype": None}))
-    assert len({first, *changed}) == 5
+    monkeypatch.setattr(ranker.packer, "encode", None)  # no photo is prepared again
+    log = RewardLog(tmp_path, "")
+    rewards, problems = score_queries(
+        ranker, queries, *caches, log, max_tokens=1500, num_workers=num_workers, progress=False
+    )
+    assert problems == []
+    check(rewards, expected)
 
 
-def test_processes_from_environment(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    assert Processes.from_environment() == Processes(0, 1, 0)
-    assert Processes().gather("value") == ["value"]
-    for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
-        monkeypatch.setenv(name, value)
-    assert Processes.from_environment() == Processes(5, 8, 1)
+def share_of(rank: int, port: int, folder: Path, base: Path) -> None:
+    """One of two processes; the second cannot open its first photo until the first has scored all other queries."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
+    ranker = GeoRanker.from_pretrained(base, folder / "adapter", device="cpu")
+    queries = dict(enumerate(read_candidate_table(folder / "candidates.csv", RETRIEVED, GENERATED)[0]))
+    photos = [
+        EncodedPhotos(ImageStore.from_paths([folder / name]), ranker.packer) for name in ("photos", "gallery.tar")
+    ]
+    work = SharedWork(range(len(queries)), Processes.from_environment(), "queries")
+    if rank == 0:
+        while not (folder / "stuck").exists():
+            time.sleep(0.01)
+    else:
+        read = photos[0].store.open
+
+        def slowly(image_id):
+            (folder / "stuck").touch()
+            while work.finish(0) < len(queries) - 1:
+                time.sleep(0.01)
+            return read(image_id)
+
+        photos[0].store.open = slowly
+    log = RewardLog(folder / "log", "", rank)
+    rewards, _ = score_queries(ranker, queries, *photos, log, max_tokens=1500, work=work, progress=False)
+    Processes.from_environment().wait("the end")  # the first process serves the counters of both
+    np.savez(folder / f"rewards.{rank}.npz", **{str(position): values for position, values in rewards.items()})
+
+
+def test_a_slow_photo_does_not_idle_the_other_process(world, tiny_base, expected, tmp_path):
+    folder = shutil.copytree(world, tmp_path / "world")
+    spawn, port = multiprocessing.get_context("spawn"), free_port()
+    started = [spawn.Process(target=share_of, args=(rank, port, folder, tiny_base)) for rank in (0, 1)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(timeout=120)
+        assert process.exitcode == 0
+    shares = [dict(np.load(folder / f"rewards.{rank}.npz")) for rank in (0, 1)]
+    assert [len(share) for share in shares] == [len(expected) - 1, 1]
+    check({int(position): values for share in shares for position, values in share.items()}, expected)

@@ -1,0 +1,235 @@
+"""docs/own_photos.md in miniature: geotagged photos -> metadata table -> index -> places for new photos."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import quick_start
+import retrieve_candidates
+from tests.world import build_world
+from utils import exif
+from utils.answers import parse_answers
+from utils.candidates import Candidate
+from utils.encoders import TowerEncoder
+from utils.generation import LocalModel
+from utils.geo_ranker import GeoRanker
+from utils.images import ImageStore, open_image
+from utils.locations import Location, read_locations
+
+PHOTOS = 24
+
+
+def geotag(latitude: float, longitude: float) -> Image.Exif:
+    tags = Image.Exif()
+    sides = "S" if latitude < 0 else "N", "W" if longitude < 0 else "E"
+    tags[0x8825] = {1: sides[0], 2: (abs(latitude), 0, 0), 3: sides[1], 4: (abs(longitude), 0, 0)}
+    return tags
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, tiny_base, make_image) -> Path:
+    """gallery/ with index/, adapter/, and new/ with three photos: g3 under a heading, one with GPS, and no photo."""
+    folder = tmp_path_factory.mktemp("own")
+    build_world(folder / "world", tiny_base)
+    shutil.move(folder / "world" / "adapter", folder / "adapter")
+    rng = np.random.default_rng(0)
+    (folder / "gallery" / "trip").mkdir(parents=True)
+    for number in range(PHOTOS):
+        tags = geotag(*(round(degrees, 2) for degrees in (rng.uniform(-60, 60), rng.uniform(-180, 180))))
+        make_image(24, 24, number).save(folder / "gallery" / "trip" / f"g{number}.png", exif=tags if number else None)
+    # A place two steps from that of g1, so that the two are near-duplicates.
+    make_image(24, 24, 100).save(
+        folder / "gallery" / "twin.png", exif=Image.open(folder / "gallery" / "trip" / "g1.png").getexif()
+    )
+    (folder / "new" / "more").mkdir(parents=True)
+    make_image(24, 24, 3).save(folder / "new" / "like g3.png")
+    make_image(32, 16, 200).save(folder / "new" / "more" / "tagged.jpg", exif=geotag(12.25, -34.5))
+    (folder / "new" / "broken.jpg").write_bytes(b"no photo")
+
+    gallery = folder / "gallery"
+    assert exif.main([str(gallery), str(gallery / "metadata.csv")]) == 0
+    build = f"build --gallery {gallery}/metadata.csv --image_data_path {gallery} --model {tiny_base}"
+    assert retrieve_candidates.main([*build.split(), "--index", str(gallery / "index"), "--workers", "0"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(own, tiny_base, tmp_path, monkeypatch):
+    """``run(image, *flags)``: exit code; the results lie in tmp_path."""
+
+    def run(image, *flags):
+        gallery = own / "gallery"
+        names = {"output": "ranking.json", "map": "map.png", "locations": "locations.csv"}
+        arguments = ["--image", image, "--index", gallery / "index", "--image_data_path", gallery]
+        arguments += ["--model", tiny_base, "--model_path", own / "adapter", "--device", "cpu", *flags]
+        arguments += [part for name, file in names.items() for part in (f"--{name}", tmp_path / file)]
+        monkeypatch.setattr(sys, "argv", ["quick_start.py", *map(str, arguments)])
+        return quick_start.main()
+
+    return run
+
+
+def test_photos_without_a_place_are_in_no_gallery(own) -> None:
+    table = pd.read_csv(own / "gallery" / "metadata.csv")
+    assert len(table) == PHOTOS
+    assert "trip/g0.png" not in set(table["IMG_ID"])
+    assert table["country"].notna().all()
+
+
+def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
+    photo = own / "new" / "like g3.png"
+    assert run(photo, "--topn", 6, "--generate", 4) == 0
+    ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+
+    # The same by hand: cosines with all photos, the model's answers, and the ranker.
+    table = pd.read_csv(own / "gallery" / "metadata.csv", keep_default_na=False)
+    gallery = ImageStore.from_paths([own / "gallery"])
+    encoder = TowerEncoder.from_pretrained(tiny_base)
+    cosines = encoder.encode([open_image(photo)]) @ encoder.encode([gallery.open(name) for name in table["IMG_ID"]]).T
+    order = np.argsort(-cosines[0], kind="stable")[:20]
+    retrieved = [
+        Candidate(row.LAT, row.LON, tuple(filter(None, (row.city, row.state, row.country))), row.IMG_ID)
+        for row in table.loc[order].itertuples()
+    ]
+    assert retrieved[0].image == "trip/g3.png"
+    (answers,) = LocalModel.from_pretrained(tiny_base).answers({photo.name: open_image(photo)}, num_samples=4)
+    places, unusable = parse_answers(answers)
+    candidates = [*retrieved[:6], *(Candidate(*place) for place in places)]
+    ranker = GeoRanker.from_pretrained(tiny_base, own / "adapter", device="cpu")
+    expected = ranker.rank(photo, candidates, retrieved[-5:], images=gallery)
+    assert [record["image"] for record in ranking] == [place.candidate.image for place in expected]
+    for record, place in zip(ranking, expected, strict=True):
+        assert (record["latitude"], record["longitude"]) == (place.candidate.latitude, place.candidate.longitude)
+        assert record["reward"] == pytest.approx(place.reward, abs=1e-4)
+        assert record["source"] == ("retrieval" if place.candidate.image else "generation")
+
+    printed = capsys.readouterr().out
+    assert f"name no usable place, dropped: {unusable}\n" in printed
+    assert f"Prediction: {ranking[0]['latitude']:.5f}" in printed
+    assert "EXIF" not in printed
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_guesses_are_ranked_too(own, run, tmp_path, monkeypatch, capsys) -> None:
+    answers = ('{"latitude": 1.5, "longitude": 2.5}', "no idea", "(0.0, 0.0)", "3.25 S, 4.5 W")
+    monkeypatch.setattr(LocalModel, "answers", lambda *_, num_samples: [answers[:num_samples]])
+    assert run(own / "new" / "like g3.png", "--topn", 2, "--generate", 4) == 0
+    ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    guesses = {(record["latitude"], record["longitude"]) for record in ranking if record["source"] == "generation"}
+    assert guesses == {(1.5, 2.5), (-3.25, -4.5)}
+    assert len(ranking) == 4
+    assert "name no usable place, dropped: 2\n" in capsys.readouterr().out
+
+
+def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, capsys) -> None:
+    results = []
+    for folder, tags in (("without", Image.Exif()), ("with", geotag(12.25, -34.5)), ("other", geotag(-60, 99))):
+        (tmp_path / folder).mkdir()
+        make_image(32, 16, 7).save(tmp_path / folder / "photo.jpg", exif=tags)
+        assert run(tmp_path / folder / "photo.jpg", "--generate", 3) == 0
+        said = f"{tmp_path / folder / 'photo.jpg'} has GPS coordinates in its EXIF; they are not used\n"
+        assert (said in capsys.readouterr().out) == (folder != "without")
+        results.append([(tmp_path / file).read_bytes() for file in ("ranking.json", "map.png")])
+    assert results[0] == results[1] == results[2]
+    for folder in ("without", "with", "other"):
+        (tmp_path / "locations.csv").unlink(missing_ok=True)
+        assert run(tmp_path / folder) == 0
+        assert ("photo.jpg has GPS coordinates" in capsys.readouterr().out) == (folder != "without")
+        results.append((tmp_path / "locations.csv").read_bytes())
+    assert results[3] == results[4] == results[5]
+
+
+def test_near_duplicates_can_be_merged(own, run, tmp_path) -> None:
+    def places(*flags) -> set[str]:
+        run(own / "gallery" / "trip" / "g1.png", "--topn", PHOTOS, *flags)
+        return {record["image"] for record in json.loads((tmp_path / "ranking.json").read_text())}
+
+    assert {"trip/g1.png", "twin.png"} < places()
+    assert places() - places("--merge_km", 0.3) == {"twin.png"}
+
+
+def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
+    assert run(own / "new") == 1
+    captured = capsys.readouterr()
+    assert "problem: broken.jpg: " in captured.err
+    assert "more/tagged.jpg has GPS coordinates in its EXIF; they are not used" in captured.out
+    assert "2 of 3 photos have a place" in captured.out
+    rows = read_locations(tmp_path / "locations.csv")
+    assert [row.file for row in rows] == ["broken.jpg", "like g3.png", "more/tagged.jpg"]
+    assert rows[0] == Location("broken.jpg", problem=rows[0].problem)
+    features = json.loads((tmp_path / "locations.geojson").read_text(encoding="utf-8"))["features"]
+    for row, feature in list(zip(rows, features, strict=True))[1:]:
+        run(own / "new" / row.file)
+        best = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))[0]
+        assert (row.latitude, row.longitude, row.place) == (best["latitude"], best["longitude"], best["place"])
+        assert best["probability"] - 1e-4 <= row.confidence <= 1
+        assert feature["geometry"]["coordinates"] == [best["longitude"], best["latitude"]]
+        assert feature["properties"]["place"] == best["place"]
+        assert row.problem == ""
+
+    before = (tmp_path / "locations.csv").read_bytes()
+    capsys.readouterr()
+    assert run(own / "new") == 1
+    captured = capsys.readouterr()
+    assert "3 of 3 photos are in" in captured.out
+    assert "problem: broken.jpg: " in captured.err
+    assert (tmp_path / "locations.csv").read_bytes() == before
+
+
+def test_an_unreadable_gallery_photo_costs_only_its_place(own, run, tmp_path, capsys) -> None:
+    name = own / "gallery" / "trip" / "g3.png"
+    photo = name.read_bytes()
+    name.write_bytes(b"no photo")
+    try:
+        assert run(own / "new" / "like g3.png") == 1
+        assert run(own / "new") == 1
+    finally:
+        name.write_bytes(photo)
+    assert "g3.png" in capsys.readouterr().err
+    ranking = json.loads((tmp_path / "ranking.json").read_text())
+    assert len(ranking) == 11
+    row = read_locations(tmp_path / "locations.csv")[1]
+    assert row.latitude is not None
+    assert "g3.png" in row.problem
+    assert "place left out" in row.problem
+
+
+def test_what_does_not_fit_is_named(own, run, tiny_base, tmp_path) -> None:
+    with pytest.raises(SystemExit, match=r"index\.json"):
+        run(own / "new", "--index", own / "gallery")
+    with pytest.raises(SystemExit, match=r"away\.jpg does not exist"):
+        run(own / "away.jpg")
+    shutil.copytree(own / "gallery" / "index", own / "gallery" / "other index")
+    info = own / "gallery" / "other index" / "index.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"gallery": "../../gallery.csv"}))
+    (own / "gallery.csv").write_text("IMG_ID,LAT,LON\ntwin.png,1,2\n")
+    with pytest.raises(SystemExit, match=r"gallery\.csv is no longer the gallery"):
+        run(own / "new", "--index", own / "gallery" / "other index")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--index", "i"], "--index finds the places of an --image"),
+        (["--index", "i", "--image", "x.jpg", "--candidates", "c.csv"], "--index finds the places of an --image"),
+        (["--index", "i", "--image", "x.jpg"], "--index needs --image_data_path"),
+        (["--index", "i", "--image", "x.jpg", "--image_data_path", "g"], "--image needs --model_path"),
+        (["--index", "i", "--image", "x.jpg", "--image_data_path", "g", "--topn", "0"], "leave no place to rank"),
+        (["--index", "i", "--image", ".", "--image_data_path", "g", "--latitude", "1"], "not of a folder"),
+        (["--generate", "3"], "--generate needs --index"),
+        (["--merge_km", "-1"], "at least 0"),
+        (["--image", "x.jpg"], "or --index"),
+        (["--image", ".", "--candidates", "c.csv"], "a folder as --image needs --index"),
+    ],
+)
+def test_impossible_flags(flags, message, capsys) -> None:
+    with pytest.raises(SystemExit):
+        quick_start.parse_arguments(flags)
+    assert message in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""Where photos say they were taken: GPS coordinates in EXIF, and a gallery's metadata table made of them.
+
+    python -m utils.exif my_photos my_photos/metadata.csv
+
+reads the photos of a folder and its subfolders and writes IMG_ID (the path relative to the folder), LAT, LON and the
+names of the nearest populated place. Photos without GPS coordinates are in no gallery: they are counted and named. A
+photo that cannot be read, or whose coordinates are damaged, is named as a problem, and the exit code is 1.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+from PIL.ExifTags import GPS, IFD
+from tqdm import tqdm
+
+from utils.candidates import TEXT_COLUMNS
+from utils.cells import Coordinate
+from utils.command import run_command
+from utils.files import atomic_path
+from utils.gazetteer import Gazetteer
+from utils.geodesy import parse_coordinate
+from utils.images import EXTENSIONS, ImageError
+
+# A step in the seventh digit is a centimetre; what follows is the rounding of seconds to degrees.
+DIGITS = 7
+
+
+def gps_coordinate(gps: Mapping[int, Any]) -> Coordinate | None:
+    """(latitude, longitude) in degrees of a GPS directory (EXIF 3.0, 4.6.6), None where it names no place.
+
+    Raises ``ValueError``, saying what is wrong, for half a place, numbers that are none (a denominator of 0), a missing
+    or unknown hemisphere, which would leave the sign open, and places out of range. (0, 0), which cameras write before
+    they know where they are, counts as wrong too.
+    """
+    if GPS.GPSLatitude not in gps and GPS.GPSLongitude not in gps:
+        return None
+    point = parse_coordinate(
+        (
+            _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, "NS"),
+            _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, "EW"),
+        )
+    )
+    if point == (0, 0):
+        raise ValueError("latitude and longitude 0: the camera did not know the place")
+    return point
+
+
+def _degrees(gps: Mapping[int, Any], tag: GPS, ref_tag: GPS, sides: str) -> float:
+    """Degrees from up to three numbers, degrees, minutes and seconds, and a letter for the hemisphere."""
+    parts, side = gps.get(tag), gps.get(ref_tag)
+    if isinstance(side, bytes):
+        side = side.decode("ascii", "replace")
+    side = (side or "").strip("\0 ").upper()
+    if side not in tuple(sides):
+        raise ValueError(f"{ref_tag.name} is {side!r}, not {' or '.join(sides)}")
+    try:
+        numbers = [float(part) for part in (parts if isinstance(parts, Sequence) else [parts])]
+        whole = all(number >= 0 for number in numbers) and all(number <= 60 for number in numbers[1:])
+        if not (1 <= len(numbers) <= 3 and whole):
+            raise ValueError
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(f"{tag.name} is {parts!r}: not degrees, minutes and seconds") from None
+    degrees = sum(number / 60**power for power, number in enumerate(numbers))
+    return round(degrees if side == sides[0] else -degrees, DIGITS)
+
+
+def photo_coordinate(path: Path) -> Coordinate | None:
+    """The coordinate in a photo's EXIF, None where there is none; pixels are not read.
+
+    Raises ``ImageError``, naming the photo, when it is no image or its coordinate is unusable (``gps_coordinate``).
+    """
+    try:
+        with Image.open(path) as image:
+            return gps_coordinate(image.getexif().get_ifd(IFD.GPSInfo))
+    # Malformed bytes lead PIL into exceptions of any type.
+    except Exception as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def has_gps(path: Path) -> bool:
+    """Whether a photo says where it was taken, in a way that can be read."""
+    try:
+        return photo_coordinate(path) is not None
+    except ImageError:
+        return False
+
+
+def photo_names(folder: Path) -> list[str]:
+    """The photos of a folder and its subfolders, by extension: sorted paths relative to it, with slashes.
+
+    Says what other files there are: a folder of HEIC photos should not look empty.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    photos = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    others = Counter(path.suffix.lower() or path.name for path in files if path.suffix.lower() not in EXTENSIONS)
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
+        print(f"{folder}: {sum(others.values())} files are no JPEG, PNG or WebP and are left alone ({kinds})")
+    return sorted(path.relative_to(folder).as_posix() for path in photos)
+
+
+def read_folder(folder: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The metadata table of a folder, the photos without coordinates, and problems."""
+    names, points, without, problems = [], [], [], []
+    for name in tqdm(photo_names(folder), desc="reading EXIF", unit="photo"):
+        try:
+            point = photo_coordinate(folder / name)
+        except ImageError as error:
+            problems.append(str(error))
+            continue
+        if point is None:
+            without.append(name)
+        else:
+            names.append(name)
+            points.append(point)
+    table = pd.DataFrame({"IMG_ID": names})
+    table[["LAT", "LON"]] = pd.DataFrame(points, columns=["LAT", "LON"], dtype=float)
+    return table.join(Gazetteer().lookup(table["LAT"], table["LON"])[list(TEXT_COLUMNS)]), without, problems
+
+
+def write_table(args: argparse.Namespace) -> list[str]:
+    """Write the metadata table and a summary. Returns the problems."""
+    if not args.folder.is_dir():
+        raise FileNotFoundError(f"{args.folder} is no folder")
+    table, without, problems = read_folder(args.folder)
+    if table.empty:
+        raise ValueError("\n".join([f"{args.folder}: no photo with GPS coordinates", *problems]))
+    with atomic_path(args.table) as temporary:
+        table.to_csv(temporary, index=False)
+    print(f"{args.table}: {len(table)} photos in {table['country'].nunique()} countries")
+    if without:
+        print(f"Left out, since they have no GPS coordinates: {len(without)} photos", *without, sep="\n  ")
+    return problems
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of photos")
+    parser.add_argument("table", type=Path, help="metadata table (CSV) to write")
+    args = parser.parse_args(argv)
+    return run_command(lambda: write_table(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,7 +19,9 @@ import torch
 from benchmarks import measure, naive
 from benchmarks.common import make_inputs, parse, settings, title
 from benchmarks.models import load_ranker, with_language_head
-from utils.scoring import RewardLog, score_queries
+from utils.encoded_photos import EncodedPhotos
+from utils.reward_log import RewardLog
+from utils.scoring import score_queries
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -38,8 +40,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             rewards, problems = score_queries(
                 ranker,
                 dict(enumerate(queries)),
-                photos,
-                gallery,
+                EncodedPhotos(photos, ranker.packer),
+                EncodedPhotos(gallery, ranker.packer),
                 log,
                 max_tokens=args.max_tokens,
                 carrier=args.carrier or "cache",

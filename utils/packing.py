@@ -182,41 +182,55 @@ class Packer:
         """One query, unpadded."""
         texts = [self.frame.prefix(query.negatives, self.layout)]
         texts += [self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates]
-        photos = [query.image, *(candidate.image for candidate in query.candidates)]
-        keys = [[image_key(photo)] if photo is not None else [] for photo in photos]
-        prefix, *suffixes = (
-            self._expand(ids, [self.image_tokens(images[key]) for key in shown], text)
-            for ids, shown, text in zip(
-                self.tokenizer(texts, add_special_tokens=False)["input_ids"], keys, texts, strict=True
-            )
-        )
-        shared, *own = keys
+        # The placeholder is a token of its own: text before and after it is tokenized independently, and what
+        # candidates have in common (the published prompt's negative examples) only once.
+        pieces = [text.split(IMAGE_TOKEN) for text in texts]
+        distinct = list(dict.fromkeys(piece for parts in pieces for piece in parts))
+        tokens = dict(zip(distinct, self.tokenizer(distinct, add_special_tokens=False)["input_ids"], strict=True))
+        image_positions: dict[tuple[int, ...], LongTensor] = {}  # by grid
 
-        def positions(ids: LongTensor, shown: list[Hashable]) -> LongTensor:
-            found, _ = self.rope_index(
-                ids[None],
-                mm_token_type_ids=(ids == self.image_token_id)[None].long(),
-                image_grid_thw=torch.stack([images[key].grid_thw for key in shown]),
-            )
-            return found[:, 0].T  # (length, 3)
+        def segment(parts: list[str], image: str | Image.Image | None, start: int) -> tuple[Segment, int]:
+            """A segment whose first token has position ``start``, and the position that follows it."""
+            shown = [] if image is None else [image_key(image)]
+            if len(parts) != len(shown) + 1:
+                raise ValueError(f"a text contains the image placeholder {IMAGE_TOKEN}: {IMAGE_TOKEN.join(parts)!r}")
+            ids, positions = [], []
+            for number, part in enumerate(parts):
+                if number:
+                    grid = tuple(images[shown[number - 1]].grid_thw.tolist())
+                    if grid not in image_positions:
+                        image_positions[grid] = self._image_positions(grid)
+                    found = image_positions[grid] + start
+                    ids += [self.image_token_id] * (len(found) - 1)
+                    positions.append(found[:-1])
+                    start = int(found[-1, 0])
+                ids += tokens[part]
+                positions.append(torch.arange(start, start + len(tokens[part]))[:, None].expand(-1, 3))
+                start += len(tokens[part])
+            return Segment(torch.tensor(ids), torch.cat(positions), shown), start
 
+        prefix, end = segment(pieces[0], query.image, 0)
         return TokenizedQuery(
-            Segment(prefix, positions(prefix, shared), shared),
+            prefix,
             [
-                Segment(ids, positions(torch.cat([prefix, ids]), shared + shown)[len(prefix) :], shown)
-                for ids, shown in zip(suffixes, own, strict=True)
+                segment(parts, candidate.image, end)[0]
+                for parts, candidate in zip(pieces[1:], query.candidates, strict=True)
             ],
         )
 
-    def _expand(self, ids: list[int], counts: list[int], text: str) -> LongTensor:
-        """Token ids with the i-th image placeholder repeated ``counts[i]`` times."""
-        tokens = torch.tensor(ids)
-        repeats = torch.ones_like(tokens)
-        placeholders = tokens == self.image_token_id
-        if int(placeholders.sum()) != len(counts):
-            raise ValueError(f"a text contains the image placeholder {IMAGE_TOKEN}: {text!r}")
-        repeats[placeholders] = torch.tensor(counts, dtype=torch.long)
-        return tokens.repeat_interleave(repeats)
+    def _image_positions(self, grid: tuple[int, ...]) -> LongTensor:
+        """Positions of a photo at the start of a row and of the token that follows it, (tokens + 1, 3).
+
+        A model numbers text one by one, and a photo by its own rule from where the text before it ends: so this
+        is all that is needed to place it anywhere.
+        """
+        grid_thw = torch.tensor([grid])
+        ids = torch.full((1, int(grid_thw.prod()) // self.image_processor.merge_size**2 + 1), self.image_token_id)
+        types = torch.ones_like(ids)
+        ids[:, -1] = self.tokenizer.pad_token_id
+        types[:, -1] = 0
+        positions, _ = self.rope_index(ids, mm_token_type_ids=types, image_grid_thw=grid_thw)
+        return positions[:, 0].T
 
     def collate(self, queries: Sequence[TokenizedQuery], images: Mapping[Hashable, EncodedImage]) -> PackedBatch:
         """Tokenized queries, at least one candidate in all, as one batch."""

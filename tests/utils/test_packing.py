@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.packing import PackedBatch, Packer, Segment, TokenizedQuery, chunks, image_key
+from utils.packing import EncodedImage, PackedBatch, Packer, Segment, TokenizedQuery, chunks, image_key
 from utils.prompts import LAYOUTS, negative_examples, question
 
 SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
@@ -80,13 +80,17 @@ def test_prefix_and_suffix_are_the_tokens_of_the_whole_prompt(packer, images, la
         assert tokenized.prefix.images + suffix.images == shown
 
 
+grids = st.tuples(st.just(1), *[st.integers(1, 30).map(lambda tokens: 2 * tokens)] * 2)
+
+
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
-@settings(deadline=None, max_examples=15)
-@given(query=queries, layout=st.sampled_from(LAYOUTS))
-def test_positions_are_those_of_the_whole_prompt(packers, tiny_bases, images, family, query, layout):
+@settings(deadline=None, max_examples=25)
+@given(query=queries, layout=st.sampled_from(LAYOUTS), sizes=st.tuples(*[grids] * len(SIZES)))
+def test_positions_are_those_of_the_whole_prompt(packers, tiny_bases, family, query, layout, sizes):
     with torch.device("meta"):
         stock = AutoModel.from_config(AutoConfig.from_pretrained(tiny_bases[family]))
     packer = packers[family]
+    images = {name: EncodedImage(torch.tensor(grid)) for name, grid in zip(SIZES, sizes, strict=True)}
     tokenized = with_layout(packer, layout).tokenize(query, images)
     for suffix in tokenized.suffixes:
         ids = torch.cat([tokenized.prefix.ids, suffix.ids])[None]
@@ -111,8 +115,10 @@ def test_image_key(make_image):
     assert image_key(photo) == image_key(photo) != image_key(copy)
 
 
-def test_a_text_cannot_smuggle_in_an_image(packer, images):
-    query = Query("tiny.jpg", (Candidate(0, 0, ("<|image_pad|>",)),))
+@pytest.mark.parametrize("photo", [None, "wide.jpg"])
+@pytest.mark.parametrize("smuggled", ["<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>"])
+def test_a_text_cannot_smuggle_in_an_image(packer, images, smuggled, photo):
+    query = Query("tiny.jpg", (Candidate(0, 0, (smuggled,), photo),))
     with pytest.raises(ValueError, match=r"a text contains the image placeholder.*latitude: 0"):
         packer.pack([query], images)
 

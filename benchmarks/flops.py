@@ -1,0 +1,153 @@
+"""Floating-point operations of both sides, from shapes: matrix products and attention, two for a multiply-add.
+
+Counted is what is computed, as ``torch.utils.flop_counter`` counts it: padding too, and attention over the whole
+square, though a kernel may skip the half that a causal mask hides.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from utils.packing import PackedBatch
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the language model."""
+
+    rows: int
+    tokens: int  # in a row
+    keys: int  # that each token attends to, those it may not see included
+    only_cached: bool = False  # nothing but its keys and values is used
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a side computes for some candidates."""
+
+    calls: list[Call]
+    patches: list[int]  # of each photo, before merging
+    rewards: int
+    logits: int = 0  # tokens whose logits over the vocabulary are computed
+
+
+def shared(batch: PackedBatch, carrier: str) -> Reading:
+    """Ours."""
+    patches = batch.image_grid_thw.prod(1).tolist()
+    (queries, prefix), (candidates, suffix) = batch.prefix_ids.shape, batch.suffix_ids.shape
+    if carrier == "cache":
+        calls = [
+            Call(queries, prefix, prefix, only_cached=True),
+            Call(candidates, suffix, prefix + suffix),
+        ]
+    else:
+        length = batch.rows().ids.shape[1]
+        calls = [Call(queries, length, length)]
+    return Reading(calls, patches, candidates)
+
+
+def naive(inputs: dict[str, Tensor]) -> Reading:
+    """The published way."""
+    rows, length = inputs["input_ids"].shape
+    patches = inputs["image_grid_thw"].prod(1).tolist()
+    return Reading([Call(rows, length, length)], patches, rows, logits=rows * length)
+
+
+def shared_without_padding(batch: PackedBatch) -> Reading:
+    """The least that ours has to compute: every prefix and every suffix at its own length."""
+    prefixes, suffixes = batch.prefix_mask.sum(1).tolist(), batch.suffix_mask.sum(1).tolist()
+    calls = [Call(1, prefix, prefix, only_cached=True) for prefix in prefixes]
+    for number, suffix in zip(batch.query_index.tolist(), suffixes, strict=True):
+        calls.append(Call(1, suffix, prefixes[number] + suffix))
+    return Reading(calls, batch.image_grid_thw.prod(1).tolist(), len(suffixes))
+
+
+def naive_without_padding(inputs: dict[str, Tensor]) -> Reading:
+    """The least of the published way: every prompt at its own length."""
+    lengths = inputs["attention_mask"].sum(1).tolist()
+    patches = inputs["image_grid_thw"].prod(1).tolist()
+    return Reading([Call(1, length, length) for length in lengths], patches, len(lengths), logits=sum(lengths))
+
+
+def counted(
+    packed: Sequence[PackedBatch],
+    prompts: Sequence[dict[str, Tensor]],
+    carrier: str,
+    operations: Callable[[Reading], int],
+    units: int,
+) -> dict[str, Any]:
+    """Work of both sides on each of ``units`` queries or groups, and its ratio naive : ours, also without padding."""
+    readings = {"ours": [shared(batch, carrier) for batch in packed], "naive": [naive(inputs) for inputs in prompts]}
+    results: dict[str, Any] = {
+        name: {
+            "tflops": sum(map(operations, read)) / units / 1e12,
+            "tokens": sum(call.rows * call.tokens for reading in read for call in reading.calls) / units,
+            "photos": sum(len(reading.patches) for reading in read) / units,
+        }
+        for name, read in readings.items()
+    }
+    least = sum(map(operations, map(shared_without_padding, packed)))
+    return results | {
+        "flop_ratio": results["naive"]["tflops"] / results["ours"]["tflops"],
+        "flop_ratio_without_padding": sum(map(operations, map(naive_without_padding, prompts))) / least,
+    }
+
+
+class Counter:
+    """FLOPs of a Qwen2-VL of a given configuration."""
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        text, self.vision = config.text_config, config.vision_config
+        self.layers, self.hidden, self.vocabulary = text.num_hidden_layers, text.hidden_size, text.vocab_size
+        self.key_value = self.hidden // text.num_attention_heads * text.num_key_value_heads
+        # Of a token in one layer.
+        self.query_projection = self.output_projection = 2 * self.hidden**2
+        self.key_value_projections = 4 * self.hidden * self.key_value
+        self.feed_forward = 6 * self.hidden * text.intermediate_size
+
+    def inference(self, reading: Reading) -> int:
+        head = 2 * self.hidden * (reading.logits * self.vocabulary + reading.rewards)
+        return head + self._vision(reading.patches) + sum(map(self._forward, reading.calls))
+
+    def training(self, reading: Reading, lora_r: int, checkpointing: bool = False) -> int:
+        """Forward and backward with a LoRA on q, k and v and the score head; all else is frozen.
+
+        Frozen weights get no gradient but pass it on, except to what no trained weight feeds: the vision tower and
+        the input of the first layer. With checkpointing the layers are computed once more.
+        """
+        total = self.inference(reading) + 2 * 2 * self.hidden * reading.rewards
+        for call in reading.calls:
+            tokens = call.rows * call.tokens
+            key_value_lora = 2 * 2 * lora_r * (self.hidden + self.key_value)
+            query_lora = 2 * lora_r * 2 * self.hidden
+            lora = self.layers * tokens * (key_value_lora + query_lora)
+            total += (3 + checkpointing) * lora + (1 + checkpointing) * self._forward(call)
+            total += self.layers * self._attention(call)  # its backward is twice its forward
+            # The first layer's input needs no gradient.
+            first = self.query_projection + self.key_value_projections + 3 * 2 * lora_r * self.hidden
+            total -= tokens * first
+            if call.only_cached:  # of the last layer
+                last = self.query_projection + self.output_projection + self.feed_forward + 2 * query_lora
+                total -= tokens * last + 2 * self._attention(call)
+        return total
+
+    def _forward(self, call: Call) -> int:
+        linear = self.query_projection + self.output_projection + self.key_value_projections + self.feed_forward
+        return self.layers * (call.rows * call.tokens * linear + self._attention(call))
+
+    def _attention(self, call: Call) -> int:
+        return 4 * self.hidden * call.rows * call.tokens * call.keys
+
+    def _vision(self, patches: Sequence[int]) -> int:
+        """Patches attend to those of their own photo; 4 of them are merged into one token of the language model."""
+        vision = self.vision
+        width, merged = vision.embed_dim, vision.spatial_merge_size**2
+        pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+        linear = 2 * width * (4 + 2 * vision.mlp_ratio) * width
+        merger = 2 * width * (merged * width + vision.hidden_size)  # of a patch
+        return sum(
+            count * (2 * pixels * width + vision.depth * (linear + 4 * width * count) + merger) for count in patches
+        )

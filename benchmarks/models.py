@@ -1,0 +1,114 @@
+"""The models that are measured: the shipped Earth model, or random weights in the shapes of Qwen2-VL.
+
+Speed and memory follow from shapes, so no weights are downloaded. The tokenizer of the hub's checkpoints is not at
+hand either: texts are tokenized by Earth's, and ``benchmarks/inputs.py`` gives them the lengths they have with Qwen2's.
+"""
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    Qwen2VLConfig,
+    Qwen2VLImageProcessorPil,
+)
+
+from utils.adapter import AdapterInfo
+from utils.geo_ranker import GeoRanker, rope_index
+from utils.packing import Packer
+from utils.prompts import Layout
+
+EARTH_BASE, EARTH_ADAPTER = "checkpoints/earth-base", "checkpoints/earth"
+VISION = {"depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14}
+# As in config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct; `tiny` is for tests.
+SHAPES = {
+    "tiny": {
+        "text_config": {
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "intermediate_size": 128,
+            "vocab_size": 3072,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+        },
+        "vision_config": {"depth": 2, "embed_dim": 32, "num_heads": 2, "hidden_size": 64, "patch_size": 14},
+    },
+    "2b": {
+        "text_config": {
+            "hidden_size": 1536,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 12,
+            "num_key_value_heads": 2,
+            "intermediate_size": 8960,
+            "vocab_size": 151936,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+        },
+        "vision_config": VISION | {"hidden_size": 1536},
+        "tie_word_embeddings": True,
+    },
+    "7b": {
+        "text_config": {
+            "hidden_size": 3584,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 28,
+            "num_key_value_heads": 4,
+            "intermediate_size": 18944,
+            "vocab_size": 152064,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+        },
+        "vision_config": VISION | {"hidden_size": 3584},
+    },
+}
+PRESETS = ("earth", *SHAPES)
+PIXELS = {"shortest_edge": 3_136, "longest_edge": 12_845_056}  # Qwen2-VL's limits of a photo
+
+
+def load_ranker(
+    preset: str, layout: Layout, *, dtype: torch.dtype, device: torch.device | str, attention: str = "sdpa"
+) -> GeoRanker:
+    """A ranker of a preset, in evaluation mode; on the device "meta" it has shapes, but no weights.
+
+    Earth's adapter is merged into its weights, as inference in float32 has it.
+    """
+    device = torch.device(device)
+    if preset == "earth" and device.type != "meta":
+        return GeoRanker.from_pretrained(
+            EARTH_BASE,
+            EARTH_ADAPTER,
+            layout=layout,
+            dtype=dtype,
+            device=device,
+            attn_implementation=attention,
+            merge=True,
+        )
+    tokenizer = AutoTokenizer.from_pretrained(EARTH_BASE)
+    if preset == "earth":
+        config = Qwen2VLConfig.from_pretrained(EARTH_BASE)
+        processor = Qwen2VLImageProcessorPil.from_pretrained(EARTH_BASE)
+    else:
+        image_token, video_token = tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
+        config = Qwen2VLConfig(**SHAPES[preset], image_token_id=image_token, video_token_id=video_token)
+        processor = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, size=PIXELS)
+    torch.manual_seed(0)
+    with device:
+        backbone = AutoModel.from_config(config, dtype=dtype, attn_implementation=attention)
+    packer = Packer(tokenizer, processor, rope_index(backbone), layout)
+    return GeoRanker(backbone, packer, AdapterInfo(preset, layout)).eval()
+
+
+def with_language_head(ranker: GeoRanker) -> PreTrainedModel:
+    """The stock model that a published script runs: the very weights of ``ranker`` and a language-model head."""
+    backbone = ranker.backbone
+    with torch.device("meta"):
+        stock = AutoModelForImageTextToText.from_config(backbone.config, dtype=backbone.dtype)
+    stock.model = backbone
+    embeddings = backbone.get_input_embeddings().weight
+    if not backbone.config.tie_word_embeddings:
+        embeddings = torch.randn_like(embeddings) * backbone.config.text_config.initializer_range
+    stock.lm_head.weight = nn.Parameter(embeddings, requires_grad=False)
+    return stock.eval()

@@ -1,0 +1,82 @@
+"""The published way of scoring, for comparison: every candidate's whole prompt with its own copy of the query photo.
+
+Per candidate the query photo is decoded, resized and encoded again; prompts are padded on the left, in batches of 16;
+the stock model returns the hidden states of all layers and logits over the whole vocabulary for every token, of which
+the last hidden state of the last token is used. Nothing is slower than it was: weights, dtype, attention and
+adapter are the very ones of the other side, and no key-value cache is kept.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from utils.candidates import Query
+from utils.geo_ranker import GeoRanker
+from utils.images import ImageStore
+from utils.packing import IMAGE_TOKEN
+
+BATCH_SIZE = 16
+
+Prompt = tuple[str, list[Image.Image]]  # text with one placeholder a photo, photos
+
+
+def prompts(ranker: GeoRanker, query: Query, photos: ImageStore, gallery: ImageStore) -> Iterator[Prompt]:
+    """Every candidate's prompt and photos, opened for it."""
+    frame, layout = ranker.packer.frame, ranker.packer.layout
+    for candidate in query.candidates:
+        shown = [photos.open(query.image)]
+        if candidate.image is not None:
+            shown.append(gallery.open(candidate.image))
+        yield frame.prefix(query.negatives, layout) + frame.suffix(candidate, query.negatives, layout), shown
+
+
+def batch(ranker: GeoRanker, batched: Sequence[Prompt]) -> dict[str, Tensor]:
+    """Prompts as the stock model's input, padded on the left."""
+    packer = ranker.packer
+    images = packer.image_processor(images=[image for _, shown in batched for image in shown], return_tensors="pt")
+    tokens = iter((images["image_grid_thw"].prod(1) // packer.image_processor.merge_size**2).tolist())
+    texts = []
+    for text, _ in batched:
+        head, *rest = text.split(IMAGE_TOKEN)
+        texts.append(head + "".join(IMAGE_TOKEN * next(tokens) + piece for piece in rest))
+    inputs = packer.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
+    return {
+        "input_ids": inputs["input_ids"],
+        "attention_mask": inputs["attention_mask"],
+        "mm_token_type_ids": (inputs["input_ids"] == packer.image_token_id).long(),
+        "pixel_values": images["pixel_values"],
+        "image_grid_thw": images["image_grid_thw"],
+    }
+
+
+def batches(ranker: GeoRanker, query: Query, photos: ImageStore, gallery: ImageStore) -> Iterator[dict[str, Tensor]]:
+    """The candidates of a query, at most 16 at a time."""
+    read = list(prompts(ranker, query, photos, gallery))
+    for start in range(0, len(read), BATCH_SIZE):
+        yield batch(ranker, read[start : start + BATCH_SIZE])
+
+
+def to(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+def with_positions(ranker: GeoRanker, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``inputs`` with the positions that the stock model would work out: kept out of the time of its work."""
+    positions, _ = ranker.packer.rope_index(
+        inputs["input_ids"],
+        mm_token_type_ids=inputs["mm_token_type_ids"],
+        image_grid_thw=inputs["image_grid_thw"],
+        attention_mask=inputs["attention_mask"],
+    )
+    return inputs | {"position_ids": positions}
+
+
+def rewards(stock: PreTrainedModel, ranker: GeoRanker, inputs: dict[str, Tensor]) -> Tensor:
+    """Rewards of a batch, float32 (prompts,)."""
+    output = stock(**inputs, output_hidden_states=True, use_cache=False)
+    last = output.hidden_states[-1][:, -1]  # (prompts, hidden), after the final norm
+    with torch.autocast(last.device.type, enabled=False):
+        return ranker.score(last.float()).squeeze(-1)

@@ -1,13 +1,15 @@
 """Both sides of the benchmarks give the same rewards, and their operations are those that torch counts."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from geopy.distance import great_circle
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import flops, measure, naive, pipeline, ranking, training
+from benchmarks import flops, measure, naive, pipeline, quality, ranking, training
 from benchmarks.inputs import QUESTION_TOKENS, encode, synthetic_inputs
 from benchmarks.models import load_ranker, with_language_head
 from utils.adapter import add_lora
@@ -187,3 +189,24 @@ def test_agreement():
     found = measure.agreement(ours, [np.array([1.0, 2.5, 3.0]), np.array([1.0, 2.0, 3.0])])
     assert found["max_reward_difference"] == 2
     assert (found["spearman"], found["kendall"], found["same_best"]) == (0, 0, 0.5)
+
+
+def test_quality_of_both_sides(tmp_path, monkeypatch, make_inputs, capsys):
+    ranker = load_ranker("earth", "negatives_first", dtype=torch.float32, device="cpu")
+    queries, *stores = make_inputs(ranker, (64, 64), (64, 64))
+    queries = [replace(query, latitude=1.0, longitude=2.0) for query in queries]
+    monkeypatch.setattr(quality, "earth_inputs", lambda count, **_: (queries[:count], *stores))
+    path = tmp_path / "quality.json"
+    quality.main(["--queries", "2", "--output", str(path)])
+    results = json.loads(path.read_text())
+    assert list(results["accuracy"]) == [
+        f"{side}, {d}" for d in ("float32", "bfloat16") for side in ("ours", "published")
+    ]
+    assert results["accuracy"]["ours, float32"] == results["accuracy"]["published, float32"]
+    exact, *rounded = results["agreement"].values()
+    assert exact["max_reward_difference"] < 1e-4 < min(values["max_reward_difference"] for values in rounded)
+    assert "same best candidate" in capsys.readouterr().out
+
+    best = quality.accuracies(queries, [np.array([0.0, 3.0, 1.0, 2.0])] * 2)
+    kilometres = [great_circle((1, 2), (q.candidates[1].latitude, q.candidates[1].longitude)).km for q in queries]
+    assert best == [100 * np.mean([distance < km for distance in kilometres]) for km in (1, 25, 200, 750, 2500)]

@@ -1,0 +1,89 @@
+"""Is quality untouched? Earth's test queries, ranked by ours and by the published way, in float32 and in bfloat16.
+
+    python -m benchmarks.quality --output outputs/quality.json
+
+Prints accuracy in % within 25 to 2500 km of each, and how far their rewards agree. Both sides have the same weights,
+the adapter merged into them, and the same photos; the layout is that of the shipped adapter. What rounding to bfloat16
+changes by itself shows between the rows of one side.
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks import naive
+from benchmarks.inputs import Inputs, earth_inputs, encode
+from benchmarks.measure import agreement
+from benchmarks.models import EARTH_ADAPTER, load_ranker, with_language_head
+from utils.adapter import AdapterInfo
+from utils.candidates import Query
+from utils.files import atomic_path
+from utils.geo_ranker import GeoRanker
+from utils.groups import distances_km
+from utils.metrics import THRESHOLDS_KM, accuracy
+
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+@torch.inference_mode()
+def ours(ranker: GeoRanker, inputs: Inputs, batch: int = 20) -> Iterator[np.ndarray]:
+    """Rewards (candidates,) of each query."""
+    queries, *stores = inputs
+    for start in range(0, len(queries), batch):
+        encoded, images = encode((queries[start : start + batch], *stores), ranker.packer)
+        yield from (rewards.numpy() for rewards in ranker.score_queries(encoded, images, max_tokens=4096))
+
+
+@torch.inference_mode()
+def published(ranker: GeoRanker, inputs: Inputs) -> Iterator[np.ndarray]:
+    """Rewards (candidates,) of each query."""
+    stock = with_language_head(ranker)
+    for query in inputs[0]:
+        batches = naive.batches(ranker, query, *inputs[1:])
+        yield torch.cat([naive.rewards(stock, ranker, prompts) for prompts in batches]).numpy()
+
+
+def accuracies(queries: Sequence[Query], rewards: Sequence[np.ndarray]) -> list[float]:
+    """% of queries whose best-scored candidate lies within each of THRESHOLDS_KM."""
+    return accuracy([distances_km(q)[r.argmax()] for q, r in zip(queries, rewards, strict=True)]).tolist()
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=1000, help="of Earth's test split (%(default)s)")
+    parser.add_argument("--output", type=Path, help="results as JSON")
+    args = parser.parse_args(argv)
+    if args.queries < 1:
+        parser.error(f"--queries is {args.queries}: it is at least 1")
+    inputs = earth_inputs(args.queries, candidates=12, generated=3)
+    rewards = {}
+    for dtype, side in itertools.product(DTYPES, (ours, published)):
+        ranker = load_ranker("earth", AdapterInfo.load(EARTH_ADAPTER).layout, dtype=dtype, device="cpu")
+        name = f"{side.__name__}, {str(dtype).removeprefix('torch.')}"
+        rewards[name] = list(tqdm(side(ranker, inputs), name, len(inputs[0]), unit="query"))
+
+    table = {name: accuracies(inputs[0], found) for name, found in rewards.items()}
+    reference, *others = rewards
+    agreements = {name: agreement(rewards[name], rewards[reference]) for name in others}
+    print(f"{'':24}" + "".join(f"{f'{km} km':>10}" for km in THRESHOLDS_KM))
+    for name, row in table.items():
+        print(f"{name:24}" + "".join(f"{value:>10.1f}" for value in row))
+    for name, values in agreements.items():
+        print(
+            f"{name} against {reference}: largest difference {values['max_reward_difference']:.2g} at a standard "
+            f"deviation of {values['reward_deviation']:.2g}, Spearman {values['spearman']:.4f}, same best candidate "
+            f"in {values['same_best']:.1%}"
+        )
+    if args.output:
+        with atomic_path(args.output) as path:
+            path.write_text(json.dumps({"accuracy": table, "agreement": agreements}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

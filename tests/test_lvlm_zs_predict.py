@@ -218,7 +218,10 @@ def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeyp
 
         server_side.hold_at = 300
         threading.Thread(target=press_ctrl_c).start()
+        # A shell starts what it runs in the background with Ctrl-C ignored.
+        usual = signal.signal(signal.SIGINT, signal.default_int_handler)
         assert main(command) == 130
+        signal.signal(signal.SIGINT, usual)
         assert "the same command goes on from there" in capsys.readouterr().err
         check_what_is_kept(300)
 

@@ -30,10 +30,18 @@ from earth import lvlm
 from earth.build_dataset import DEFAULT_DIR
 from earth.language_data import POOL, TOPK, Group, Groups, Tokens, embeddings, image_tokens
 from earth.pretrain_data import PretrainData
-from earth.pretrain_lvlm import PLACE_WEIGHT, LocationEncoder, guess_lessons, learning_rate, lesson_loss, place_loss
+from earth.pretrain_lvlm import (
+    PLACE_WEIGHT,
+    LocationEncoder,
+    guess_lessons,
+    learning_rate,
+    lesson_loss,
+    load_checkpoint,
+    place_loss,
+    save_checkpoint,
+)
 from utils.adapter import AdapterInfo
 from utils.candidates import NUM_NEGATIVES, Query
-from utils.files import atomic_path
 from utils.geo_ranker import GeoRanker, rope_index
 from utils.geodesy import haversine_km
 from utils.images import ImageStore
@@ -149,11 +157,7 @@ def teach(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     checkpoint, first = args.run / "checkpoint.pt", 0
     if args.resume:
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        heads.load_state_dict(state["heads"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+        first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
     print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
 
     started, sums = time.monotonic(), torch.zeros(len(LOSSES))
@@ -188,9 +192,7 @@ def teach(args: argparse.Namespace) -> None:
             print(f"step {done}  {means}  {pace * args.groups:.1f} groups/s", flush=True)
             sums.zero_()
         if done % args.save_every == 0 or done == args.steps:
-            with atomic_path(checkpoint) as path:
-                parts = {"model": model, "heads": heads, "optimizer": optimizer}
-                torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": done}, path)
+            save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)
             lvlm.save(model, tokenizer, args.output_dir)
             print(f"step {done}  validation: {validation(ranker, heads, tiles)}", flush=True)
 

@@ -258,6 +258,19 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> floa
     return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps / 4))
 
 
+def save_checkpoint(path: Path, step: int, **parts: nn.Module | torch.optim.Optimizer) -> None:
+    with atomic_path(path) as temporary:
+        torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step}, temporary)
+
+
+def load_checkpoint(path: Path, **parts: nn.Module | torch.optim.Optimizer) -> int:
+    """Put the parts back to where they were saved, and return the steps done."""
+    state = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return state["step"]
+
+
 def pretrain(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     data = PretrainData(args.data, args.run / "photos.npy", args.views, args.seed, args.workers)
@@ -274,11 +287,7 @@ def pretrain(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     checkpoint, first = args.run / "checkpoint.pt", 0
     if args.resume:
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        heads.load_state_dict(state["heads"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+        first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
 
     started, sums = time.monotonic(), torch.zeros(len(LOSSES))
@@ -324,13 +333,7 @@ def pretrain(args: argparse.Namespace) -> None:
             print(f"step {step + 1}  {losses}  {pace:.0f} pairs/s", flush=True)
             sums.zero_()
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
-            with atomic_path(checkpoint) as path:
-                saved = {
-                    "model": model.state_dict(),
-                    "heads": heads.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                }
-                torch.save({**saved, "step": step + 1}, path)
+            save_checkpoint(checkpoint, step + 1, model=model, heads=heads, optimizer=optimizer)
             lvlm.save(model, tokenizer, args.output_dir)
         if (step + 1) % args.validate_every == 0 or step + 1 == args.steps:
             print(

@@ -370,8 +370,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    if not 8 <= args.lessons <= args.batch_size:
-        parser.error("--lessons must lie between 8 and --batch_size")
+    if args.batch_size < 9 or not 1 <= args.lessons <= args.batch_size:
+        parser.error("--batch_size must be at least 9, and --lessons between 1 and that")
     args.run.mkdir(parents=True, exist_ok=True)
     pretrain(args)
 

@@ -4,7 +4,7 @@ A photo of a pretraining place stands among candidates as a ranker meets them: g
 finds, tiles of the region and of anywhere, and a place without a picture, as an LVLM would guess it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Tokens(Mapping[str, EncodedImage]):
         features = torch.from_numpy(np.array(self.arrays[kind][int(number)]))
         return EncodedImage(torch.tensor(TILE_GRID), features=features[None])  # (1, tokens, hidden)
 
-    def __iter__(self) -> Iterable[str]:
+    def __iter__(self) -> Iterator[str]:
         return (f"{kind} {number}" for kind, array in self.arrays.items() for number in range(len(array)))
 
     def __len__(self) -> int:

@@ -56,7 +56,8 @@ def take(shot: Shot) -> bytes | None:
     if views.is_flat(tile):
         return None
     if shot.is_photo:
-        tile = views.photo(earth, shot.lat, shot.lon, np.random.default_rng(shot.seed))
+        rng = np.random.default_rng(shot.seed)
+        tile = views.photo(earth, shot.lat, shot.lon, views.draw_pose(rng), rng)
     file = io.BytesIO()
     Image.fromarray(tile).save(file, "JPEG", quality=95, subsampling=0)
     return file.getvalue()

@@ -44,13 +44,8 @@ class Earth:
         ground everywhere, runs across the antimeridian, and over a pole shows what lies beyond it.
         """
         half = (np.arange(TILE_PIXELS) + 0.5) / TILE_PIXELS - 0.5
-        x, y = np.meshgrid(half, -half)  # east and north of the centre, in footprints, before turning
-        angle = np.arctan2(x, y) + np.radians(heading)
-        distance = np.hypot(x, y) * scale * FOOTPRINT_KM / EARTH_RADIUS_KM  # radians of arc
-        lat0 = np.radians(lat)
-        sin_lat = np.sin(lat0) * np.cos(distance) + np.cos(lat0) * np.sin(distance) * np.cos(angle)
-        east = np.arctan2(np.sin(angle) * np.sin(distance) * np.cos(lat0), np.cos(distance) - np.sin(lat0) * sin_lat)
-        return self._sample(np.degrees(np.arcsin(np.clip(sin_lat, -1, 1))), lon + np.degrees(east))
+        x, y = np.meshgrid(half, -half)
+        return self._sample(*ground(lat, lon, x, y, heading, scale))
 
     def _sample(self, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         """Bilinear colours at coordinates in degrees; columns wrap around, rows stop at the poles."""
@@ -63,6 +58,21 @@ class Earth:
         upper = self.picture[top, left] * (1 - right) + self.picture[top, beside] * right
         lower = self.picture[bottom, left] * (1 - right) + self.picture[bottom, beside] * right
         return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
+
+
+def ground(lat, lon, x, y, heading=0.0, scale=1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Where a point of a view lies, in degrees; arrays broadcast, and longitudes may leave -180..180.
+
+    :param lat, lon: the view's centre in degrees.
+    :param x, y: how far to the right of the centre and above it, as a share of the view's width.
+    :param heading, scale: as in ``Earth.tile``.
+    """
+    angle = np.arctan2(x, y) + np.radians(heading)
+    distance = np.hypot(x, y) * scale * FOOTPRINT_KM / EARTH_RADIUS_KM  # radians of arc
+    lat0 = np.radians(lat)
+    sin_lat = np.sin(lat0) * np.cos(distance) + np.cos(lat0) * np.sin(distance) * np.cos(angle)
+    east = np.arctan2(np.sin(angle) * np.sin(distance) * np.cos(lat0), np.cos(distance) - np.sin(lat0) * sin_lat)
+    return np.degrees(np.arcsin(np.clip(sin_lat, -1, 1))), lon + np.degrees(east)
 
 
 @cache

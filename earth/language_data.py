@@ -4,27 +4,27 @@ A photo of a pretraining place stands among candidates as a ranker meets them: g
 finds, tiles of the region and of anywhere, and a place without a picture, as an LVLM would guess it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 from transformers import Qwen2VLForConditionalGeneration
 
-from earth.pretrain_data import PretrainData
+from earth.pretrain_data import COMPONENTS, POOL, PretrainData
 from earth.pretrain_lvlm import TILE_GRID, encode_tiles
+from earth.pretrain_tower import late_interaction
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.exact_index import ExactIndex
 from utils.files import atomic_path
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from utils.packing import EncodedImage
 
-COMPONENTS = 8  # of the index, as in the README's command
 TOPK = 20
-POOL = 12  # retrieved candidates that evaluation ranks
 REGION = 400  # nearest tiles that count as regional
 CHUNK = 4096  # pictures at a time
 
@@ -75,14 +75,14 @@ def embeddings(tokens: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Group:
-    """A photo with its candidates, their distances and the cosines of the embeddings: (candidates,) each.
+    """A photo with its candidates, their distances (candidates,), and how similar the tower finds them (candidates, 2).
 
-    A candidate without a picture has the cosine NaN.
+    The two similarities are the cosine of the embeddings and late interaction; NaN without a picture.
     """
 
     query: Query
     km: np.ndarray
-    cosines: np.ndarray
+    similarity: np.ndarray
 
 
 class Groups:
@@ -99,6 +99,7 @@ class Groups:
         self.photo_points = data.points.repeat(views, axis=0)
         own = np.arange(len(data.points)) - (len(data.points) - len(data.tile_points))
         self.photo_own = own.clip(-1).repeat(views)
+        self.photo_tokens, self.tile_tokens = photos, tiles
         self.photos, self.tiles = embeddings(photos), embeddings(tiles)
         self.index = ExactIndex.build(self.tiles, COMPONENTS)
         found, _ = self.index.search(self.photos, TOPK + 1)
@@ -107,8 +108,8 @@ class Groups:
         self.found = found[is_other].reshape(-1, TOPK)
         self.tree = cKDTree(unit_vectors(*data.tile_points.T))
         sample = np.linspace(0, len(self.photos) - 1, 1000).astype(int)
-        cosines = np.einsum("nd,nkd->nk", self.photos[sample], self.tiles[self.found[sample]])
-        self.spread = float(cosines.mean()), float(cosines.std())
+        values = np.concatenate([self.similarity(photo, self.found[photo]) for photo in sample])
+        self.spread = values.mean(0), values.std(0)  # (2,) each
 
     def draw(self, rng: np.random.Generator, with_negatives: bool, with_texts: bool) -> Group:
         """A group of a random photo; in two of five only three candidates are retrieved ones, as in a curriculum."""
@@ -127,9 +128,18 @@ class Groups:
         candidates.append(Candidate(*_guess(point, rng), source="generation"))
         negatives = [self.candidate(tile, True) for tile in found[-NUM_NEGATIVES:]] if with_negatives else []
         places = np.array([(candidate.latitude, candidate.longitude) for candidate in candidates])
-        cosines = np.append(self.tiles[tiles] @ self.photos[photo], np.nan)
+        similarity = np.concatenate([self.similarity(photo, tiles), np.full((1, 2), np.nan)])
         query = Query(f"photo {photo}", tuple(candidates), tuple(negatives), *point.tolist())
-        return Group(query, haversine_km(*point, *places.T), cosines)
+        return Group(query, haversine_km(*point, *places.T), similarity)
+
+    def similarity(self, photo: int, tiles: Sequence[int]) -> np.ndarray:
+        """Cosine of the embeddings and late interaction of a photo and tiles, (tiles, 2)."""
+        own, others = (
+            F.normalize(torch.from_numpy(array).float(), dim=-1)
+            for array in (self.photo_tokens[photo], self.tile_tokens[tiles])
+        )
+        late = late_interaction(torch.einsum("id,kjd->ikj", own, others)[None])[0]
+        return np.stack([self.tiles[tiles] @ self.photos[photo], late.numpy()], axis=1)
 
     def candidate(self, tile: int, with_texts: bool = True) -> Candidate:
         return Candidate(*self.tile_points[tile].tolist(), self.texts[tile] if with_texts else (), f"tile {tile}")

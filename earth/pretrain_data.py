@@ -21,6 +21,8 @@ from utils.tables import read_metadata
 
 NEAREST = 64  # neighbours of a place known by row; the first few are its references, the others hard negatives
 REFERENCES = 4
+COMPONENTS = 8  # of the index that finds candidates, as in the README's command
+POOL = 12  # retrieved candidates that evaluation ranks
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,28 @@ class Batch:
     """``n`` photos beside a reference tile each.
 
     photos, tiles: (n, TILE_PIXELS, TILE_PIXELS, 3) uint8; photo_points, tile_points: (n, 2) degrees;
-    candidates: the places of the tiles, as a ranker would be asked about them.
+    photo_poses: (n, 2) headings and scales; candidates: the places of the tiles, as a ranker would be asked about them.
     """
 
     photos: np.ndarray
     photo_points: np.ndarray
+    photo_poses: np.ndarray
     tiles: np.ndarray
     tile_points: np.ndarray
     candidates: list[Candidate]
 
 
-def take_photos(point: tuple[float, float], number: int, count: int, seed: int) -> np.ndarray:
-    """``count`` photos of one place, (count, TILE_PIXELS, TILE_PIXELS, 3) uint8, fixed by place number and seed."""
+def take_photos(point: tuple[float, float], number: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """``count`` photos of one place, (count, TILE_PIXELS, TILE_PIXELS, 3) uint8, and their poses (count, 2).
+
+    Both are fixed by place number and seed.
+    """
     rng = np.random.default_rng((seed, number))
-    return np.stack([views.photo(load_earth(), *point, rng) for _ in range(count)])
+    photos, poses = [], []
+    for _ in range(count):
+        poses.append(views.draw_pose(rng))
+        photos.append(views.photo(load_earth(), *point, poses[-1], rng))
+    return np.stack(photos), np.array(poses)
 
 
 class PretrainData:
@@ -58,13 +68,18 @@ class PretrainData:
         self.near_tiles = tree.query(unit_vectors(*self.points.T), k=REFERENCES)[1]  # (places, REFERENCES)
         tree = cKDTree(unit_vectors(*self.points.T))
         self.near_places = tree.query(unit_vectors(*self.points.T), k=NEAREST)[1]  # (places, NEAREST)
-        self.photos = self._load_photos(cache, num_views, seed, workers)
+        self.photos, self.poses = self._load_photos(cache, num_views, seed, workers)
 
-    def _load_photos(self, cache: Path, num_views: int, seed: int, workers: int) -> np.ndarray:
-        """(places, num_views, TILE_PIXELS, TILE_PIXELS, 3) uint8, taken once and mapped from ``cache``."""
+    def _load_photos(self, cache: Path, num_views: int, seed: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
+        """Photos (places, num_views, TILE_PIXELS, TILE_PIXELS, 3) uint8, mapped from ``cache``, and poses (..., 2).
+
+        They are taken once; the poses lie beside the photos and are written first.
+        """
         shape = (len(self.points), num_views, TILE_PIXELS, TILE_PIXELS, 3)
-        if not cache.exists():
+        poses_cache = cache.with_name("poses.npy")
+        if not (cache.exists() and poses_cache.exists()):
             load_earth()  # before the workers fork, so that they share it
+            poses = np.empty((*shape[:2], 2))
             with (
                 atomic_path(cache) as temporary,
                 multiprocessing.get_context("fork").Pool(workers) as pool,
@@ -74,12 +89,14 @@ class PretrainData:
                     partial(_take, count=num_views, seed=seed), enumerate(self.points.tolist()), chunksize=64
                 )
                 for number, taken in enumerate(tqdm(jobs, total=len(photos), desc="photos", unit="place")):
-                    photos[number] = taken
+                    photos[number], poses[number] = taken
                 photos.flush()
+                with atomic_path(poses_cache) as temporary_poses, temporary_poses.open("wb") as file:
+                    np.save(file, poses)
         photos = np.load(cache, mmap_mode="r")
         if photos.shape != shape:
             raise ValueError(f"{cache} holds photos of shape {photos.shape}, expected {shape}: remove it")
-        return photos
+        return photos, np.load(poses_cache)
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """A random batch; a quarter of it are neighbours of other places in it, the hard negatives."""
@@ -88,9 +105,11 @@ class PretrainData:
         drawn[-hard:] = self.near_places[drawn[:hard], rng.integers(1, NEAREST, size=hard)]
         tile = self.near_tiles[drawn, rng.integers(REFERENCES, size=size)]
         points = self.tile_points[tile]
+        view = rng.integers(self.photos.shape[1], size=size)
         return Batch(
-            photos=self.photos[drawn, rng.integers(self.photos.shape[1], size=size)],
+            photos=self.photos[drawn, view],
             photo_points=self.points[drawn],
+            photo_poses=self.poses[drawn, view],
             tiles=self.tiles[tile],
             tile_points=points,
             candidates=[
@@ -100,7 +119,7 @@ class PretrainData:
         )
 
 
-def _take(numbered_point: tuple[int, list[float]], count: int, seed: int) -> np.ndarray:
+def _take(numbered_point: tuple[int, list[float]], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     number, point = numbered_point
     return take_photos(tuple(point), number, count, seed)
 

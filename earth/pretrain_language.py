@@ -1,16 +1,19 @@
-"""Teach the tiny LVLM's language model to use what its tower sees: the second stage of pretraining.
+"""Teach the tiny LVLM's language model to use what its tower sees: the third stage of pretraining.
 
-    python -m earth.pretrain_language                      # after earth.pretrain_lvlm, whose weights it goes on from
+    python -m earth.pretrain_language                      # after earth.pretrain_tower, whose weights it goes on from
     python -m earth.pretrain_language --resume             # go on after an interruption
+    torchrun --nproc_per_node 2 -m earth.pretrain_language   # as many groups and lessons in each process
 
-The first stage leaves a tower that knows the Earth well and a language model that listens to it little. Here the tower
-is frozen and every picture's tokens are computed once, so all the time goes into the language model. The losses:
+The first two stages leave a tower that knows the Earth well and a language model that listens to it little. Here the
+tower is frozen and every picture's tokens are computed once, so all the time goes into the language model. The losses:
 
     rank      the ranker's prompt on groups of candidates: Plackett-Luce over the TOP nearest, on a linear head
     km        on the same states, log kilometres
     cosine    on the same states, the cosine that the tower gives the two pictures: what the language model could know
               about them without knowing the Earth, a target without noise, and learnt first
-    guess     next token: the generation prompt, answered with the photo's coordinates as JSON
+    overlap   the same with their late interaction, which takes comparing token with token
+    guess     next token: the generation prompt, answered with the photo's coordinates as JSON; weighted, for it is a
+              mean over tokens of which most are certain
     state     the state before that answer against encoded coordinates, as in the first stage
 
 The ranker's own training (finetune_geo_ranker.py) sees other places than these.
@@ -22,14 +25,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
 from earth.build_dataset import DEFAULT_DIR
-from earth.language_data import POOL, TOPK, Group, Groups, Tokens, embeddings, image_tokens
-from earth.pretrain_data import PretrainData
+from earth.language_data import TOPK, Group, Groups, Tokens, embeddings, image_tokens
+from earth.pretrain_data import POOL, PretrainData
 from earth.pretrain_lvlm import (
     PLACE_WEIGHT,
     LocationEncoder,
@@ -48,10 +52,12 @@ from utils.images import ImageStore
 from utils.losses import first_order_loss
 from utils.metrics import accuracy
 from utils.packing import Packer
+from utils.processes import Processes
 from utils.tables import read_metadata
 
 TOP = 3
-LOSSES = ("rank", "km", "cosine", "guess", "state")
+GUESS_WEIGHT = 5.0
+LOSSES = ("rank", "km", "cosine", "overlap", "guess", "state")  # as they are logged
 
 
 class Heads(nn.Module):
@@ -61,29 +67,28 @@ class Heads(nn.Module):
         super().__init__()
         self.rank = nn.Linear(width, 1, bias=False)
         self.log_km = nn.Linear(width, 1)
-        self.cosine = nn.Linear(width, 1)
+        self.similarity = nn.Linear(width, 2)  # cosine and late interaction
         self.answer_to_location = nn.Linear(width, width)
         self.location = LocationEncoder(width)
         self.log_scale = nn.Parameter(torch.tensor(2.66))  # of the contrast with places: 1 / 0.07
 
 
-def group_losses(heads: Heads, states: torch.Tensor, groups: list[Group], spread: tuple[float, float]) -> torch.Tensor:
-    """rank, km and cosine loss (3,) of the last states (groups * size, hidden) of the groups' prompts.
+def group_losses(
+    heads: Heads, states: torch.Tensor, groups: list[Group], spread: tuple[np.ndarray, np.ndarray]
+) -> torch.Tensor:
+    """rank, km, cosine and overlap loss (4,) of the last states (groups * size, hidden) of the groups' prompts.
 
-    ``spread``: mean and standard deviation of cosines, so that the head learns numbers of size 1.
+    ``spread``: means (2,) and standard deviations (2,) of both similarities, so that the head learns numbers of size 1.
     """
     km = torch.from_numpy(np.stack([group.km for group in groups])).float()  # (groups, size)
-    cosines = torch.from_numpy(np.stack([group.cosines for group in groups])).float()
-    rewards, log_km, cosine = (head(states).view(km.shape) for head in (heads.rank, heads.log_km, heads.cosine))
-    pictured = ~cosines.isnan()
     mean, deviation = spread
-    return torch.stack(
-        [
-            torch.stack([first_order_loss(*group, K=TOP) for group in zip(rewards, km, strict=True)]).mean(),
-            F.smooth_l1_loss(log_km, km.log1p()),
-            F.mse_loss(cosine[pictured], (cosines[pictured] - mean) / deviation),
-        ]
-    )
+    similarity = np.concatenate([(group.similarity - mean) / deviation for group in groups])
+    wanted = torch.from_numpy(similarity).float()  # (groups * size, 2)
+    rewards, log_km = heads.rank(states).view(km.shape), heads.log_km(states).view(km.shape)
+    pictured = ~wanted[:, 0].isnan()
+    rank = torch.stack([first_order_loss(*group, K=TOP) for group in zip(rewards, km, strict=True)]).mean()
+    squares = (heads.similarity(states)[pictured] - wanted[pictured]).square().mean(0)
+    return torch.stack([rank, F.smooth_l1_loss(log_km, km.log1p()), *squares])
 
 
 class Validation:
@@ -138,17 +143,34 @@ def shown(queries: list[Query], photos: Tokens) -> tuple[list[Query], dict]:
     return queries, {image_id: photos[image_id] for image_id in ids}
 
 
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Give all processes the mean of their gradients, in one message."""
+    gradients = [parameter.grad for parameter in parameters]
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(together)
+    parts = (together / dist.get_world_size()).split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
 def teach(args: argparse.Namespace) -> None:
+    processes = Processes.from_environment()
     torch.manual_seed(args.seed)
     data = PretrainData(args.data, args.photos, args.views, args.seed, args.workers)
     model = Qwen2VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
     model.model.visual.requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
+    if processes.count > 1:
+        dist.init_process_group("gloo")
+        if processes.rank > 0:
+            dist.barrier()  # until the first process has computed all image tokens
     photos = image_tokens(model, data.photos.reshape(-1, *data.tiles.shape[1:]), args.run / "photo_tokens.npy")
     tiles = image_tokens(model, data.tiles, args.run / "tile_tokens.npy")
     groups, tokens = Groups(data, photos, tiles, args.group_size), Tokens(photos, tiles)
     validation = Validation(model, groups, args.data, args.run)
+    if processes.count > 1 and processes.rank == 0:
+        dist.barrier()
     packer = Packer(tokenizer, lvlm.image_processor(), rope_index(model.model), "negatives_first")
     ranker = GeoRanker(model.model, packer, AdapterInfo(str(args.model)))
     heads = Heads(model.config.text_config.hidden_size)
@@ -158,8 +180,10 @@ def teach(args: argparse.Namespace) -> None:
     checkpoint, first = args.run / "checkpoint.pt", 0
     if args.resume:
         first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
-    print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
+    if processes.rank == 0:
+        print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
 
+    weights = torch.tensor([1.0, 1.0, 1.0, 1.0, GUESS_WEIGHT, PLACE_WEIGHT])
     started, sums = time.monotonic(), torch.zeros(len(LOSSES))
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -167,6 +191,7 @@ def teach(args: argparse.Namespace) -> None:
             group["lr"] = learning_rate(step, args.steps, args.learning_rate, args.warmup)
         # All groups of a step with negatives or texts, or none: padding them to the same length would waste time.
         kinds = bool(rng.random() < args.negatives), bool(rng.random() < args.texts)
+        rng = np.random.default_rng((args.seed, step, processes.rank))
         drawn = [groups.draw(rng, *kinds) for _ in range(args.groups)]
         asked = rng.choice(len(photos), args.lessons, replace=False)
         points, extra = groups.photo_points[asked], data.tile_points[rng.integers(len(data.tile_points), size=1024)]
@@ -177,19 +202,23 @@ def teach(args: argparse.Namespace) -> None:
             pictures = torch.from_numpy(photos[asked])
             guess, before = lesson_loss(model, tokenizer, lessons, pictures)
         located = heads.answer_to_location(before)
-        state = PLACE_WEIGHT * place_loss(heads.location, heads.log_scale, located, points, extra)
+        state = place_loss(heads.location, heads.log_scale, located, points, extra)
         losses = torch.cat([group_losses(heads, states, drawn, groups.spread), torch.stack([guess, state])])
-        losses.sum().backward()
+        (losses * weights).sum().backward()
+        if processes.count > 1:
+            average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
         sums += losses.detach()
         done = step + 1
+        if processes.rank > 0:
+            continue
         if done % args.log_every == 0:
             means = "  ".join(f"{name} {x:.3f}" for name, x in zip(LOSSES, sums / args.log_every, strict=True))
             pace = (done - first) / (time.monotonic() - started)
-            print(f"step {done}  {means}  {pace * args.groups:.1f} groups/s", flush=True)
+            print(f"step {done}  {means}  {pace * args.groups * processes.count:.1f} groups/s", flush=True)
             sums.zero_()
         if done % args.save_every == 0 or done == args.steps:
             save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)

@@ -17,15 +17,18 @@ def is_flat(tile: np.ndarray) -> bool:
     return float(tile.mean(axis=-1).std()) < FLAT
 
 
-def photo(earth: Earth, lat: float, lon: float, rng: np.random.Generator) -> np.ndarray:
+def draw_pose(rng: np.random.Generator) -> tuple[float, float]:
+    """Heading (degrees) and scale of a photo, as ``Earth.tile`` takes them."""
+    return rng.uniform(-HEADING_DEGREES, HEADING_DEGREES), float(np.exp(rng.uniform(-LOG_SCALE, LOG_SCALE)))
+
+
+def photo(earth: Earth, lat: float, lon: float, pose: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """A photo of a place as it differs from the reference: (TILE_PIXELS, TILE_PIXELS, 3) uint8.
 
-    Another heading and scale, then light, colour, haze, opaque clouds (on half of the photos, up to about a third
-    of the picture) and sensor noise.
+    Seen under another heading and scale (``pose``), then light, colour, haze, opaque clouds (on half of the photos, up
+    to about a third of the picture) and sensor noise.
     """
-    heading = rng.uniform(-HEADING_DEGREES, HEADING_DEGREES)
-    scale = np.exp(rng.uniform(-LOG_SCALE, LOG_SCALE))
-    view = earth.tile(lat, lon, heading, scale).astype(np.float32) / 255
+    view = earth.tile(lat, lon, *pose).astype(np.float32) / 255
     view = view ** rng.uniform(0.8, 1.25) * rng.uniform(0.7, 1.25) * rng.uniform(0.9, 1.1, size=3)
     haze = rng.uniform(0, 0.35)
     view = view * (1 - haze) + HAZE_COLOUR * haze

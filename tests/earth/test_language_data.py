@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from earth.language_data import POOL, REGION, TOPK, Groups, Tokens, _guess, embeddings
+from earth.language_data import REGION, TOPK, Groups, Tokens, _guess, embeddings
+from earth.pretrain_data import POOL
 from utils.candidates import NUM_NEGATIVES
 from utils.geodesy import haversine_km
 
@@ -13,6 +14,12 @@ PLACES, TILES, VIEWS, HIDDEN = 40, 450, 2, 12
 
 def number(image_id: str) -> int:
     return int(image_id.split()[1])
+
+
+def late_interaction_by_loops(groups: Groups, photo: int, tile: int) -> float:
+    a, b = groups.photo_tokens[photo].astype(float), groups.tile_tokens[tile].astype(float)
+    cosines = [[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a]
+    return (np.mean([max(row) for row in cosines]) + np.mean([max(row) for row in zip(*cosines, strict=True)])) / 2
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +69,13 @@ def test_a_group_is_what_a_ranker_meets(groups):
         assert retrieved >= 3
         hard += retrieved >= 6
         assert candidates[-1].image is None
-        assert np.isnan(group.cosines[-1])
+        assert np.isnan(group.similarity[-1]).all()
         expected = [haversine_km(*truth, candidate.latitude, candidate.longitude) for candidate in candidates]
         assert group.km == pytest.approx(expected)
         first = number(candidates[0].image)
-        assert group.cosines[0] == pytest.approx(groups.photos[photo] @ groups.tiles[first], abs=1e-5)
+        cosine, late = group.similarity[0]
+        assert cosine == pytest.approx(groups.photos[photo] @ groups.tiles[first], abs=1e-5)
+        assert late == pytest.approx(late_interaction_by_loops(groups, photo, first), abs=1e-5)
     assert 90 <= hard <= 150  # three of five
 
 

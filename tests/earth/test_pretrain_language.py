@@ -20,9 +20,10 @@ def test_losses_of_groups_against_loops():
     heads, states = Heads(12), torch.randn(10, 12)
     groups = []
     for _ in range(2):
-        cosines = np.append(rng.uniform(0.5, 1, 4), np.nan)
-        groups.append(Group(Query("photo 0", ()), rng.uniform(1, 5000, 5), cosines))
-    rank, km, cosine = group_losses(heads, states, groups, (0.8, 0.1)).tolist()
+        similarity = np.concatenate([rng.uniform(0.5, 1, (4, 2)), np.full((1, 2), np.nan)])
+        groups.append(Group(Query("photo 0", ()), rng.uniform(1, 5000, 5), similarity))
+    spread = np.array([0.8, 0.7]), np.array([0.1, 0.2])
+    found = group_losses(heads, states, groups, spread).tolist()
 
     ranks, squares, smooth = [], [], []
     for number, group in enumerate(groups):
@@ -36,8 +37,9 @@ def test_losses_of_groups_against_loops():
             wanted = torch.tensor(np.log(1 + group.km[candidate]))
             smooth.append(functional.smooth_l1_loss(heads.log_km(own[candidate])[0], wanted.float()).item())
             if candidate < 4:
-                squares.append((heads.cosine(own[candidate]).item() - (group.cosines[candidate] - 0.8) / 0.1) ** 2)
-    np.testing.assert_allclose([rank, km, cosine], [np.mean(ranks), np.mean(smooth), np.mean(squares)], rtol=1e-4)
+                wanted = (group.similarity[candidate] - spread[0]) / spread[1]
+                squares.append((heads.similarity(own[candidate]).detach().numpy() - wanted) ** 2)
+    np.testing.assert_allclose(found, [np.mean(ranks), np.mean(smooth), *np.mean(squares, axis=0)], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,236 @@
+"""Teach the tiny LVLM's vision tower details: the second stage of pretraining.
+
+    python -m earth.pretrain_tower                         # after earth.pretrain_lvlm, whose weights it goes on from
+    python -m earth.pretrain_tower --resume                # go on after an interruption
+
+The first stage compares pictures by their mean image token, one vector a picture, in which the details of a valley
+drown. Here each token has to know its own ground. The tower trains alone, the language model is left as it is. The
+losses, in batches of photos beside gallery tiles:
+
+    match     the mean image tokens, as in the first stage
+    place     the mean image tokens against encoded coordinates, as in the first stage
+    patch     each token of a photo against the tokens of all tiles, soft targets exp(-km / PATCH_KM) by the ground that
+              the tokens show, both ways
+    overlap   photos against tiles by late interaction (the mean over the tokens of one picture of the highest cosine
+              with a token of the other, as in ColBERT, 2004.12832), soft targets as in `match`
+
+A language model that reads two pictures side by side can compare token with token; a retriever that keeps one vector
+a picture can not.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
+
+from earth import lvlm
+from earth.build_dataset import DEFAULT_DIR
+from earth.imagery import ground
+from earth.pretrain_data import COMPONENTS, POOL, Batch, PretrainData
+from earth.pretrain_lvlm import (
+    MATCH_KM,
+    PLACE_WEIGHT,
+    LocationEncoder,
+    encode_tiles,
+    learning_rate,
+    load_checkpoint,
+    pairwise_km,
+    place_loss,
+    save_checkpoint,
+    scale,
+    soft_contrastive,
+)
+from utils.exact_index import ExactIndex
+from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
+from utils.images import ImageStore
+from utils.metrics import accuracy
+from utils.tables import read_metadata
+
+PATCH_KM = 30.0
+UNSEEN_KM = 60.0  # a token further than this from all tokens of the other side shows ground that they do not
+GRID = 4  # rows and columns of tokens in a tile
+LOSSES = ("match", "place", "patch", "overlap")
+
+
+class Heads(nn.Module):
+    """What this stage needs beside the tower, and what is thrown away after it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.location = LocationEncoder(width)
+        self.to_location = nn.Linear(width, width)
+        self.log_scale = nn.Parameter(torch.tensor([2.66, 2.66, 2.66, 2.66]))  # of LOSSES: 1 / 0.07
+
+
+def token_ground(points: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, GRID**2, 3) of the ground in the middle of each image token.
+
+    :param points: (n, 2) degrees, what the pictures are centred on.
+    :param poses: (n, 2) heading and scale.
+    """
+    half = (np.arange(GRID) + 0.5) / GRID - 0.5
+    x, y = (axis.reshape(1, -1) for axis in np.meshgrid(half, -half))
+    lat, lon, heading, scales = (column[:, None] for column in (*points.T, *poses.T))
+    return unit_vectors(*ground(lat, lon, x, y, heading, scales))
+
+
+def ground_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 3) and (m, 3) -> (n, m) km through the Earth, as good as along it at a tile's size."""
+    return EARTH_RADIUS_KM * np.sqrt(np.clip(2 - 2 * a @ b.T, 0, None))
+
+
+def patch_loss(similarity: torch.Tensor, km: np.ndarray) -> torch.Tensor:
+    """Contrast of tokens with tokens, (tokens, tokens) each, over the rows whose ground the other side shows."""
+    seen = km.min(1) < UNSEEN_KM
+    return soft_contrastive(similarity[torch.from_numpy(seen)], km[seen], PATCH_KM)
+
+
+def late_interaction(similarity: torch.Tensor) -> torch.Tensor:
+    """Cosines (n, tokens, m, tokens) of tokens -> (n, m) of pictures: the mean of both directions' mean of maxima."""
+    return (similarity.amax(3).mean(1) + similarity.amax(1).mean(2)) / 2
+
+
+def tower_losses(heads: Heads, tokens: torch.Tensor, batch: Batch, extra_points: np.ndarray) -> torch.Tensor:
+    """The four LOSSES (4,) of image tokens (photos then tiles, tokens, hidden); extra_points: more wrong places."""
+    n = len(batch.photos)
+    photo, tile = tokens[:n], tokens[n:]
+    scales = scale(heads.log_scale)
+    km = pairwise_km(batch.photo_points, batch.tile_points)
+    means = F.normalize(tokens.mean(1), dim=1)
+    match = scales[0] * means[:n] @ means[n:].T
+
+    places = np.concatenate([batch.photo_points, batch.tile_points])
+    place = place_loss(heads.location, heads.log_scale[1], heads.to_location(tokens.mean(1)), places, extra_points)
+
+    photo, tile = (F.normalize(side, dim=2).flatten(0, 1) for side in (photo, tile))
+    similarity = photo @ tile.T  # (photos * tokens, tiles * tokens)
+    north_up = np.broadcast_to([0.0, 1.0], (n, 2))
+    tokens_km = ground_km(
+        token_ground(batch.photo_points, batch.photo_poses).reshape(-1, 3),
+        token_ground(batch.tile_points, north_up).reshape(-1, 3),
+    )
+    patch = (patch_loss(scales[2] * similarity, tokens_km) + patch_loss(scales[2] * similarity.T, tokens_km.T)) / 2
+    overlap = scales[3] * late_interaction(similarity.view(n, GRID**2, n, GRID**2))
+
+    def both_ways(logits: torch.Tensor) -> torch.Tensor:
+        return (soft_contrastive(logits, km, MATCH_KM) + soft_contrastive(logits.T, km.T, MATCH_KM)) / 2
+
+    return torch.stack([both_ways(match), PLACE_WEIGHT * place, patch, both_ways(overlap)])
+
+
+@torch.inference_mode()
+def validate(model: Qwen2VLForConditionalGeneration, data: PretrainData, folder: Path) -> str:
+    """Accuracy on the validation photos, in % within 25 / 200 km.
+
+    Of the nearest gallery tile by cosine of the mean image tokens; and among the first POOL tiles of the compressed
+    index, of the first, the best by that cosine, the best by late interaction, and the nearest to the truth.
+    """
+    metadata = read_metadata(folder / "val" / "metadata.csv")
+    store = ImageStore.from_paths([folder / "val" / "images"])
+    with torch.autocast("cpu", torch.bfloat16):
+        pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
+        photos, tiles = (encode_tiles(model, side).float() for side in (pictures, data.tiles))
+    photo_means, tile_means = (F.normalize(side.mean(1), dim=1) for side in (photos, tiles))
+    found, _ = ExactIndex.build(tile_means.numpy(), COMPONENTS).search(photo_means.numpy(), POOL)
+    cosine = photo_means @ tile_means.T  # (photos, tiles)
+    photos, tiles = F.normalize(photos, dim=2), F.normalize(tiles, dim=2)
+    late = torch.cat(
+        [
+            late_interaction(torch.einsum("id,kjd->ikj", photo, tiles[row])[None])
+            for photo, row in zip(photos, torch.from_numpy(found), strict=True)
+        ]
+    )
+    points = metadata[["LAT", "LON"]].to_numpy(float)
+
+    def within(picks: np.ndarray) -> str:
+        near, far = accuracy(haversine_km(*points.T, *data.tile_points[picks].T), (25, 200))
+        return f"{near:.1f} / {far:.1f}"
+
+    rows = np.arange(len(found))
+    km = haversine_km(points[:, None, 0], points[:, None, 1], *data.tile_points[found].transpose(2, 0, 1))
+    picks = {
+        "nearest": cosine.argmax(1).numpy(),
+        "first": found[:, 0],
+        "cosine": found[rows, cosine.gather(1, torch.from_numpy(found)).argmax(1)],
+        "overlap": found[rows, late.argmax(1)],
+        "oracle": found[rows, km.argmin(1)],
+    }
+    return "  ".join(f"{name} {within(pick)}" for name, pick in picks.items())
+
+
+def train(args: argparse.Namespace) -> None:
+    torch.manual_seed(args.seed)
+    data = PretrainData(args.data, args.photos, args.views, args.photo_seed, args.workers)
+    model = Qwen2VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
+    model.set_attn_implementation({"vision_config": "tile_attention"})
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    heads = Heads(model.config.text_config.hidden_size)
+    parameters = [*model.model.visual.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    checkpoint, first = args.run / "checkpoint.pt", 0
+    if args.resume:
+        first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
+    print(f"steps {first} to {args.steps}", flush=True)
+
+    started, sums = time.monotonic(), torch.zeros(len(LOSSES))
+    for step in range(first, args.steps):
+        rng = np.random.default_rng((args.seed, step))
+        batch = data.batch(args.batch_size, rng)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, args.steps, args.learning_rate)
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles])).float()
+        extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
+        losses = tower_losses(heads, tokens, batch, extra)
+        losses.sum().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+        sums += losses.detach()
+        done = step + 1
+        if done % args.log_every == 0:
+            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(LOSSES, sums / args.log_every, strict=True))
+            pace = (done - first) * args.batch_size / (time.monotonic() - started)
+            print(f"step {done}  {means}  {pace:.0f} pairs/s", flush=True)
+            sums.zero_()
+        if done % args.save_every == 0 or done == args.steps:
+            save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)
+            lvlm.save(model, tokenizer, args.output_dir)
+        if done % args.validate_every == 0 or done == args.steps:
+            print(f"step {done}  validation: {validate(model, data, args.data)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
+    add("--model", type=Path, default=Path("checkpoints/earth-base"), help="where the first stage is (%(default)s)")
+    add("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
+    add("--run", type=Path, default=Path("runs/earth-tower"), help="checkpoint (%(default)s)")
+    add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
+    add("--resume", action="store_true", help="go on from the checkpoint in --run")
+    add("--steps", type=int, default=4000, help="(%(default)s)")
+    add("--batch_size", type=int, default=96, help="photo-tile pairs a step (%(default)s)")
+    add("--views", type=int, default=4, help="photos of each place, as in the first stage (%(default)s)")
+    add("--photo_seed", type=int, default=0, help="--seed of the first stage, which took the photos (%(default)s)")
+    add("--learning_rate", type=float, default=6e-4)
+    add("--log_every", type=int, default=50)
+    add("--save_every", type=int, default=250)
+    add("--validate_every", type=int, default=500)
+    add("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
+    add("--seed", type=int, default=2)
+    args = parser.parse_args()
+    if args.batch_size < 9:
+        parser.error("--batch_size must be at least 9")
+    args.run.mkdir(parents=True, exist_ok=True)
+    train(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from transformers import Qwen2VLForConditionalGeneration
 
 from earth.pretrain_data import COMPONENTS, POOL, PretrainData
 from earth.pretrain_lvlm import TILE_GRID, encode_tiles
-from earth.pretrain_tower import late_interaction
+from earth.pretrain_tower import ground_km, late_interaction, token_ground
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.exact_index import ExactIndex
 from utils.files import atomic_path
@@ -75,14 +75,18 @@ def embeddings(tokens: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Group:
-    """A photo with its candidates, their distances (candidates,), and how similar the tower finds them (candidates, 2).
+    """A photo with its candidates, of which the first ones have pictures, and what there is to know about them.
 
-    The two similarities are the cosine of the embeddings and late interaction; NaN without a picture.
+    km (candidates,); similarity (pictures, 2) as the tower sees it: cosine of the embeddings, and late interaction. Of
+    each image token of the candidates' pictures, (pictures, tokens): match, its highest cosine with a token of the
+    photo, and token_km, from its ground to the photo's centre.
     """
 
     query: Query
     km: np.ndarray
     similarity: np.ndarray
+    match: np.ndarray
+    token_km: np.ndarray
 
 
 class Groups:
@@ -108,8 +112,13 @@ class Groups:
         self.found = found[is_other].reshape(-1, TOPK)
         self.tree = cKDTree(unit_vectors(*data.tile_points.T))
         sample = np.linspace(0, len(self.photos) - 1, 1000).astype(int)
-        values = np.concatenate([self.similarity(photo, self.found[photo]) for photo in sample])
-        self.spread = values.mean(0), values.std(0)  # (2,) each
+        similarity, match = (
+            np.concatenate(values)
+            for values in zip(*(self.compare(photo, self.found[photo]) for photo in sample), strict=True)
+        )
+        self.spread = similarity.mean(0), similarity.std(0)  # (2,) each
+        self.match_spread = match.mean(), match.std()
+        self.tile_ground = token_ground(data.tile_points, np.broadcast_to([0.0, 1.0], data.tile_points.shape))
 
     def draw(self, rng: np.random.Generator, with_negatives: bool, with_texts: bool) -> Group:
         """A group of a random photo; in two of five only three candidates are retrieved ones, as in a curriculum."""
@@ -128,18 +137,21 @@ class Groups:
         candidates.append(Candidate(*_guess(point, rng), source="generation"))
         negatives = [self.candidate(tile, True) for tile in found[-NUM_NEGATIVES:]] if with_negatives else []
         places = np.array([(candidate.latitude, candidate.longitude) for candidate in candidates])
-        similarity = np.concatenate([self.similarity(photo, tiles), np.full((1, 2), np.nan)])
         query = Query(f"photo {photo}", tuple(candidates), tuple(negatives), *point.tolist())
-        return Group(query, haversine_km(*point, *places.T), similarity)
+        similarity, match = self.compare(photo, tiles)
+        token_km = ground_km(unit_vectors(*point)[None], self.tile_ground[tiles].reshape(-1, 3)).reshape(match.shape)
+        return Group(query, haversine_km(*point, *places.T), similarity, match, token_km)
 
-    def similarity(self, photo: int, tiles: Sequence[int]) -> np.ndarray:
-        """Cosine of the embeddings and late interaction of a photo and tiles, (tiles, 2)."""
+    def compare(self, photo: int, tiles: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """``similarity`` (tiles, 2) and ``match`` (tiles, tokens) of a photo and tiles, see ``Group``."""
         own, others = (
-            F.normalize(torch.from_numpy(array).float(), dim=-1)
+            F.normalize(torch.from_numpy(np.array(array)).float(), dim=-1)
             for array in (self.photo_tokens[photo], self.tile_tokens[tiles])
         )
-        late = late_interaction(torch.einsum("id,kjd->ikj", own, others)[None])[0]
-        return np.stack([self.tiles[tiles] @ self.photos[photo], late.numpy()], axis=1)
+        cosines = torch.einsum("id,kjd->ikj", own, others)  # (tokens, tiles, tokens)
+        late = late_interaction(cosines[None])[0]
+        similarity = np.stack([self.tiles[tiles] @ self.photos[photo], late.numpy()], axis=1)
+        return similarity, cosines.amax(0).numpy()
 
     def candidate(self, tile: int, with_texts: bool = True) -> Candidate:
         return Candidate(*self.tile_points[tile].tolist(), self.texts[tile] if with_texts else (), f"tile {tile}")

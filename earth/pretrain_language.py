@@ -12,6 +12,8 @@ tower is frozen and every picture's tokens are computed once, so all the time go
     cosine    on the same states, the cosine that the tower gives the two pictures: what the language model could know
               about them without knowing the Earth, a target without noise, and learnt first
     overlap   the same with their late interaction, which takes comparing token with token
+    match     at each image token of a candidate, before the last layer: its highest cosine with a token of the photo
+    offset    in the same place: log kilometres from the token's ground to the photo's centre
     guess     next token: the generation prompt, answered with the photo's coordinates as JSON; weighted, for it is a
               mean over tokens of which most are certain
     state     the state before that answer against encoded coordinates, as in the first stage
@@ -51,13 +53,13 @@ from utils.geodesy import haversine_km
 from utils.images import ImageStore
 from utils.losses import first_order_loss
 from utils.metrics import accuracy
-from utils.packing import Packer
+from utils.packing import PackedBatch, Packer
 from utils.processes import Processes
 from utils.tables import read_metadata
 
 TOP = 3
 GUESS_WEIGHT = 5.0
-LOSSES = ("rank", "km", "cosine", "overlap", "guess", "state")  # as they are logged
+LOSSES = ("rank", "km", "cosine", "overlap", "match", "offset", "guess", "state")  # as they are logged
 
 
 class Heads(nn.Module):
@@ -68,27 +70,36 @@ class Heads(nn.Module):
         self.rank = nn.Linear(width, 1, bias=False)
         self.log_km = nn.Linear(width, 1)
         self.similarity = nn.Linear(width, 2)  # cosine and late interaction
+        self.token = nn.Linear(width, 2)  # match and offset
         self.answer_to_location = nn.Linear(width, width)
         self.location = LocationEncoder(width)
         self.log_scale = nn.Parameter(torch.tensor(2.66))  # of the contrast with places: 1 / 0.07
 
 
-def group_losses(
-    heads: Heads, states: torch.Tensor, groups: list[Group], spread: tuple[np.ndarray, np.ndarray]
-) -> torch.Tensor:
-    """rank, km, cosine and overlap loss (4,) of the last states (groups * size, hidden) of the groups' prompts.
-
-    ``spread``: means (2,) and standard deviations (2,) of both similarities, so that the head learns numbers of size 1.
-    """
-    km = torch.from_numpy(np.stack([group.km for group in groups])).float()  # (groups, size)
-    mean, deviation = spread
-    similarity = np.concatenate([(group.similarity - mean) / deviation for group in groups])
-    wanted = torch.from_numpy(similarity).float()  # (groups * size, 2)
-    rewards, log_km = heads.rank(states).view(km.shape), heads.log_km(states).view(km.shape)
-    pictured = ~wanted[:, 0].isnan()
+def group_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups: Groups) -> torch.Tensor:
+    """rank, km, cosine and overlap loss (4,) of the last states (groups * size, hidden) of the groups' prompts."""
+    km = torch.from_numpy(np.stack([group.km for group in drawn])).float()  # (groups, size)
+    rewards, log_km, similarity = (
+        head(states).unflatten(0, km.shape) for head in (heads.rank, heads.log_km, heads.similarity)
+    )
+    rewards, log_km = rewards.squeeze(2), log_km.squeeze(2)
     rank = torch.stack([first_order_loss(*group, K=TOP) for group in zip(rewards, km, strict=True)]).mean()
-    squares = (heads.similarity(states)[pictured] - wanted[pictured]).square().mean(0)
+    wanted = standardised([group.similarity for group in drawn], *groups.spread)  # (groups, pictures, 2)
+    squares = (similarity[:, : wanted.shape[1]] - wanted).square().mean((0, 1))
     return torch.stack([rank, F.smooth_l1_loss(log_km, km.log1p()), *squares])
+
+
+def token_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups: Groups) -> torch.Tensor:
+    """match and offset loss (2,) of the states (groups * pictures * tokens, hidden) at candidates' image tokens."""
+    match, offset = heads.token(states).unbind(1)
+    wanted = standardised([group.match for group in drawn], *groups.match_spread)
+    km = torch.from_numpy(np.stack([group.token_km for group in drawn])).float()
+    return torch.stack([F.mse_loss(match, wanted.flatten()), F.smooth_l1_loss(offset, km.log1p().flatten())])
+
+
+def standardised(values: list[np.ndarray], mean: np.ndarray | float, deviation: np.ndarray | float) -> torch.Tensor:
+    """Stacked, and as numbers of size 1, which a head learns soonest."""
+    return torch.from_numpy((np.stack(values) - mean) / deviation).float()
 
 
 class Validation:
@@ -143,6 +154,17 @@ def shown(queries: list[Query], photos: Tokens) -> tuple[list[Query], dict]:
     return queries, {image_id: photos[image_id] for image_id in ids}
 
 
+def read(ranker: GeoRanker, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last states (candidates, hidden), and those of the candidates' image tokens before the last layer, float32."""
+    outputs = []
+    layer = ranker.backbone.language_model.layers[-2]
+    hook = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    states = ranker.read(batch)
+    hook.remove()
+    tokens = outputs[-1][batch.suffix_image_rows >= 0]  # the prefixes are read first, the suffixes last
+    return states.float(), tokens.float()
+
+
 def average_gradients(parameters: list[nn.Parameter]) -> None:
     """Give all processes the mean of their gradients, in one message."""
     gradients = [parameter.grad for parameter in parameters]
@@ -183,7 +205,7 @@ def teach(args: argparse.Namespace) -> None:
     if processes.rank == 0:
         print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
 
-    weights = torch.tensor([1.0, 1.0, 1.0, 1.0, GUESS_WEIGHT, PLACE_WEIGHT])
+    weights = torch.tensor([1.0] * 6 + [GUESS_WEIGHT, PLACE_WEIGHT])
     started, sums = time.monotonic(), torch.zeros(len(LOSSES))
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -198,12 +220,18 @@ def teach(args: argparse.Namespace) -> None:
         lessons = guess_lessons(packer.frame, points, np.arange(args.lessons))
         batch = packer.pack(*shown([group.query for group in drawn], tokens))
         with torch.autocast("cpu", torch.bfloat16):
-            states = ranker.read(batch).float()
+            states, token_states = read(ranker, batch)
             pictures = torch.from_numpy(photos[asked])
             guess, before = lesson_loss(model, tokenizer, lessons, pictures)
         located = heads.answer_to_location(before)
         state = place_loss(heads.location, heads.log_scale, located, points, extra)
-        losses = torch.cat([group_losses(heads, states, drawn, groups.spread), torch.stack([guess, state])])
+        losses = torch.cat(
+            [
+                group_losses(heads, states, drawn, groups),
+                token_losses(heads, token_states, drawn, groups),
+                torch.stack([guess, state]),
+            ]
+        )
         (losses * weights).sum().backward()
         if processes.count > 1:
             average_gradients(parameters)

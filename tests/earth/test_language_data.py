@@ -7,7 +7,7 @@ import torch
 from earth.language_data import REGION, TOPK, Groups, Tokens, _guess, embeddings
 from earth.pretrain_data import POOL
 from utils.candidates import NUM_NEGATIVES
-from utils.geodesy import haversine_km
+from utils.geodesy import EARTH_RADIUS_KM, haversine_km
 
 PLACES, TILES, VIEWS, HIDDEN = 40, 450, 2, 12
 
@@ -16,10 +16,10 @@ def number(image_id: str) -> int:
     return int(image_id.split()[1])
 
 
-def late_interaction_by_loops(groups: Groups, photo: int, tile: int) -> float:
+def cosines_by_loops(groups: Groups, photo: int, tile: int) -> np.ndarray:
+    """(photo's tokens, tile's tokens)."""
     a, b = groups.photo_tokens[photo].astype(float), groups.tile_tokens[tile].astype(float)
-    cosines = [[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a]
-    return (np.mean([max(row) for row in cosines]) + np.mean([max(row) for row in zip(*cosines, strict=True)])) / 2
+    return np.array([[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a])
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,19 @@ def test_a_group_is_what_a_ranker_meets(groups):
         assert retrieved >= 3
         hard += retrieved >= 6
         assert candidates[-1].image is None
-        assert np.isnan(group.similarity[-1]).all()
+        assert group.similarity.shape == (7, 2)
         expected = [haversine_km(*truth, candidate.latitude, candidate.longitude) for candidate in candidates]
         assert group.km == pytest.approx(expected)
         first = number(candidates[0].image)
         cosine, late = group.similarity[0]
         assert cosine == pytest.approx(groups.photos[photo] @ groups.tiles[first], abs=1e-5)
-        assert late == pytest.approx(late_interaction_by_loops(groups, photo, first), abs=1e-5)
+        cosines = cosines_by_loops(groups, photo, first)
+        assert late == pytest.approx((cosines.max(0).mean() + cosines.max(1).mean()) / 2, abs=1e-5)
+        np.testing.assert_allclose(group.match[0], cosines.max(0), atol=1e-5)
+        corners = group.token_km[0, [0, 3, 12, 15]]
+        through_the_earth = 2 * EARTH_RADIUS_KM * np.sin(group.km[0] / 2 / EARTH_RADIUS_KM)
+        assert abs(corners - through_the_earth).max() < 192  # from the middle of a tile to that of its corner token
+        assert corners.std() > 0
     assert 90 <= hard <= 150  # three of five
 
 

@@ -1,14 +1,14 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn import functional
 
 from earth import build_dataset, lvlm
 from earth.language_data import Group
-from earth.pretrain_language import TOP, Heads, group_losses, main
+from earth.pretrain_language import TOP, Heads, group_losses, main, token_losses
 from utils.candidates import Query
 
 BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
@@ -17,29 +17,47 @@ BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 def test_losses_of_groups_against_loops():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    heads, states = Heads(12), torch.randn(10, 12)
-    groups = []
-    for _ in range(2):
-        similarity = np.concatenate([rng.uniform(0.5, 1, (4, 2)), np.full((1, 2), np.nan)])
-        groups.append(Group(Query("photo 0", ()), rng.uniform(1, 5000, 5), similarity))
-    spread = np.array([0.8, 0.7]), np.array([0.1, 0.2])
-    found = group_losses(heads, states, groups, spread).tolist()
+    heads, states, token_states = Heads(12), torch.randn(10, 12), torch.randn(2 * 4 * 3, 12)
+    groups = SimpleNamespace(spread=(np.array([0.8, 0.7]), np.array([0.1, 0.2])), match_spread=(0.5, 0.3))
+    drawn = [
+        Group(
+            query=Query("photo 0", ()),
+            km=rng.uniform(1, 5000, 5),
+            similarity=rng.uniform(0.5, 1, (4, 2)),
+            match=rng.uniform(0, 1, (4, 3)),
+            token_km=rng.uniform(1, 500, (4, 3)),
+        )
+        for _ in range(2)
+    ]
+    with torch.no_grad():
+        found = group_losses(heads, states, drawn, groups).tolist()
+        found_of_tokens = token_losses(heads, token_states, drawn, groups).tolist()
 
-    ranks, squares, smooth = [], [], []
-    for number, group in enumerate(groups):
+    def smooth(value: float, wanted: float) -> float:
+        far = abs(value - wanted)
+        return far - 0.5 if far > 1 else far**2 / 2
+
+    ranks, squares, smooths, matches, offsets = [], [], [], [], []
+    for number, group in enumerate(drawn):
         own = states[number * 5 : number * 5 + 5]
+        own_tokens = token_states[number * 12 : number * 12 + 12].view(4, 3, 12)
         rewards = heads.rank(own)[:, 0].tolist()
         left = sorted(range(5), key=lambda candidate, group=group: group.km[candidate])
         for _ in range(TOP):
             total = sum(np.exp(rewards[candidate]) for candidate in left)
             ranks.append(-np.log(np.exp(rewards[left.pop(0)]) / total))
         for candidate in range(5):
-            wanted = torch.tensor(np.log(1 + group.km[candidate]))
-            smooth.append(functional.smooth_l1_loss(heads.log_km(own[candidate])[0], wanted.float()).item())
-            if candidate < 4:
-                wanted = (group.similarity[candidate] - spread[0]) / spread[1]
-                squares.append((heads.similarity(own[candidate]).detach().numpy() - wanted) ** 2)
-    np.testing.assert_allclose(found, [np.mean(ranks), np.mean(smooth), *np.mean(squares, axis=0)], rtol=1e-4)
+            smooths.append(smooth(heads.log_km(own[candidate]).item(), np.log(1 + group.km[candidate])))
+        for picture in range(4):
+            wanted = (group.similarity[picture] - groups.spread[0]) / groups.spread[1]
+            squares.append((heads.similarity(own[picture]).detach().numpy() - wanted) ** 2)
+            for token in range(3):
+                match, offset = heads.token(own_tokens[picture, token]).tolist()
+                matches.append((match - (group.match[picture, token] - 0.5) / 0.3) ** 2)
+                offsets.append(smooth(offset, np.log(1 + group.token_km[picture, token])))
+    expected = [np.mean(ranks), np.mean(smooths), *np.mean(squares, axis=0)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    np.testing.assert_allclose(found_of_tokens, [np.mean(matches), np.mean(offsets)], rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ class Heads(nn.Module):
         self.rank = nn.Linear(width, 1, bias=False)
         self.log_km = nn.Linear(width, 1)
         self.similarity = nn.Linear(width, 2)  # cosine and late interaction
-        self.token = nn.Linear(width, 2)  # match and offset
+        self.token = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))  # match and offset
         self.answer_to_location = nn.Linear(width, width)
         self.location = LocationEncoder(width)
         self.log_scale = nn.Parameter(torch.tensor(2.66))  # of the contrast with places: 1 / 0.07
@@ -264,9 +264,9 @@ def main() -> None:
     add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
     add("--resume", action="store_true", help="go on from the checkpoint in --run")
     add("--steps", type=int, default=2800, help="(%(default)s)")
-    add("--groups", type=int, default=24, help="groups a step (%(default)s)")
+    add("--groups", type=int, default=16, help="groups a step (%(default)s)")
     add("--group_size", type=int, default=8, help="candidates in a group (%(default)s)")
-    add("--lessons", type=int, default=24, help="photos a step to guess the coordinates of (%(default)s)")
+    add("--lessons", type=int, default=64, help="photos a step to guess the coordinates of (%(default)s)")
     add("--negatives", type=float, default=0.3, help="share of steps with negative examples (%(default)s)")
     add("--texts", type=float, default=0.5, help="share of steps with place names (%(default)s)")
     add("--views", type=int, default=4, help="photos of each place, as in the first stage (%(default)s)")

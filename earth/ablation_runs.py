@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of a query, as published
 
-# README's Earth command, as far as it says what is trained; one process that prepares its own batches.
+# README's Earth command, but that one process prepares its own batches, and that the warm-up is a share of the steps.
 TRAINING = {
     "group_size": "8",
     "hard_pool": "12",

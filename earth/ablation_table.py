@@ -10,6 +10,7 @@ mean that this interval lies on the side of zero where the paper's difference is
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +58,9 @@ def read_results(path: str | Path) -> list[Result]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: line {number} is no result of the queue ({error}): remove it") from error
     check_comparable(path, {(result.base, result.budget) for result in results})
+    counts = Counter((result.setting, result.seed) for result in results)
+    if repeated := [f"{setting}, seed {seed}" for (setting, seed), count in counts.items() if count > 1]:
+        raise ValueError(f"{path} has several lines of {'; '.join(repeated)}: remove all but one of each")
     return results
 
 

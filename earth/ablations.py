@@ -5,11 +5,11 @@
     python -m earth.ablations --only baseline no_images --seeds 0
     python -m earth.ablation_table         # the results as a table
 
-A run trains an adapter (finetune_geo_ranker.py), fits its temperature on the validation queries, and reports on the test
-queries (evaluate.py); it adds one line to the results file, and is skipped where that has its line. Settings that differ
-in evaluation only share the baseline's adapters. The same command goes on after an interruption: a training that was
-under way starts anew, an evaluation at its next query. Several of these commands may work on one queue: each takes runs
-that no other has. A run that fails is reported with its log, and the next one starts.
+A run trains an adapter (finetune_geo_ranker.py), fits its temperature on the validation queries, and reports on the
+test queries (evaluate.py); it adds one line to the results file, and is skipped where that has its line. Settings that
+differ in evaluation only share the baseline's adapters. The same command goes on after an interruption: a training that
+was under way starts anew, an evaluation at its next query. Several of these commands may work on one queue: each takes
+runs that no other has. A run that fails is reported with its log, and the next one starts.
 
 Adapters, logs and the tower's features of all photos, which are computed once, go into --run.
 """
@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,7 @@ import pandas as pd
 from earth.ablation_runs import SETTINGS, TOPN, TRAINING, Setting
 from earth.ablation_table import RESULTS, Result, append_result, check_comparable, read_results
 from earth.build_dataset import DEFAULT_DIR
+from utils.benchmarks import check_files
 from utils.command import run_command
 from utils.files import atomic_path
 from utils.metrics import THRESHOLDS_KM
@@ -90,9 +92,10 @@ class Queue:
 
     def adapter(self, setting: Setting, seed: int) -> Path:
         """The folder of a training: another one for every base model and every command."""
-        digest = hashlib.sha256(f"{self.base()} {self.training_flags(setting, seed)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.base} {self.training_flags(setting, seed)}".encode()).hexdigest()
         return self.folder / f"{setting.training}-{digest[:8]}" / f"seed-{seed}"
 
+    @cached_property
     def base(self) -> str:
         """The start of the SHA-256 of the base model's weights."""
         return hashlib.sha256((self.model_path / "model.safetensors").read_bytes()).hexdigest()[:12]
@@ -149,7 +152,7 @@ def run(queue: Queue, setting: Setting, seed: int, adapter: Path, lock: int) -> 
         setting=setting.name,
         question=setting.question,
         seed=seed,
-        base=queue.base(),
+        base=queue.base,
         budget=queue.steps,
         changes=dict(setting.flags) | {"length": setting.length, "topn": setting.topn, "topn_zs": setting.topn_zs},
         date=date.today().isoformat(),
@@ -189,23 +192,32 @@ def hours_left(queue: Queue, pending: Sequence[tuple[Setting, int]], results: Se
     return (budgets * training + len(pending) * evaluation) / 3600
 
 
+def unfinished(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[tuple[Setting, int]]:
+    """Those of ``runs`` that have no line in ``path``; ``ValueError`` where the queue's would not fit to the others."""
+    results = read_results(path)
+    check_comparable(path, {(result.base, result.budget) for result in results} | {(queue.base, queue.steps)})
+    done = {(result.setting, result.seed) for result in results}
+    return [(setting, seed) for setting, seed in runs if (setting.name, seed) not in done]
+
+
 def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[str]:
     """Do those of ``runs`` that have no line in ``path`` yet; returns what failed."""
+    needed = ("train/georanking.parquet", "val/candidates.csv", "test/candidates.csv")
+    check_files([("data", queue.data / name) for name in needed])
     problems = []
-    for number, (setting, seed) in enumerate(runs, 1):
-        results = read_results(path)  # again each time: another queue may have added some
-        check_comparable(path, {(result.base, result.budget) for result in results} | {(queue.base(), queue.steps)})
-        done = {(result.setting, result.seed) for result in results}
-        if (setting.name, seed) in done:
+    for number, (setting, seed) in enumerate(runs):
+        if not (pending := unfinished(queue, runs[number:], path)) or pending[0] != (setting, seed):
             continue
-        left = hours_left(queue, [r for r in runs[number - 1 :] if (r[0].name, r[1]) not in done], results)
         name = f"{setting.name}, seed {seed}"
-        print(f"run {number} of {len(runs)}: {name}" + (f", {left:.1f} h left" if left else ""), flush=True)
+        left = hours_left(queue, pending, read_results(path))
+        print(f"run {number + 1} of {len(runs)}: {name}" + (f", {left:.1f} h left" if left else ""), flush=True)
         adapter = queue.adapter(setting, seed)
         with taken(adapter) as lock:
             if lock is None:
                 print("  another queue is at it", flush=True)
                 continue
+            if (setting, seed) not in unfinished(queue, runs, path):
+                continue  # another queue was faster
             try:
                 result = run(queue, setting, seed, adapter, lock)
             except RunError as error:

@@ -36,7 +36,7 @@ class Result:
     budget: int  # training steps of 16 groups
     changes: dict[str, str | int]  # what differs from the baseline
     date: str
-    seconds: dict[str, float | None]  # training (None: another run had made the adapter), evaluation
+    seconds: dict[str, float | None]  # training (None: the adapter was there), evaluation (what was left of it)
     temperature: float  # fitted on the validation queries
     calibration_error: float
     validation: dict[str, dict]  # ranker (utils/report.py) -> accuracy, accuracy_ci95 by threshold
@@ -75,7 +75,7 @@ def append_result(path: str | Path, result: Result) -> None:
     """Add a line, in one write: queues that run at the same time do not mix theirs."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab", buffering=0) as file:
-        file.write(json.dumps(asdict(result)).encode() + b"\n")
+        file.write(json.dumps(asdict(result), separators=(",", ":")).encode() + b"\n")
 
 
 def paired_difference(
@@ -105,7 +105,9 @@ def verdict(paper: float, low: float, high: float) -> str:
 
 
 def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> str:
-    """The results as Markdown, a row for every setting."""
+    """The results as Markdown, a row for every setting; ``ValueError`` for results of another one."""
+    if unknown := {result.setting for result in results} - {setting.name for setting in settings}:
+        raise ValueError(f"results of unknown settings: {', '.join(sorted(unknown))}")
     baseline = [result for result in results if result.setting == BASELINE.name]
     rows = [
         ["setting", "seeds", *(f"{km} km" for km in THRESHOLDS_KM)]

@@ -53,7 +53,7 @@ class Queue:
 
     data: Path  # the built benchmark
     model_path: Path  # base model
-    folder: Path  # adapters, logs and features
+    root: Path  # folder for adapters, logs and features
     steps: int  # the budget, training steps
 
     def training_flags(self, setting: Setting, seed: int) -> dict[str, str]:
@@ -65,7 +65,7 @@ class Queue:
             "image_path": str(train / "images"),
             "image_data_path": str(gallery / "images.tar"),
             "gallery": str(gallery / "metadata.csv"),
-            "feature_cache": str(self.folder / "features"),
+            "feature_cache": str(self.root / "features"),
             **TRAINING,
             **setting.flags,
             "max_steps": str(self.steps * setting.length),
@@ -83,17 +83,17 @@ class Queue:
             "image_data_path": str(gallery / "images.tar"),
             "gallery_metadata": str(gallery / "metadata.csv"),
             "train_metadata": str(self.data / "train" / "metadata.csv"),
-            "feature_cache": str(self.folder / "features"),
+            "feature_cache": str(self.root / "features"),
             "model": str(self.model_path),
             "model_path": str(adapter),
             "topn": str(topn),
             "topn_zs": str(setting.topn_zs),
         }
 
-    def adapter(self, setting: Setting, seed: int) -> Path:
-        """The folder of a training: another one for every base model and every command."""
+    def folder(self, setting: Setting, seed: int) -> Path:
+        """Where a training and its evaluations go: another folder for every base model and every command."""
         digest = hashlib.sha256(f"{self.base} {self.training_flags(setting, seed)}".encode()).hexdigest()
-        return self.folder / f"{setting.training}-{digest[:8]}" / f"seed-{seed}"
+        return self.root / f"{setting.training}-{digest[:8]}" / f"seed-{seed}"
 
     @cached_property
     def base(self) -> str:
@@ -128,14 +128,16 @@ def taken(folder: Path) -> Iterator[int | None]:
             yield file.fileno()
 
 
-def run(queue: Queue, setting: Setting, seed: int, adapter: Path, lock: int) -> Result:
+def run(queue: Queue, setting: Setting, seed: int, folder: Path, lock: int) -> Result:
     """Train, unless the adapter is there, calibrate and evaluate. Raises ``RunError``."""
-    finished = adapter / "training.json"
+    # Its own folder: an evaluation whose adapter folder has changed would not go on where it was interrupted.
+    adapter = folder / "adapter"
+    finished = folder / "training.json"
     seconds: dict[str, float | None] = {"training": None}
     if not finished.exists():
         start = time.monotonic()
         flags = queue.training_flags(setting, seed) | {"model_save_path": str(adapter)}
-        execute("finetune_geo_ranker.py", flags, (), adapter / "training.log", lock)
+        execute("finetune_geo_ranker.py", flags, (), folder / "training.log", lock)
         seconds["training"] = round(time.monotonic() - start, 1)
         with atomic_path(finished) as path:
             path.write_text(json.dumps(seconds) + "\n", encoding="utf-8")
@@ -143,9 +145,9 @@ def run(queue: Queue, setting: Setting, seed: int, adapter: Path, lock: int) -> 
     # The temperature belongs to the adapter: it is fitted with as many retrieved candidates as ever.
     reports = {}
     for split, topn, switches in (("val", TOPN, ["--calibrate"]), ("test", setting.topn, [])):
-        output = adapter / f"{split}-{topn}-{setting.topn_zs}"
+        output = folder / f"{split}-{topn}-{setting.topn_zs}"
         flags = queue.evaluation_flags(split, setting, topn, adapter) | {"output_dir": str(output)}
-        execute("evaluate.py", flags, switches, adapter / f"{output.name}.log", lock)
+        execute("evaluate.py", flags, switches, folder / f"{output.name}.log", lock)
         reports[split] = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     seconds["evaluation"] = round(time.monotonic() - start, 1)
     return Result(
@@ -166,7 +168,10 @@ def run(queue: Queue, setting: Setting, seed: int, adapter: Path, lock: int) -> 
 
 
 def figures(report: dict) -> dict[str, dict]:
-    """What a result holds of an evaluation's metrics.json: accuracies with their intervals, to two decimals."""
+    """What a result holds of an evaluation's metrics.json: accuracies with their intervals, to two decimals.
+
+    Not within 1 km: Earth's coordinates are no more exact than that.
+    """
     return {
         ranker: {
             "accuracy": {str(km): round(own["accuracy"][str(km)], 2) for km in THRESHOLDS_KM[1:]},
@@ -181,14 +186,13 @@ def figures(report: dict) -> dict[str, dict]:
 
 def hours_left(queue: Queue, pending: Sequence[tuple[Setting, int]], results: Sequence[Result]) -> float | None:
     """What the runs still take if they are as fast as those before, None where nothing is known of that."""
-    lengths = {setting.name: setting.length for setting in SETTINGS}
-    trained = [r.seconds["training"] / lengths[r.setting] for r in results if r.seconds["training"] is not None]
+    trained = [r.seconds["training"] / r.changes["length"] for r in results if r.seconds["training"] is not None]
     if not trained:
         return None
     training = sum(trained) / len(trained)
     evaluation = sum(result.seconds["evaluation"] for result in results) / len(results)
-    adapters = {queue.adapter(setting, seed): setting.length for setting, seed in pending}
-    budgets = sum(length for adapter, length in adapters.items() if not (adapter / "training.json").exists())
+    folders = {queue.folder(setting, seed): setting.length for setting, seed in pending}
+    budgets = sum(length for folder, length in folders.items() if not (folder / "training.json").exists())
     return (budgets * training + len(pending) * evaluation) / 3600
 
 
@@ -211,15 +215,15 @@ def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[
         name = f"{setting.name}, seed {seed}"
         left = hours_left(queue, pending, read_results(path))
         print(f"run {number + 1} of {len(runs)}: {name}" + (f", {left:.1f} h left" if left else ""), flush=True)
-        adapter = queue.adapter(setting, seed)
-        with taken(adapter) as lock:
+        folder = queue.folder(setting, seed)
+        with taken(folder) as lock:
             if lock is None:
                 print("  another queue is at it", flush=True)
                 continue
             if (setting, seed) not in unfinished(queue, runs, path):
                 continue  # another queue was faster
             try:
-                result = run(queue, setting, seed, adapter, lock)
+                result = run(queue, setting, seed, folder, lock)
             except RunError as error:
                 problems.append(f"{name}: {error}")
                 print(f"  failed: {error}", flush=True)

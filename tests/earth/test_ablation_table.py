@@ -61,6 +61,8 @@ def test_table():
     assert high[1] < 0
     assert worse[6:] == ["-1.00 / -2.00", "agrees / agrees"]
     assert same[4:] == ["+0.0 [+0.0, +0.0]", "+0.0 [+0.0, +0.0]", "", ""]
+    with pytest.raises(ValueError, match="unknown settings: same, worse"):
+        table(results, [BASELINE])
     assert missing == ["missing", "0", "not run", "not run", "", "", "-1.00 / -2.00", ""]
 
 

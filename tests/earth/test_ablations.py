@@ -22,6 +22,7 @@ from earth.ablation_runs import BASELINE, SETTINGS, TRAINING
 from earth.ablation_table import Result, append_result, read_results
 from utils.adapter import AdapterInfo
 from utils.candidates import TEXT_COLUMNS, CandidateRow, prompt_texts, write_candidate_table
+from utils.files import atomic_path
 from utils.geodesy import haversine_km
 from utils.georanking import GeoRankingRow, write_georanking
 from utils.tables import read_metadata
@@ -115,6 +116,8 @@ def test_every_run_adds_a_line_that_says_what_its_evaluation_says(queue, calls, 
     assert adapters[0] == adapters[4] != adapters[2]
     assert [flags.get("omit") for flags in trained] == [None, "images"]
     assert AdapterInfo.load(adapters[2]).omit == ("images",)
+    rewards = (Path(adapters[0]).parent / "val-12-3" / "rewards.0.jsonl").read_text().split("\n")
+    assert len(list(filter(None, rewards))) == 3, "the second evaluation of the same adapter scores nothing anew"
     for number, result in enumerate(found.values()):
         assert (result.budget, len(result.base), result.seed) == (1, 12, 7)
         _, flags = calls[[2, 5, 7][number]]
@@ -158,7 +161,8 @@ def test_an_interrupted_queue_goes_on(queue, calls, tmp_path, monkeypatch):
         def before(script, flags):
             if len(calls) == count:
                 if script == "finetune_geo_ranker.py":
-                    Path(flags["model_save_path"], "adapter_model.safetensors").write_bytes(b"half")
+                    with atomic_path(Path(flags["model_save_path"], "adapter_model.safetensors")) as path:
+                        path.write_bytes(b"of a training that never finished")
                 raise KeyboardInterrupt
 
         return before
@@ -183,30 +187,30 @@ def test_a_run_that_fails_does_not_stop_the_queue(queue, calls, tmp_path, monkey
             raise ablations.RunError("finetune_geo_ranker.py exited with 1: out of luck (all of it: x.log)")
 
     monkeypatch.setattr(calls, "before", before)
-    assert queue(*ONLY) == 1
-    assert list(lines(tmp_path)) == [THREE[0], THREE[2]]
+    assert queue("--only", "no_images", "no_texts", "--seeds", "7") == 1
+    assert list(lines(tmp_path)) == [("no_texts", 7)]
     assert "problem: no_images, seed 7: finetune_geo_ranker.py exited with 1: out of luck" in capsys.readouterr().err
 
 
 def test_runs_that_another_queue_has_are_left_to_it(queue, calls, tmp_path, monkeypatch, capsys):
     def before(script, flags):
-        if script == "finetune_geo_ranker.py":
-            monkeypatch.setattr(calls, "before", lambda *_: None)
-            calls.clear()
+        if len(calls) == 1:
             assert queue("--only", "baseline", "--seeds", "7") == 0
-            assert calls == []
+        raise ablations.RunError("enough seen")
 
     monkeypatch.setattr(calls, "before", before)
-    assert queue("--only", "baseline", "--seeds", "7") == 0
+    assert queue("--only", "baseline", "--seeds", "7") == 1
+    assert len(calls) == 1
     assert "another queue is at it" in capsys.readouterr().out
-    assert list(lines(tmp_path)) == THREE[:1]
 
 
-def test_another_base_or_budget_needs_another_results_file(queue, calls, tmp_path, capsys):
-    assert queue("--only", "baseline", "--seeds", "7") == 0
-    calls.clear()
-    with pytest.raises(SystemExit, match=r"r.jsonl would mix runs .* 1 steps and base .* 2 steps"):
-        queue("--only", "baseline", "--seeds", "7", "--steps", "2")
+def test_another_base_or_budget_needs_another_results_file(queue, calls, tmp_path, tiny_base):
+    own = ablations.Queue(tmp_path, tiny_base, tmp_path, 1).base
+    for base, steps in ((own, 2), ("another one", 1)):
+        (tmp_path / "r.jsonl").unlink(missing_ok=True)
+        append_result(tmp_path / "r.jsonl", Result("K_3", "K", 0, base, steps, {}, "today", {}, 1.0, 0.1, {}, {}, []))
+        with pytest.raises(SystemExit, match=r"r.jsonl would mix runs that cannot be compared"):
+            queue("--only", "baseline", "--seeds", "7")
     assert calls == []
 
 
@@ -276,7 +280,7 @@ def test_settings_are_commands_that_the_scripts_take(tmp_path):
         evaluated = evaluate.parse_arguments([word for name, value in flags.items() for word in (f"--{name}", value)])
         commands.append((words, evaluated.topn, evaluated.topn_zs))
         shared = setting == BASELINE or setting.question == "candidates at test time"
-        assert (queue.adapter(setting, 1) == queue.adapter(BASELINE, 1)) == shared
+        assert (queue.folder(setting, 1) == queue.folder(BASELINE, 1)) == shared
     assert all(commands.count(command) == 1 for command in commands)
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
     readme = (ROOT / "README.md").read_text().split("finetune_geo_ranker.py", 1)[1].split("```")[0]
@@ -291,7 +295,7 @@ def test_another_base_model_trains_anew(tmp_path):
     for number in range(2):
         (tmp_path / "model.safetensors").write_bytes(bytes([number]))
         queue = ablations.Queue(tmp_path, tmp_path, tmp_path / "run", 250)
-        queues.append((queue.base, queue.adapter(BASELINE, 0)))
+        queues.append((queue.base, queue.folder(BASELINE, 0)))
     assert queues[0][0] != queues[1][0]
     assert queues[0][1] != queues[1][1]
     assert queues[0][1].name == queues[1][1].name == "seed-0"

@@ -47,7 +47,7 @@ from utils.georanking import GeoRankingRow, read_georanking
 from utils.groups import Gallery, GroupRule, usable_rows
 from utils.images import ImageStore
 from utils.processes import Processes
-from utils.prompts import LAYOUTS
+from utils.prompts import LAYOUTS, PARTS
 from utils.tables import metadata_problems, read_metadata
 from utils.training import RankerTrainer, find_checkpoint
 
@@ -79,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         attn_implementation=args.attn_implementation,
         min_pixels=args.min_pixels,
         max_pixels=args.max_pixels,
+        omit=args.omit,
     )
     model = add_lora(ranker, r=args.lora_r, dropout=args.lora_dropout)
     if args.gradient_checkpointing:
@@ -146,6 +147,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--lora_r", type=int, default=16, help="rank of the LoRA; its alpha is twice the rank")
     add("--lora_dropout", type=float, default=0.05)
     add("--prompt_layout", choices=LAYOUTS, default="published", help="negatives_first is read faster")
+    add("--omit", nargs="+", choices=PARTS, default=[], help="leave out of the prompt, as an ablation does")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the frozen weights")
     add("--attn_implementation", help="sdpa (default) or eager, faster on a CPU for short prompts")
     add("--min_pixels", type=int, help="enlarge smaller photos; default: the base model's limit")
@@ -225,6 +227,8 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.K is not None and args.group_size < args.K:
         raise ValueError(f"K {args.K} is more than group_size {args.group_size}")
+    if len(set(args.omit)) < len(args.omit):
+        raise ValueError(f"omit names a part twice: {' '.join(args.omit)}")
     if not 0 <= args.lambda1 <= 1:
         raise ValueError(f"lambda1 {args.lambda1} is not between 0 and 1")
     if any(args.easy_share) and args.gallery is None:

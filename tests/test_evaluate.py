@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import evaluate
 from tests.loopback import free_port
+from tests.naive import naive_rewards
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
 from utils.adapter import AdapterInfo
 from utils.candidates import read_candidate_table
@@ -164,6 +167,28 @@ def test_another_setting_scores_anew(world, run, tmp_path):
     _, published = run(world, output)
     assert len(log_lines(output)) == before + QUERIES
     assert published["rankers"]["oracle"] == first["rankers"]["oracle"]
+
+
+def test_an_adapter_with_omit_is_evaluated_without_the_parts(world, run, tmp_path, tiny_base):
+    """Against naive prompts of stripped queries; the same adapter without `omit` is another scorer to the log."""
+    _, whole = run(world, tmp_path / "out")
+    info = AdapterInfo.load(world / "adapter")
+    replace(info, omit=("images", "negatives")).save(world / "adapter")
+    code, report = run(world, tmp_path / "out")
+    assert code == 0
+    assert len(log_lines(tmp_path / "out")) == 2 * QUERIES
+    assert report["rankers"]["oracle"] == whole["rankers"]["oracle"]
+    ranker = GeoRanker.from_pretrained(tiny_base, world / "adapter", device="cpu")
+    store = ImageStore.from_paths([world / "photos"])
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    queries, _ = read_candidate_table(world / "candidates.csv", RETRIEVED, GENERATED)
+    for query, rewards in zip(queries, table["candidate_reward_lis"], strict=True):
+        candidates = tuple(replace(candidate, image=None) for candidate in query.candidates)
+        stripped = replace(query, candidates=candidates, negatives=())
+        with torch.no_grad():
+            photos = {query.image: store.open(query.image)}
+            expected = naive_rewards(ranker.backbone, ranker.score, ranker.packer, [stripped], photos)
+        assert json.loads(rewards) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 import finetune_geo_ranker
 from earth import build_dataset
+from tests.naive import naive_rewards
 from utils.adapter import AdapterInfo
 from utils.batches import EvaluationGroups, GroupCollator, Groups, TrainingGroups, show
-from utils.candidates import prompt_texts
+from utils.candidates import Candidate, prompt_texts
 from utils.encoded_photos import EncodedPhotos
 from utils.geo_ranker import GeoRanker
 from utils.geodesy import haversine_km
@@ -33,6 +35,7 @@ from utils.groups import GroupRule, evaluation_group
 from utils.images import ImageStore
 from utils.losses import multi_order_loss
 from utils.packing import image_key
+from utils.prompts import PARTS
 from utils.tables import read_metadata
 from utils.tar_pickle import write_tar_index
 from utils.training import find_checkpoint
@@ -221,6 +224,43 @@ def test_the_adapter_reloads_with_equal_rewards(world, tiny_base, run):
     for ranker in loaded:
         assert torch.allclose(ranker.score_queries([group.query], group.photos)[0], expected, atol=1e-4)
     assert not torch.allclose(untrained.score_queries([group.query], group.photos)[0], expected, atol=0.1)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_adapter_never_sees_what_its_training_left_out(world, tiny_base, tmp_path, part):
+    """Its rewards are those of naive prompts without the part, and not those of whole prompts."""
+    train(world, tiny_base, tmp_path / "out", max_steps=1, omit=part, prompt_layout="negatives_first")
+    assert AdapterInfo.load(tmp_path / "out").omit == (part,)
+    ranker = GeoRanker.from_pretrained(tiny_base, tmp_path / "out", device="cpu")
+    assert ranker.info.omit == (part,)
+    store = ImageStore.from_paths([world / "photos"])
+    query = evaluation_group(read_georanking(world / "val.parquet")[0][0], GroupRule())
+
+    def bare(place: Candidate) -> Candidate:
+        return replace(place, **{"texts": {"texts": ()}, "images": {"image": None}, "negatives": {}}[part])
+
+    negatives = () if part == "negatives" else tuple(map(bare, query.negatives))
+    stripped = replace(query, candidates=tuple(map(bare, query.candidates)), negatives=negatives)
+    photos = {name: store.open(name) for name in [query.image, *(place.image for place in query.candidates)]}
+    with torch.no_grad():
+        without, whole = (
+            naive_rewards(ranker.backbone, ranker.score, ranker.packer, [shown], photos) for shown in (stripped, query)
+        )
+    places = ranker.rank(photos[query.image], query.candidates, query.negatives, images=store)
+    rewards = [next(p.reward for p in places if p.candidate is candidate) for candidate in query.candidates]
+    assert rewards == pytest.approx(without.tolist(), abs=1e-4)
+    assert rewards != pytest.approx(whole.tolist(), abs=1e-3)
+
+
+def test_training_without_texts_is_training_on_rows_without_texts(world, tiny_base, tmp_path):
+    rows, _ = read_georanking(world / "train.parquet")
+    write_georanking(tmp_path / "bare.parquet", [replace(row, ref_texts=[[] for _ in row.ref_texts]) for row in rows])
+    settings = {"max_steps": 3, "lora_dropout": 0}
+    omitting = train(world, tiny_base, tmp_path / "omitting", omit="texts", **settings)
+    bare = train(world, tiny_base, tmp_path / "bare", dataset=tmp_path / "bare.parquet", **settings)
+    whole = train(world, tiny_base, tmp_path / "whole", **settings)
+    assert losses(omitting) == losses(bare)
+    assert losses(omitting) != losses(whole)
 
 
 def test_output_folder_holds_the_adapter_and_the_last_two_checkpoints(run):
@@ -477,6 +517,8 @@ def test_the_published_command_parses():
         ("--easy_share 0.5", "argument --easy_share"),
         ("--easy_share 0.5:0", "easy_share needs gallery"),
         ("--hard_pool 3", "hard_pool is 3"),
+        ("--omit sky", "argument --omit"),
+        ("--omit texts texts", "omit names a part twice"),
         ("--generated 5", "generated is 5"),
         ("--total_batch_size 4 --per_device_train_batch_size 3", "total_batch_size 4"),
         ("--total_batch_size 0", "total_batch_size 0"),

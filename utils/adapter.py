@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from utils.adapter_names import HEAD, TARGETS, is_released, our_config, our_names
 from utils.files import atomic_path
-from utils.prompts import LAYOUTS, Layout
+from utils.prompts import LAYOUTS, PARTS, Layout, Part
 
 FILENAME = "georanker.json"
 
@@ -40,12 +40,15 @@ class AdapterInfo:
     group_size: int | None = None  # candidates in a training group
     temperature: float = 1.0  # probabilities = softmax(rewards / temperature), fitted on validation queries
     similarity_weight: float = 0.0  # `a` of reward + a * similarity, fitted on validation queries
+    omit: tuple[Part, ...] = ()  # what was left out of the prompt, see utils/prompts.py
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ValueError(f"layout is {self.layout!r}: it is one of {', '.join(LAYOUTS)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}: it must be positive")
+        if any(part not in PARTS or self.omit.count(part) > 1 for part in self.omit):
+            raise ValueError(f"omit is {list(self.omit)}: it is some of {', '.join(PARTS)}, each once")
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "AdapterInfo":
@@ -62,8 +65,8 @@ class AdapterInfo:
                 raise ValueError(f"unknown settings {', '.join(unknown)}")
             if "base_model" not in values:
                 raise ValueError("base_model is missing")
-            return cls(**values)
-        except ValueError as error:
+            return cls(**values | {"omit": tuple(values.get("omit", ()))})
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, folder: str | os.PathLike) -> None:

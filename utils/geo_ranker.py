@@ -35,7 +35,7 @@ from utils.candidates import Candidate, Query
 from utils.halving import score_in_halves
 from utils.images import ImageStore, open_image
 from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, image_key
-from utils.prompts import Layout
+from utils.prompts import Layout, Part
 
 MAX_TOKENS = 32_768  # in a batch: a query with 12 + 3 candidates and large photos stays in one (docs/speed.md)
 # The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
@@ -81,6 +81,7 @@ class GeoRanker(nn.Module):
         attn_implementation: str | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
+        omit: Sequence[Part] | None = None,
         merge: bool | None = None,
     ) -> "GeoRanker":
         """A ranker in evaluation mode.
@@ -88,8 +89,9 @@ class GeoRanker(nn.Module):
         Args:
             base: hub name or folder of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint.
             adapter: adapter folder, ours or a released one; without it the score head is random.
-            layout, min_pixels, max_pixels: prompt layout and size limits of a photo in pixels, where they are
-                to differ from the adapter's (without one: "published", and the checkpoint's limits).
+            layout, min_pixels, max_pixels, omit: prompt layout, size limits of a photo in pixels and parts left
+                out of the prompt, where they are to differ from the adapter's (without one: "published", the
+                checkpoint's limits, and nothing).
             dtype: of the backbone; by default float32 on CPU, elsewhere what the checkpoint is stored in.
             device: by default CUDA where there is any, else CPU.
             attn_implementation: "sdpa" (default) or "eager".
@@ -130,10 +132,11 @@ class GeoRanker(nn.Module):
             layout=layout or info.layout,
             min_pixels=min_pixels or info.min_pixels or size["shortest_edge"],
             max_pixels=max_pixels or info.max_pixels or size["longest_edge"],
+            omit=info.omit if omit is None else tuple(omit),
         )
         processor.size = {"shortest_edge": info.min_pixels, "longest_edge": info.max_pixels}
         tokenizer = AutoTokenizer.from_pretrained(base)
-        packer = Packer(tokenizer, processor, rope_index(backbone), info.layout)
+        packer = Packer(tokenizer, processor, rope_index(backbone), info.layout, info.omit)
         ranker = cls(backbone.to(device), packer, info)
         if adapter is not None:
             adapted = load_lora(ranker, adapter)

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BaseImageProcessor, PreTrainedTokenizerBase
 
 from utils.candidates import Query
-from utils.prompts import ChatFrame, Layout
+from utils.prompts import ChatFrame, Layout, Part, leave_out
 
 IMAGE_TOKEN = "<|image_pad|>"  # the placeholder of every Qwen-VL tokenizer
 
@@ -145,7 +145,10 @@ class RopeIndex(Protocol):
 
 
 class Packer:
-    """Turns photos and queries into batches for one model and prompt layout, in data workers too."""
+    """Turns photos and queries into batches for one model and prompt, in data workers too.
+
+    ``omit`` are parts of a query that its prompts do not show.
+    """
 
     def __init__(
         self,
@@ -153,11 +156,13 @@ class Packer:
         image_processor: BaseImageProcessor,
         rope_index: RopeIndex,
         layout: Layout,
+        omit: Sequence[Part] = (),
     ):
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.rope_index = rope_index
         self.layout = layout
+        self.omit = tuple(omit)
         self.frame = ChatFrame.of(tokenizer)
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
 
@@ -180,6 +185,8 @@ class Packer:
 
     def tokenize(self, query: Query, images: Mapping[Hashable, EncodedImage]) -> TokenizedQuery:
         """One query, unpadded."""
+        if self.omit:
+            query = leave_out(self.omit, query)
         texts = [self.frame.prefix(query.negatives, self.layout)]
         texts += [self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates]
         # The placeholder is a token of its own: text before and after it is tokenized independently, and what

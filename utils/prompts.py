@@ -7,19 +7,23 @@ A prompt is one user turn after the default system prompt. Its parts follow each
 
 Left of the bar is the *prefix*, the same for every candidate of a query; right of it is the candidate's
 *suffix*. ``published`` is the prompt of the released adapters (paper 2505.13731); ``negatives_first`` moves the
-negative examples, which all candidates of a query share, into the part that is read once.
+negative examples, which all candidates of a query share, into the part that is read once. An ablation leaves parts out
+(``leave_out``).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from utils.candidates import Candidate
+from utils.candidates import Candidate, Query
 
 Layout = Literal["published", "negatives_first"]
 LAYOUTS: tuple[Layout, ...] = ("published", "negatives_first")
+
+Part = Literal["negatives", "images", "texts"]
+PARTS: tuple[Part, ...] = ("negatives", "images", "texts")
 
 GENERATION_PROMPT = (
     "Where was this photo taken? Answer with your best guess of its coordinates as JSON only: "
@@ -42,6 +46,24 @@ def question(candidate: Candidate) -> str:
 def negative_examples(negatives: Sequence[Candidate]) -> str:
     """The counter-examples of a query, or an empty string where there are none."""
     return "Negative examples: " + "; ".join(place(negative) for negative in negatives) if negatives else ""
+
+
+def leave_out(parts: Sequence[Part], query: Query) -> Query:
+    """``query`` as a prompt without ``parts`` shows it.
+
+    ``negatives`` are the negative examples, ``images`` the candidates' photos, and ``texts`` the place names of
+    candidates and negative examples.
+    """
+
+    def stripped(candidate: Candidate) -> Candidate:
+        return replace(
+            candidate,
+            texts=() if "texts" in parts else candidate.texts,
+            image=None if "images" in parts else candidate.image,
+        )
+
+    negatives = () if "negatives" in parts else query.negatives
+    return replace(query, candidates=tuple(map(stripped, query.candidates)), negatives=tuple(map(stripped, negatives)))
 
 
 @dataclass(frozen=True)

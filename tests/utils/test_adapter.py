@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,6 +41,11 @@ def test_info_round_trip(tmp_path):
     INFO.save(tmp_path / "new")
     assert AdapterInfo.load(tmp_path / "new") == INFO
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["georanker.json"]
+    omitting = replace(INFO, omit=("texts", "negatives"))
+    omitting.save(tmp_path / "new")
+    assert AdapterInfo.load(tmp_path / "new") == omitting
+    (tmp_path / "new" / "georanker.json").write_text('{"base_model": "x"}')  # as written before there was `omit`
+    assert AdapterInfo.load(tmp_path / "new").omit == ()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,10 @@ def test_info_round_trip(tmp_path):
     [
         ('{"base_model": "x", "layout": "sideways"}', "layout is 'sideways'"),
         ('{"base_model": "x", "temperature": 0}', "temperature is 0"),
+        ('{"base_model": "x", "temperature": "hot"}', "'>' not supported"),
+        ('{"base_model": "x", "omit": ["sky"]}', r"omit is \['sky'\]"),
+        ('{"base_model": "x", "omit": ["texts", "texts"]}', r"omit is \['texts', 'texts'\]"),
+        ('{"base_model": "x", "omit": 1}', "'int' object is not iterable"),
         ('{"base_model": "x", "colour": 1, "age": 2}', "unknown settings age, colour"),
         ("{}", "base_model is missing"),
         ("{", "Expecting property name"),

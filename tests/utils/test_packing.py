@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.packing import EncodedImage, PackedBatch, Packer, Segment, TokenizedQuery, chunks, image_key
-from utils.prompts import LAYOUTS, negative_examples, question
+from utils.prompts import LAYOUTS, PARTS, negative_examples, question
 
 SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
 
@@ -78,6 +78,27 @@ def test_prefix_and_suffix_are_the_tokens_of_the_whole_prompt(packer, images, la
         expected = [token for token in whole for _ in range(next(counts) if token == packer.image_token_id else 1)]
         assert torch.cat([tokenized.prefix.ids, suffix.ids]).tolist() == expected
         assert tokenized.prefix.images + suffix.images == shown
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(deadline=None, max_examples=40)
+@given(query=queries, omit=st.sets(st.sampled_from(PARTS)))
+def test_parts_left_out_are_in_no_prompt(packer, images, layout, query, omit):
+    """Against the prompts of a query that never had them."""
+
+    def bare(place: Candidate) -> Candidate:
+        names = () if "texts" in omit else place.texts
+        return Candidate(place.latitude, place.longitude, names, None if "images" in omit else place.image)
+
+    negatives = () if "negatives" in omit else tuple(map(bare, query.negatives))
+    stripped = Query(query.image, tuple(map(bare, query.candidates)), negatives)
+    omitting = Packer(packer.tokenizer, packer.image_processor, packer.rope_index, layout, sorted(omit))
+    found = omitting.pack([query], images)
+    expected = with_layout(packer, layout).pack([stripped], images)
+    for name, tensor in vars(expected).items():
+        assert torch.equal(getattr(found, name), tensor) if tensor is not None else getattr(found, name) is None
+    if {"texts", "negatives", "images"} <= omit:
+        assert len(found.image_grid_thw) == 1
 
 
 grids = st.tuples(st.just(1), *[st.integers(1, 30).map(lambda tokens: 2 * tokens)] * 2)

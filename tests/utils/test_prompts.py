@@ -1,8 +1,8 @@
 import pytest
 from conftest import build_tiny_tokenizer
 
-from utils.candidates import Candidate
-from utils.prompts import ChatFrame, negative_examples, place, question
+from utils.candidates import Candidate, Query
+from utils.prompts import PARTS, ChatFrame, leave_out, negative_examples, place, question
 
 MARTIGNY = Candidate(46.167286, 7.099698, ("Martigny", "", "Valais", "Switzerland"), image="a.jpg")
 GENERATED = Candidate(-33.87, 151.0)
@@ -48,3 +48,16 @@ def test_negatives_first_prompt(frame):
 def test_layouts_agree_without_negatives(frame):
     for part in (frame.prefix, lambda *rest: frame.suffix(MARTIGNY, *rest)):
         assert part((), "published") == part((), "negatives_first")
+
+
+def test_parts_that_are_left_out():
+    query = Query("q.jpg", (MARTIGNY, GENERATED), NEGATIVES, 46.2, 7.1)
+    assert leave_out((), query) == query
+    assert leave_out(["negatives"], query) == Query("q.jpg", (MARTIGNY, GENERATED), (), 46.2, 7.1)
+    unpictured = Candidate(MARTIGNY.latitude, MARTIGNY.longitude, MARTIGNY.texts)
+    assert leave_out(["images"], query).candidates == (unpictured, GENERATED)
+    assert [place(negative) for negative in leave_out(["images"], query).negatives] == list(map(place, NEGATIVES))
+    unnamed = Candidate(MARTIGNY.latitude, MARTIGNY.longitude, image="a.jpg")
+    assert leave_out(["texts"], query) == Query("q.jpg", (unnamed, GENERATED), (unnamed, GENERATED), 46.2, 7.1)
+    bare = (Candidate(MARTIGNY.latitude, MARTIGNY.longitude), GENERATED)
+    assert leave_out(PARTS, query) == Query("q.jpg", bare, (), 46.2, 7.1)

@@ -1,0 +1,154 @@
+"""What the ablation queue found: its results file, and the Markdown table made of it.
+
+    python -m earth.ablation_table
+
+Accuracies are those of the candidate with the highest reward, means over seeds, in brackets the lowest and highest
+seed. A difference is that to the baseline on the same queries and seeds; its 95% interval is a bootstrap over queries,
+so it says what other queries would change, not what other seeds would: the brackets do. ``agrees`` and ``disagrees``
+mean that this interval lies on the side of zero where the paper's difference is, or on the other one.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earth.ablation_runs import BASELINE, SETTINGS, Setting
+from utils.command import run_command
+from utils.metrics import accuracy, bootstrap_ci
+
+RESULTS = "docs/earth/ablations.jsonl"
+THRESHOLDS_KM = (25, 200)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run, one line of the results file. Accuracies in percent, thresholds in km as text."""
+
+    setting: str
+    question: str
+    seed: int
+    base: str  # start of the SHA-256 of the base model's weights
+    budget: int  # training steps of 16 groups
+    changes: dict[str, str | int]  # what differs from the baseline
+    date: str
+    seconds: dict[str, float | None]  # training (None: the adapter was there), evaluation (what was left of it)
+    temperature: float  # fitted on the validation queries
+    calibration_error: float
+    validation: dict[str, dict]  # ranker (utils/report.py) -> accuracy, accuracy_ci95 by threshold
+    test: dict[str, dict]
+    errors_km: list[int]  # of the ranker's pick, by test query, rounded down: accuracies stay exact
+
+
+def read_results(path: str | Path) -> list[Result]:
+    """The lines of a results file, none where there is no file.
+
+    Raises ``ValueError``, naming file and line, for a line that is none, and for results that cannot be compared.
+    """
+    if not Path(path).exists():
+        return []
+    results = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            results.append(Result(**json.loads(line)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: line {number} is no result of the queue ({error}): remove it") from error
+    check_comparable(path, {(result.base, result.budget) for result in results})
+    counts = Counter((result.setting, result.seed) for result in results)
+    if repeated := [f"{setting}, seed {seed}" for (setting, seed), count in counts.items() if count > 1]:
+        raise ValueError(f"{path} has several lines of {'; '.join(repeated)}: remove all but one of each")
+    return results
+
+
+def check_comparable(path: str | Path, kinds: set[tuple[str, int]]) -> None:
+    """Raise ``ValueError`` unless all results of ``path`` have the same base model and budget."""
+    if len(kinds) > 1:
+        listed = " and ".join(f"base {base}, {budget} steps" for base, budget in sorted(kinds))
+        raise ValueError(f"{path} would mix runs that cannot be compared: {listed}; use another --results")
+
+
+def append_result(path: str | Path, result: Result) -> None:
+    """Add a line, in one write: queues that run at the same time do not mix theirs."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab", buffering=0) as file:
+        file.write(json.dumps(asdict(result), separators=(",", ":")).encode() + b"\n")
+
+
+def paired_difference(
+    first: Sequence[Result], second: Sequence[Result]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Accuracy of ``first`` minus that of ``second`` with its interval: (difference, low, high), each (thresholds,).
+
+    A pair is one query under one seed; seeds that only one of them has are left out, None where all are. The
+    bootstrap draws queries, each with all its seeds.
+    """
+    errors = [{result.seed: result.errors_km for result in results} for results in (first, second)]
+    seeds = sorted(errors[0].keys() & errors[1].keys())
+    if not seeds:
+        return None
+    hits = [
+        100.0 * (np.array([own[seed] for seed in seeds])[..., None] < np.array(THRESHOLDS_KM)) for own in errors
+    ]  # (seeds, queries, thresholds)
+    gains = (hits[0] - hits[1]).mean(axis=0)
+    return gains.mean(axis=0), *bootstrap_ci(gains, lambda drawn: drawn.mean(axis=0))
+
+
+def verdict(paper: float, low: float, high: float) -> str:
+    """Whether a difference with an interval goes the paper's way."""
+    if low <= 0 <= high:
+        return "not significant"
+    return "agrees" if (low > 0) == (paper > 0) else "disagrees"
+
+
+def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> str:
+    """The results as Markdown, a row for every setting; ``ValueError`` for results of another one."""
+    if unknown := {result.setting for result in results} - {setting.name for setting in settings}:
+        raise ValueError(f"results of unknown settings: {', '.join(sorted(unknown))}")
+    baseline = [result for result in results if result.setting == BASELINE.name]
+    rows = [
+        ["setting", "seeds", *(f"{km} km" for km in THRESHOLDS_KM)]
+        + [f"difference at {km} km" for km in THRESHOLDS_KM]
+        + ["paper's difference", "Earth and paper"],
+        ["---"] * 8,
+    ]
+    for setting in settings:
+        own = [result for result in results if result.setting == setting.name]
+        cells = [setting.name, str(len(own)), *_accuracies(own)]
+        difference = paired_difference(own, baseline) if setting != BASELINE else None
+        if difference is None:
+            cells += ["", ""]
+        else:
+            cells += [f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in zip(*difference, strict=True)]
+        cells.append(" / ".join(f"{gain:+.2f}" for gain in setting.paper or ()))
+        judged = setting.paper and difference
+        cells.append(" / ".join(map(verdict, setting.paper, *difference[1:])) if judged else "")
+        rows.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _accuracies(results: Sequence[Result]) -> list[str]:
+    """A cell for each threshold."""
+    if not results:
+        return ["not run"] * len(THRESHOLDS_KM)
+    seeds = np.array([accuracy(result.errors_km, THRESHOLDS_KM) for result in results])
+    return [f"{own.mean():.1f} ({own.min():.1f} to {own.max():.1f})" for own in seeds.T]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", default=RESULTS, help="results file of the queue")
+    args = parser.parse_args()
+
+    def show() -> list[str]:
+        print(table(read_results(args.results)))
+        return []
+
+    return run_command(show)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from earth import ablation_table
+from earth.ablation_runs import BASELINE, SETTINGS, Setting
+from earth.ablation_table import Result, append_result, paired_difference, read_results, table, verdict
+
+RESULT = Result("baseline", "baseline", 0, "abc", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
+WORSE = Setting("worse", "question", paper=(-1.0, -2.0))
+SAME = Setting("same", "question")
+MISSING = Setting("missing", "question", paper=(-1.0, -2.0))
+
+
+def drawn(setting: str, seed: int, shift: float) -> Result:
+    """A result whose errors resemble those of the same seed's others."""
+    common = np.random.default_rng(seed).exponential(150, 300)
+    own = np.random.default_rng((seed, len(setting))).exponential(30, 300)
+    return replace(RESULT, setting=setting, seed=seed, errors_km=(common * shift + own).astype(int).tolist())
+
+
+def test_paired_difference_against_loops():
+    first = [drawn("worse", seed, 3) for seed in (0, 1, 5)]
+    second = [drawn("baseline", seed, 1) for seed in (1, 0, 2)]
+    difference, low, high = paired_difference(first, second)
+    for position, km in enumerate((25, 200)):
+        gains = []
+        for query in range(300):
+            own = []
+            for seed in (0, 1):  # which both have
+                one, other = (next(r for r in side if r.seed == seed).errors_km[query] for side in (first, second))
+                own.append((one < km) - (other < km))
+            gains.append(100 * sum(own) / 2)
+        assert difference[position] == pytest.approx(sum(gains) / 300)
+        random = np.random.default_rng(1)
+        means = [np.mean([gains[i] for i in random.integers(0, 300, 300)]) for _ in range(1000)]
+        assert low[position] == pytest.approx(np.quantile(means, 0.025), abs=0.6)
+        assert high[position] == pytest.approx(np.quantile(means, 0.975), abs=0.6)
+    assert paired_difference(first[:1], second[2:]) is None
+    assert paired_difference([], second) is None
+
+
+def test_table():
+    results = [drawn("baseline", seed, 1) for seed in range(3)] + [drawn("worse", seed, 3) for seed in range(2)]
+    results += [replace(result, setting="same") for result in results[:3]]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table(results, [BASELINE, WORSE, SAME, MISSING]).splitlines()
+    ]
+    assert all(len(row) == 8 for row in rows)
+    assert rows[0][2:6] == ["25 km", "200 km", "difference at 25 km", "difference at 200 km"]
+    baseline, worse, same, missing = rows[2:]
+    within = [100 * np.mean([error < 25 for error in result.errors_km]) for result in results[:3]]
+    assert baseline[:3] == ["baseline", "3", f"{np.mean(within):.1f} ({min(within):.1f} to {max(within):.1f})"]
+    assert baseline[4:] == ["", "", "", ""]
+    difference, low, high = paired_difference(results[3:5], results[:3])
+    assert worse[1] == "2"
+    assert worse[5] == f"{difference[1]:+.1f} [{low[1]:+.1f}, {high[1]:+.1f}]"
+    assert high[1] < 0
+    assert worse[6:] == ["-1.00 / -2.00", "agrees / agrees"]
+    assert same[4:] == ["+0.0 [+0.0, +0.0]", "+0.0 [+0.0, +0.0]", "", ""]
+    with pytest.raises(ValueError, match="unknown settings: same, worse"):
+        table(results, [BASELINE])
+    assert missing == ["missing", "0", "not run", "not run", "", "", "-1.00 / -2.00", ""]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(-3, -1, "agrees"), (1, 3, "disagrees"), (-1, 1, "not significant"), (-1, 0, "not significant")],
+)
+def test_verdict(low, high, expected):
+    assert verdict(-0.5, low, high) == expected
+    assert verdict(0.5, -high, -low) == expected
+
+
+def test_the_papers_differences_are_those_of_its_table():
+    """Within 25 and 200 km on IM2GPS3K."""
+    full = (45.05, 61.49)
+    published = {
+        "first_order_only": (44.61, 60.96),
+        "no_negatives": (44.51, 60.82),
+        "no_images": (41.77, 59.15),
+        "no_generated": (43.47, 59.69),
+    }
+    assert {setting.name for setting in SETTINGS if setting.paper} == published.keys()
+    for setting in SETTINGS:
+        if setting.paper:
+            assert setting.paper == pytest.approx(np.subtract(published[setting.name], full))
+
+
+def test_results_on_disk(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "new" / "results.jsonl"
+    assert read_results(path) == []
+    results = [drawn("baseline", seed, 1) for seed in range(2)]
+    for result in results:
+        append_result(path, result)
+    assert read_results(path) == results
+    monkeypatch.setattr("sys.argv", ["ablation_table", "--results", str(path)])
+    assert ablation_table.main() == 0
+    assert capsys.readouterr().out.strip() == table(results)
+
+    lines = path.read_text()
+    for text, message in (
+        ("{torn", "line 3 is no result of the queue"),
+        ('{"setting": "baseline"}', "line 3 is no result of the queue"),
+        (json.dumps(asdict(results[0])), "several lines of baseline, seed 0"),
+        (json.dumps(asdict(replace(results[0], seed=2, base="xyz"))), "base abc, 250 steps and base xyz, 250 steps"),
+    ):
+        path.write_text(lines + text + "\n")
+        with pytest.raises(ValueError, match=message):
+            read_results(path)
+        with pytest.raises(SystemExit, match=message):
+            ablation_table.main()

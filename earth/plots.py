@@ -8,6 +8,7 @@ scaling.json      earth_scaling.png       accuracy against the size of the galle
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -17,11 +18,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
+from PIL import Image
+from scipy.stats import binomtest
 
 from utils.command import run_command
-from utils.maps import FAINT, INK, LINE_COLOURS, save
+from utils.files import atomic_path
+from utils.maps import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
 
-PANEL = (4.4, 4.0)  # inches
+PANEL = (3.5, 3.1)  # inches
+PALETTE = 48  # colours of a picture: lines on white need no more, and the files stay small
+LEAST_COVERAGE = 5  # percent; a handful of answers says nothing
 DECODERS = {  # drawn ones, with their colours
     "argmax": ("ranker, highest reward", LINE_COLOURS[0]),
     "fused_consensus": ("fused with similarity, consensus", LINE_COLOURS[1]),
@@ -38,16 +44,16 @@ RANKERS = {
 BOUNDS = ("nearest_gallery", "oracle")  # drawn dashed: no ranker gets beyond them
 
 
-def panels(count: int, legend_rows: int) -> tuple[Figure, list[Axes]]:
+def panels(count: int, legend_rows: int = 0) -> tuple[Figure, list[Axes]]:
     """A row of ``count`` axes with room for a legend below."""
     width, height = PANEL
     figure = Figure(figsize=(width * count, height + 0.25 * legend_rows), facecolor="white", layout="constrained")
-    axes = list(np.atleast_1d(figure.subplots(1, count)))
+    axes = list(figure.subplots(1, count))
     for panel in axes:
         panel.grid(color="#e6e9ee", linewidth=0.8)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=9)
+        panel.tick_params(labelsize=8.5, labelcolor=INK)
     return figure, axes
 
 
@@ -59,21 +65,21 @@ def name_lines(figure: Figure, panel: Axes, columns: int) -> None:
 
 
 def reliability_diagram(result: dict) -> Figure:
-    """Share of right answers over stated confidence; the area of a dot is the number of answers."""
+    """Share of right answers over stated confidence, with 95% intervals; a dot's area is its number of answers."""
     test = result["test"]
     radius = test["calibration_radius_km"]
-    names = ("argmax", "fused_consensus", "similarity")
-    figure, axes = panels(len(names), 0)
-    for panel, name in zip(axes, names, strict=True):
-        label, colour = DECODERS[name]
+    figure, axes = panels(len(DECODERS))
+    for panel, (name, (label, colour)) in zip(axes, DECODERS.items(), strict=True):
         decoder = test["decoders"][name]
-        confidence, correct, count = (100 * np.array(values) for values in decoder["reliability"].values())
+        confidence, correct, counts = map(np.array, decoder["reliability"].values())
         panel.plot([0, 100], [0, 100], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        panel.plot(confidence, correct, color=colour, linewidth=1.4)
-        panel.scatter(confidence, correct, 3 + count / 100 * 900 / test["num_queries"], colour, zorder=3, alpha=0.85)
-        panel.set(xlim=(0, 104), ylim=(0, 104), aspect="equal")
-        panel.set_title(f"{label}\ncalibration error {decoder['calibration_error']:.3f}", fontsize=10, color=INK)
-        panel.set_xlabel(f"Stated probability of lying within {radius} km (%)", color=INK)
+        for stated, right, count in zip(confidence, correct, counts, strict=True):
+            interval = binomtest(round(right * count), count).proportion_ci(method="wilson")
+            panel.plot([100 * stated] * 2, 100 * np.array(interval), color=colour, linewidth=1.2)
+        panel.scatter(100 * confidence, 100 * correct, 8 + 500 * counts / counts.sum(), colour, zorder=3)
+        panel.set(xlim=(0, 104), ylim=(0, 104), xticks=range(0, 101, 20), yticks=range(0, 101, 20), aspect="equal")
+        panel.set_title(f"{label}\ncalibration error {decoder['calibration_error']:.3f}", fontsize=9.5, color=INK)
+        panel.set_xlabel(f"Confidence, within {radius} km (%)", color=INK)
     axes[0].set_ylabel(f"Answers within {radius} km (%)", color=INK)
     return figure
 
@@ -86,10 +92,11 @@ def coverage_plot(result: dict) -> Figure:
     for panel, km in zip(axes, radii, strict=True):
         for name, (label, colour) in DECODERS.items():
             curve = decoders[name]["coverage"][km]["curve"]
-            panel.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=1.8, label=label)
-        panel.set(xlim=(0, 100), ylim=(0, 102))
-        panel.set_title(f"within {km} km", fontsize=11, color=INK)
-        panel.set_xlabel("Queries answered, the surest first (%)", color=INK)
+            shares = np.arange(LEAST_COVERAGE, len(curve) + 1)
+            panel.plot(shares, curve[LEAST_COVERAGE - 1 :], color=colour, linewidth=1.8, label=label)
+        panel.set(xlim=(0, 101))
+        panel.set_title(f"within {km} km", fontsize=10.5, color=INK)
+        panel.set_xlabel("Answered queries, the surest first (%)", color=INK)
     axes[0].set_ylabel("Right among the answered (%)", color=INK)
     name_lines(figure, axes[0], 3)
     return figure
@@ -121,7 +128,7 @@ def scaling_plot(result: dict) -> Figure:
         panel.set_xticks(tiles)
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
-        panel.set_title(f"within {km} km", fontsize=11, color=INK)
+        panel.set_title(f"within {km} km", fontsize=10.5, color=INK)
         panel.set_xlabel("Tiles in the gallery", color=INK)
     axes[0].set_ylabel("Test queries (%)", color=INK)
     name_lines(figure, axes[0], 2)
@@ -135,6 +142,14 @@ PLOTS = (
 )
 
 
+def write(figure: Figure, path: Path) -> None:
+    """A PNG with few colours."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
+    with atomic_path(path) as temporary:
+        Image.open(file).convert("RGB").quantize(PALETTE).save(temporary, optimize=True)
+
+
 def draw(results: Path, images: Path) -> list[str]:
     """Every plot whose figures are there. Returns which are not."""
     problems = []
@@ -142,7 +157,7 @@ def draw(results: Path, images: Path) -> list[str]:
         if not (results / source).exists():
             problems.append(f"{results / source} does not exist: no {name}")
             continue
-        save(plot(json.loads((results / source).read_text(encoding="utf-8"))), images / name)
+        write(plot(json.loads((results / source).read_text(encoding="utf-8"))), images / name)
         print(images / name)
     return problems
 

@@ -3,9 +3,10 @@
     python -m earth.scaling                                   # 5,000 to 80,000 tiles, into docs/earth/scaling.json
     python -m earth.scaling --sizes 5000 20000 --model_path outputs/earth --output runs/scaling.json
 
-The galleries are nested. Smaller ones are the first tiles of the built gallery, larger ones are the built gallery and
-further tiles, drawn in the same way and sharing no centre with any split. Each is indexed, searched and ranked as the
-README does it; --topn_zs adds the guesses of the built test split, the same ones whatever the gallery.
+The galleries are nested. Smaller ones are the first tiles of the gallery that the README's steps built and embedded,
+larger ones are all of them and further tiles, drawn in the same way and sharing no centre with any split. Each is
+indexed, searched and ranked as the README does it; --topn_zs adds the guesses of the test split, the same ones
+whatever the gallery.
 
 Tiles, embeddings and rewards are kept in --run_dir. A size that the result has is skipped, unless other weights or
 candidates made it: then all sizes are measured again.
@@ -40,7 +41,7 @@ from utils.geo_ranker import MAX_TOKENS, GeoRanker
 from utils.images import ImageStore
 from utils.metrics import summary
 from utils.report import Case, build_report, nearest_km, pick_candidates
-from utils.retrieval import retrieval_rows
+from utils.retrieval import Gallery, retrieval_rows
 from utils.scoring import score_queries
 from utils.tables import metadata_problems, read_metadata
 
@@ -74,30 +75,39 @@ def draw_further(data: Path, folder: Path, count: int, seed: int, workers: int) 
 
 def open_world(args: argparse.Namespace) -> tuple[World, list[str]]:
     """The world with as many tiles as the largest size needs, and what of it could not be used."""
-    folders = [args.data / "gallery"]
-    galleries = [read_metadata(folders[0] / "metadata.csv")]
-    missing = max(args.sizes) - len(galleries[0])
-    if missing > 0:
-        folders.append(args.run_dir / f"further-{missing}")
-        if not (folders[1] / "metadata.csv").exists():
-            draw_further(args.data, folders[1], missing, args.seed, args.workers)
-        galleries.append(read_metadata(folders[1] / "metadata.csv"))
-    gallery = pd.concat(galleries, ignore_index=True)[: max(args.sizes)]
-    queries = read_metadata(args.data / "test" / "metadata.csv")[: args.queries]
-    problems = metadata_problems(args.data / "test" / "metadata.csv", queries)
-    tile_store = ImageStore.from_paths([folder / "images.tar" for folder in folders])
-    photo_store = ImageStore.from_paths([args.data / "test" / "images"])
+    built = Gallery(args.data / "gallery" / "index")
+    built.check_model(args.model)
+    folders, tables = [args.data / "gallery"], [built.metadata]
+    embeddings, problems = [built.parts[0].embeddings], []
 
-    def embed(name: str, table: pd.DataFrame, store: ImageStore) -> np.ndarray:
+    def embed(folder: Path, table: pd.DataFrame, store: ImageStore) -> np.ndarray:
         vectors, unreadable = gallery_embeddings(
-            args.run_dir / name, args.model, table["IMG_ID"].tolist(), store, device=args.device
+            folder, args.model, table["IMG_ID"].tolist(), store, built.info.dtype, args.device
         )
         problems.extend(unreadable)
         return vectors
 
-    tiles, photos = embed("tiles", gallery, tile_store), embed("photos", queries, photo_store)
+    missing = max(args.sizes) - len(built.metadata)
+    if missing > 0:
+        folder = args.run_dir / f"further-{missing}"
+        if not (folder / "metadata.csv").exists():
+            draw_further(args.data, folder, missing, args.seed, args.workers)
+        folders.append(folder)
+        tables.append(read_metadata(folder / "metadata.csv"))
+        embeddings.append(embed(folder / "embeddings", tables[1], ImageStore.from_paths([folder / "images.tar"])))
+    queries = read_metadata(args.data / "test" / "metadata.csv")[: args.queries]
+    problems += metadata_problems(args.data / "test" / "metadata.csv", queries)
+    photo_store = ImageStore.from_paths([args.data / "test" / "images"])
+    photos = embed(args.run_dir / "photos", queries, photo_store)
     usable = (queries["LAT"].notna() & ~np.isnan(photos[:, 0])).to_numpy()
-    world = World(gallery, tiles, tile_store, queries[usable].reset_index(drop=True), photos[usable], photo_store)
+    world = World(
+        pd.concat(tables, ignore_index=True),
+        np.concatenate(embeddings),
+        ImageStore.from_paths([folder / "images.tar" for folder in folders]),
+        queries[usable].reset_index(drop=True),
+        photos[usable],
+        photo_store,
+    )
     return world, problems
 
 

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from earth import confidence
+from earth.confidence import at_coverages, grids
+from earth.decoders import CHOSEN_BY_KM, Decoder, choose, errors, goodness
+from tests.evaluated import write_evaluation
+from utils.decoding import consensus, fit_temperature, fuse, probabilities
+from utils.metrics import coverage_curve
+from utils.report import calibration_error, pick_candidates, picked_errors
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A validation and a test run with their cases, and the result of studying them."""
+    folder = tmp_path_factory.mktemp("runs")
+    cases = [write_evaluation(folder / name, count, seed) for seed, (name, count) in enumerate(COUNTS.items())]
+    flags = [part for name in COUNTS for part in (f"--{name}", str(folder / name))]
+    assert confidence.main([*flags, "--output", str(folder / "docs" / "confidence.json")]) == 0
+    return *cases, json.loads((folder / "docs" / "confidence.json").read_text())
+
+
+COUNTS = {"val": 60, "test": 80}
+
+
+def test_decoders_are_those_of_the_report(runs):
+    """With the report's hyper-parameters they pick what the report picks."""
+    cases = runs[1]
+    picks = pick_candidates(cases, temperature=0.7, similarity_weight=9.0)
+    usual = {"temperature": 0.7, "scale_km": 200}
+    decoders = {
+        "model": Decoder(),
+        "model_consensus": Decoder(**usual),
+        "model_fused": Decoder(similarity_weight=9.0),
+        "model_fused_consensus": Decoder(similarity_weight=9.0, **usual),
+        "consensus": Decoder(reward_weight=0, scale_km=200),
+        "similarity": Decoder(reward_weight=0, similarity_weight=1),
+    }
+    for name, decoder in decoders.items():
+        assert [decoder.pick(case) for case in cases] == picks[name].tolist(), name
+
+
+def test_powers_sharpen_the_consensus_and_not_the_confidence(runs):
+    for case in runs[1][:10]:
+        decoder = Decoder(similarity_weight=5.0, temperature=0.8, scale_km=300, power=2.0)
+        shares = probabilities(fuse(case.rewards, case.similarities, 5.0), 0.8)
+        assert decoder.pick(case) == consensus(case.points, shares**2, 300)
+        everywhere, here = decoder.confidences(case, 0, (21000, 0.001))
+        assert everywhere == pytest.approx(1)
+        assert here == pytest.approx(shares[0])
+
+
+def test_the_best_on_validation_is_chosen(runs):
+    cases = runs[0]
+    grid = [Decoder(temperature=0.5, scale_km=scale) for scale in (1, 100, 5000)] + [Decoder()]
+    best, found = choose(cases, grid)
+    values = []
+    for decoder in grid:
+        distances = [case.distances[decoder.pick(case)] for case in cases]
+        values.append(np.mean([100 * np.mean([d < km for d in distances]) for km in CHOSEN_BY_KM]))
+    assert [value for _, value in found] == pytest.approx(values)
+    assert best == grid[int(np.argmax(values))]
+
+
+def test_grids_are_fitted_on_validation(runs):
+    cases = runs[0]
+    tried = grids(cases)
+    groups = [(case.rewards, case.distances) for case in cases]
+    assert tried["argmax"][0].temperature == pytest.approx(fit_temperature(groups))
+    assert {decoder.temperature for decoder in tried["consensus"]} == {tried["argmax"][0].temperature}
+    assert all(decoder.scale_km is None for decoder in tried["fused"])
+    assert len({decoder.similarity_weight for decoder in tried["fused"]}) == len(tried["fused"])
+
+
+def test_result_is_what_its_decoders_are_worth_on_the_test_run(runs):
+    validation, test, result = runs
+    chosen = {name: Decoder(**fields) for name, fields in result["validation"]["chosen"].items()}
+    assert result["test"]["num_queries"] == len(test) == 80
+    assert result["validation"]["num_queries"] == 60
+    for name, decoder in chosen.items():
+        row = result["test"]["decoders"][name]
+        distances = picked_errors(test, np.array([decoder.pick(case) for case in test]))
+        assert row["accuracy"]["200"] == pytest.approx(100 * np.mean(distances < 200))
+        difference = row["accuracy"]["25"] - result["test"]["decoders"]["argmax"]["accuracy"]["25"]
+        assert row["minus_argmax"]["accuracy"]["25"] == pytest.approx(difference)
+        assert result["validation"]["goodness"][name] == goodness(errors(decoder, validation))
+        assert sum(row["reliability"]["count"]) == 80
+        for km, covered in row["coverage"].items():
+            assert len(covered["curve"]) == 100
+            assert covered["curve"][-1] == pytest.approx(row["accuracy"][km], abs=0.006)
+            assert covered["curve"][49] == pytest.approx(covered["accuracy"]["50"], abs=0.006)
+            low, high = covered["accuracy_ci95"]["50"]
+            assert low <= covered["accuracy"]["50"] <= high
+            assert 0 <= covered["area"] <= 100
+
+
+def test_calibration_error_is_the_reports(runs):
+    _, test, result = runs
+    for name in ("argmax", "consensus"):
+        decoder = Decoder(**result["validation"]["chosen"][name])
+        picks = np.array([decoder.pick(case) for case in test])
+        expected = calibration_error(test, picks, decoder.temperature)
+        assert result["test"]["decoders"][name]["calibration_error"] == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40), st.integers(1, 100))
+def test_coverage_answers_at_least_the_share_that_is_asked_for(answers, share):
+    answers = np.array(answers, dtype=float)
+    answered = next(k for k in range(1, len(answers) + 1) if 100 * k >= share * len(answers))
+    assert at_coverages(answers, [share])[0] == coverage_curve(*answers.T)[answered - 1]
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(SystemExit, match=r"nowhere.metrics\.json"):
+        confidence.main(["--val", str(tmp_path / "nowhere"), "--output", str(tmp_path / "result.json")])
+    assert not (tmp_path / "result.json").exists()

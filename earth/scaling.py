@@ -15,6 +15,7 @@ candidates made it: then all sizes are measured again.
 import argparse
 import hashlib
 import json
+import math
 import multiprocessing
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from earth.build_dataset import DEFAULT_DIR, SPLITS, draw, read_centres, shots, 
 from earth.imagery import load_earth
 from earth.language_data import COMPONENTS, POOL, TOPK
 from utils import embedding, reward_log
+from utils.adapter import AdapterInfo
 from utils.candidates import Query, read_candidate_table, write_candidate_table
 from utils.command import run_command
 from utils.compile import FoundPhotos, candidate_rows, generated_places
@@ -45,12 +47,13 @@ from utils.retrieval import Gallery, retrieval_rows
 from utils.scoring import score_queries
 from utils.tables import metadata_problems, read_metadata
 
+PART = 20_000  # further tiles that are drawn and embedded together
 RANKERS = ("retrieval", "consensus", "similarity", "model", "model_consensus", "model_fused_consensus", "oracle")
 
 
 @dataclass(frozen=True)
 class World:
-    """The largest gallery, and the test photos. Smaller galleries are its first tiles."""
+    """A gallery and the test photos."""
 
     gallery: pd.DataFrame  # metadata, as read_metadata returns it
     tiles: np.ndarray  # (tiles, d) embeddings
@@ -60,25 +63,38 @@ class World:
     photo_store: ImageStore
 
 
-def draw_further(data: Path, folder: Path, count: int, seed: int, workers: int) -> None:
-    """Write ``count`` further tiles for the world ``data`` into ``folder``, in the format of its gallery."""
+def further_folders(run_dir: Path, count: int) -> list[Path]:
+    """Folders of the parts that hold ``count`` further tiles."""
+    return [run_dir / f"further-{part}" for part in range(math.ceil(max(count, 0) / PART))]
+
+
+def draw_further(data: Path, folders: Sequence[Path], seed: int, workers: int) -> None:
+    """Fill those of ``folders`` that are not complete with ``PART`` further tiles each, as the gallery was drawn."""
+    if all((folder / "metadata.csv").exists() for folder in folders):
+        return
     earth = load_earth()
     town_points = places.towns(earth, np.random.default_rng(seed))
     taken = {centre for split in SPLITS for centre in read_centres(data / split)}
-    source = shots(town_points, len(SPLITS), seed, taken, is_photo=False)
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        centres, pictures = draw(pool, workers, source, taken, count, "further tiles")
-    ids = [f"further_{i:06d}.jpg" for i in range(count)]
-    write_gallery(folder, ids, pictures)
-    write_metadata(folder / "metadata.csv", ids, np.array(centres))
+    for part, folder in enumerate(folders):
+        if (folder / "metadata.csv").exists():
+            taken.update(read_centres(folder))
+            continue
+        source = shots(town_points, len(SPLITS) + part, seed, taken, is_photo=False)
+        with multiprocessing.get_context("fork").Pool(workers) as pool:
+            centres, pictures = draw(pool, workers, source, taken, PART, folder.name)
+        ids = [f"further_{part}_{i:06d}.jpg" for i in range(PART)]
+        write_gallery(folder, ids, pictures)
+        write_metadata(folder / "metadata.csv", ids, np.array(centres))
 
 
-def open_world(args: argparse.Namespace) -> tuple[World, list[str]]:
-    """The world with as many tiles as the largest size needs, and what of it could not be used."""
+def open_world(args: argparse.Namespace, size: int) -> tuple[World, list[str]]:
+    """The world with ``size`` tiles, and what of it could not be used. Further tiles have been drawn."""
     built = Gallery(args.data / "gallery" / "index")
     built.check_model(args.model)
-    folders, tables = [args.data / "gallery"], [built.metadata]
-    embeddings, problems = [built.parts[0].embeddings], []
+    further = further_folders(args.run_dir, size - len(built.metadata))
+    folders = [args.data / "gallery", *further]
+    tables = [built.metadata, *(read_metadata(folder / "metadata.csv") for folder in further)]
+    problems = []
 
     def embed(folder: Path, table: pd.DataFrame, store: ImageStore) -> np.ndarray:
         vectors, unreadable = gallery_embeddings(
@@ -87,22 +103,17 @@ def open_world(args: argparse.Namespace) -> tuple[World, list[str]]:
         problems.extend(unreadable)
         return vectors
 
-    missing = max(args.sizes) - len(built.metadata)
-    if missing > 0:
-        folder = args.run_dir / f"further-{missing}"
-        if not (folder / "metadata.csv").exists():
-            draw_further(args.data, folder, missing, args.seed, args.workers)
-        folders.append(folder)
-        tables.append(read_metadata(folder / "metadata.csv"))
-        embeddings.append(embed(folder / "embeddings", tables[1], ImageStore.from_paths([folder / "images.tar"])))
+    embeddings = [built.parts[0].embeddings]
+    for folder, table in zip(further, tables[1:], strict=True):
+        embeddings.append(embed(folder / "embeddings", table, ImageStore.from_paths([folder / "images.tar"])))
     queries = read_metadata(args.data / "test" / "metadata.csv")[: args.queries]
     problems += metadata_problems(args.data / "test" / "metadata.csv", queries)
     photo_store = ImageStore.from_paths([args.data / "test" / "images"])
     photos = embed(args.run_dir / "photos", queries, photo_store)
     usable = (queries["LAT"].notna() & ~np.isnan(photos[:, 0])).to_numpy()
     world = World(
-        pd.concat(tables, ignore_index=True),
-        np.concatenate(embeddings),
+        pd.concat(tables, ignore_index=True)[:size],
+        np.concatenate(embeddings)[:size],
         ImageStore.from_paths([folder / "images.tar" for folder in folders]),
         queries[usable].reset_index(drop=True),
         photos[usable],
@@ -111,9 +122,9 @@ def open_world(args: argparse.Namespace) -> tuple[World, list[str]]:
     return world, problems
 
 
-def find_candidates(world: World, size: int, data: Path, topn_zs: int, path: Path) -> tuple[list[Query], list[str]]:
-    """The queries with what the first ``size`` tiles have for them, by way of a candidate table at ``path``."""
-    index = ExactIndex.build(world.tiles[:size], COMPONENTS, world.gallery["LAT"][:size].notna().to_numpy())
+def find_candidates(world: World, data: Path, topn_zs: int, path: Path) -> tuple[list[Query], list[str]]:
+    """The queries with what the gallery has for them, by way of a candidate table at ``path``."""
+    index = ExactIndex.build(world.tiles, COMPONENTS, world.gallery["LAT"].notna().to_numpy())
     found, _ = index.search(world.photos, TOPK)
     cosines = np.einsum("nd,nkd->nk", world.photos, world.tiles[found])
     generated, _, problems = generated_places(data / "test" / "generation.csv") if topn_zs else ({}, 0, [])
@@ -146,7 +157,6 @@ def measure(cases: Sequence[Case], ranker: GeoRanker, gallery: np.ndarray) -> di
     report = build_report(cases, picks, prediction="model", temperature=info.temperature)
     truths = [(case.query.latitude, case.query.longitude) for case in cases]
     return {
-        "gallery": len(gallery),
         "num_queries": report["num_queries"],
         "rankers": {name: report["rankers"][name] for name in RANKERS}
         | {"nearest_gallery": summary(nearest_km(truths, gallery))},
@@ -159,9 +169,12 @@ def made_of(args: argparse.Namespace) -> dict:
     """What a result depends on beside the size of the gallery."""
     with open(args.model_path / "adapter_model.safetensors", "rb") as file:
         adapter = hashlib.file_digest(file, "sha256").hexdigest()
+    info = AdapterInfo.load(args.model_path)
     return {
         "base": embedding.fingerprint(args.model),
         "adapter": adapter,
+        "temperature": info.temperature,
+        "similarity_weight": info.similarity_weight,
         "seed": args.seed,
         "queries": args.queries,
         "topn": POOL,
@@ -183,21 +196,25 @@ def scale(args: argparse.Namespace) -> list[str]:
     if not missing:
         print(f"{args.output} has all sizes")
         return []
-    world, problems = open_world(args)
+    built = len(read_metadata(args.data / "gallery" / "metadata.csv"))
+    # Before the model's threads start, since drawing forks.
+    draw_further(args.data, further_folders(args.run_dir, missing[-1] - built), args.seed, args.workers)
     ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
     scorer = reward_log.fingerprint(args.model, args.model_path, ranker.info, {})
+    problems: dict[str, None] = {}  # in order, and what all sizes share once
     for size in missing:
+        world, unusable = open_world(args, size)
         folder = args.run_dir / f"gallery-{size}"
-        queries, unusable = find_candidates(world, size, args.data, args.topn_zs, folder / "candidates.csv")
+        queries, dropped = find_candidates(world, args.data, args.topn_zs, folder / "candidates.csv")
         cases, lost = rank(ranker, world, queries, reward_log.RewardLog(folder, scorer))
-        problems += unusable + lost
-        entry = measure(cases, ranker, world.gallery[["LAT", "LON"]][:size].dropna().to_numpy())
+        problems |= dict.fromkeys(unusable + dropped + lost)
+        entry = {"gallery": size} | measure(cases, ranker, world.gallery[["LAT", "LON"]].dropna().to_numpy())
         result["sizes"] = sorted([*result["sizes"], entry], key=lambda entry: entry["gallery"])
         with atomic_path(args.output) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print_entry(entry)
     print(f"{args.output}: {len(result['sizes'])} sizes")
-    return problems
+    return list(problems)
 
 
 def print_entry(entry: dict) -> None:

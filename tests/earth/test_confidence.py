@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from earth import confidence
 from earth.confidence import at_coverages, grids
-from earth.decoders import CHOSEN_BY_KM, Decoder, choose, errors, goodness
+from earth.decoders import Decoder, errors, goodness
 from tests.evaluated import write_evaluation
-from utils.decoding import consensus, fit_temperature, fuse, probabilities
+from utils.decoding import fit_temperature
 from utils.metrics import coverage_curve
-from utils.report import calibration_error, pick_candidates, picked_errors
+from utils.report import calibration_error, picked_errors
 
 
 @pytest.fixture(scope="module")
@@ -25,45 +25,6 @@ def runs(tmp_path_factory):
 
 
 COUNTS = {"val": 60, "test": 80}
-
-
-def test_decoders_are_those_of_the_report(runs):
-    """With the report's hyper-parameters they pick what the report picks."""
-    cases = runs[1]
-    picks = pick_candidates(cases, temperature=0.7, similarity_weight=9.0)
-    usual = {"temperature": 0.7, "scale_km": 200}
-    decoders = {
-        "model": Decoder(),
-        "model_consensus": Decoder(**usual),
-        "model_fused": Decoder(similarity_weight=9.0),
-        "model_fused_consensus": Decoder(similarity_weight=9.0, **usual),
-        "consensus": Decoder(reward_weight=0, scale_km=200),
-        "similarity": Decoder(reward_weight=0, similarity_weight=1),
-    }
-    for name, decoder in decoders.items():
-        assert [decoder.pick(case) for case in cases] == picks[name].tolist(), name
-
-
-def test_powers_sharpen_the_consensus_and_not_the_confidence(runs):
-    for case in runs[1][:10]:
-        decoder = Decoder(similarity_weight=5.0, temperature=0.8, scale_km=300, power=2.0)
-        shares = probabilities(fuse(case.rewards, case.similarities, 5.0), 0.8)
-        assert decoder.pick(case) == consensus(case.points, shares**2, 300)
-        everywhere, here = decoder.confidences(case, 0, (21000, 0.001))
-        assert everywhere == pytest.approx(1)
-        assert here == pytest.approx(shares[0])
-
-
-def test_the_best_on_validation_is_chosen(runs):
-    cases = runs[0]
-    grid = [Decoder(temperature=0.5, scale_km=scale) for scale in (1, 100, 5000)] + [Decoder()]
-    best, found = choose(cases, grid)
-    values = []
-    for decoder in grid:
-        distances = [case.distances[decoder.pick(case)] for case in cases]
-        values.append(np.mean([100 * np.mean([d < km for d in distances]) for km in CHOSEN_BY_KM]))
-    assert [value for _, value in found] == pytest.approx(values)
-    assert best == grid[int(np.argmax(values))]
 
 
 def test_grids_are_fitted_on_validation(runs):

@@ -32,7 +32,7 @@ import numpy as np
 from earth.decoders import POWERS, SCALES_KM, Decoder, choose, errors, goodness, print_grid
 from utils.command import run_command
 from utils.decoding import CONSENSUS_SCALE_KM, fit_similarity_weight, fit_temperature
-from utils.evaluated import read_cases
+from utils.evaluated import read_cases, read_settings
 from utils.files import atomic_path
 from utils.metrics import (
     bootstrap_ci,
@@ -47,6 +47,7 @@ from utils.report import CALIBRATION_RADIUS_KM, Case, pick_candidates, picked_er
 SIMILARITY_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
 COVERAGE_RADII_KM = (25, 200, 750)
 COVERAGES = (25, 50, 75)  # percent of the queries that are answered
+SHARED = ("model", "model_path", "topn", "topn_zs", "merge_km")
 REFERENCES = ("retrieval", "oracle")
 
 
@@ -116,8 +117,20 @@ def figures(decoder: Decoder, cases: Sequence[Case], published: np.ndarray) -> d
     }
 
 
+def shared_settings(validation: Path, test: Path) -> dict[str, str]:
+    """What both runs ranked, and with what. Raises ``ValueError`` where they differ: nothing carries over then."""
+    settings, others = read_settings(validation), read_settings(test)
+    for name in SHARED:
+        if settings[name] != others[name]:
+            raise ValueError(
+                f"{validation} and {test}: --{name} was {settings[name]} in one, {others[name]} in the other"
+            )
+    return {name: settings[name] for name in SHARED}
+
+
 def study(args: argparse.Namespace) -> list[str]:
     """Choose on the validation run, measure on the test run. Returns what of them could not be used."""
+    settings = shared_settings(args.val, args.test)
     (validation, problems), (test, more) = read_cases(args.val), read_cases(args.test)
     chosen = {}
     for name, grid in grids(validation).items():
@@ -127,6 +140,7 @@ def study(args: argparse.Namespace) -> list[str]:
     references = pick_candidates(test)
     usual = replace(chosen["argmax"], scale_km=CONSENSUS_SCALE_KM)
     result = {
+        "settings": settings,
         "validation": {
             "num_queries": len(validation),
             "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
@@ -155,10 +169,8 @@ def describe(decoder: Decoder) -> str:
 
 
 def print_result(test: dict, described: Callable[[str], str]) -> None:
-    print(
-        f"\n{test['num_queries']} test queries, % within 25 / 200 / 750 km; points more than argmax [95%]; calibration"
-    )
-    print("error; % within 200 km of the surest 25 / 50 / 75% of the answers:")
+    print(f"\n{test['num_queries']} test queries: % within 25 / 200 / 750 km; points above argmax at 25 and 200 km;")
+    print("calibration error; % within 200 km among the surest 25 / 50 / 75% of the answers")
     for name, row in test["references"].items():
         print(f"{name:22}" + _slashed(row["accuracy"], ("25", "200", "750")))
     for name, row in test["decoders"].items():

@@ -43,6 +43,7 @@ def write_evaluation(folder: Path, queries: int, seed: int) -> list[Case]:
         rewards = -np.log1p(case.distances) + random.normal(0, 1.5, len(case.points))
         cases.append(Case(query, rewards.astype(np.float32)))
     settings = {"candidates": folder / "candidates.csv", "topn": TOPN, "topn_zs": TOPN_ZS, "merge_km": 0}
+    settings |= {"model": "base", "model_path": "adapter"}
     metrics = {"settings": {name: str(value) for name, value in settings.items()}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     predictions_table(cases, pick_candidates(cases), "model").to_csv(folder / "predictions.csv", index=False)

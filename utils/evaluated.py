@@ -10,6 +10,11 @@ from utils.cells import parse_list, read_rows
 from utils.report import Case
 
 
+def read_settings(folder: Path) -> dict[str, str]:
+    """The flags that evaluate.py was run with, by name, as text."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["settings"]
+
+
 def read_cases(folder: Path) -> tuple[list[Case], list[str]]:
     """The queries that were scored, with their rewards, and problems.
 
@@ -19,7 +24,7 @@ def read_cases(folder: Path) -> tuple[list[Case], list[str]]:
     Raises:
         ValueError: when the folder is not that of a model, or no query is left.
     """
-    settings = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["settings"]
+    settings = read_settings(folder)
     queries, problems = read_candidate_table(
         settings["candidates"], int(settings["topn"]), int(settings["topn_zs"]), merge_km=float(settings["merge_km"])
     )

@@ -80,3 +80,13 @@ def test_a_missing_run_is_named(tmp_path):
     with pytest.raises(SystemExit, match=r"nowhere.metrics\.json"):
         confidence.main(["--val", str(tmp_path / "nowhere"), "--output", str(tmp_path / "result.json")])
     assert not (tmp_path / "result.json").exists()
+
+
+def test_runs_of_different_adapters_are_refused(tmp_path):
+    for name in COUNTS:
+        write_evaluation(tmp_path / name, 5, seed=0)
+    path = tmp_path / "val" / "metrics.json"
+    path.write_text(path.read_text().replace('"adapter"', '"another"'))
+    flags = [part for name in COUNTS for part in (f"--{name}", str(tmp_path / name))]
+    with pytest.raises(SystemExit, match="--model_path was another in one, adapter in the other"):
+        confidence.main([*flags, "--output", str(tmp_path / "result.json")])

@@ -25,8 +25,9 @@ from utils.command import run_command
 from utils.files import atomic_path
 from utils.maps import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
 
-PANEL = (3.5, 3.1)  # inches
-PALETTE = 48  # colours of a picture: lines on white need no more, and the files stay small
+WIDTH = 10.5  # inches, of a picture
+HEIGHT = 3.1  # of its panels
+PALETTE = 128  # colours of a picture: lines on white need no more, and the files stay small
 LEAST_COVERAGE = 5  # percent; a handful of answers says nothing
 DECODERS = {  # drawn ones, with their colours
     "argmax": ("ranker, highest reward", LINE_COLOURS[0]),
@@ -46,8 +47,7 @@ BOUNDS = ("nearest_gallery", "oracle")  # drawn dashed: no ranker gets beyond th
 
 def panels(count: int, legend_rows: int = 0) -> tuple[Figure, list[Axes]]:
     """A row of ``count`` axes with room for a legend below."""
-    width, height = PANEL
-    figure = Figure(figsize=(width * count, height + 0.25 * legend_rows), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT + 0.25 * legend_rows), facecolor="white", layout="constrained")
     axes = list(figure.subplots(1, count))
     for panel in axes:
         panel.grid(color="#e6e9ee", linewidth=0.8)
@@ -106,7 +106,7 @@ def scaling_plot(result: dict) -> Figure:
     """Accuracy over the size of the gallery, with 95% intervals; a panel for each of two thresholds."""
     sizes = result["sizes"]
     tiles = [entry["gallery"] for entry in sizes]
-    figure, axes = panels(2, 3)
+    figure, axes = panels(2, 2)
     for panel, km in zip(axes, ("25", "200"), strict=True):
         for name, (label, colour) in RANKERS.items():
             rows = [entry["rankers"][name] for entry in sizes]
@@ -118,20 +118,20 @@ def scaling_plot(result: dict) -> Figure:
                 linestyle=style,
                 linewidth=1.8,
                 marker="o",
-                markersize=4,
+                markersize=4.5,
                 label=label,
             )
             if name not in BOUNDS:
                 low, high = np.transpose([row["accuracy_ci95"][km] for row in rows])
                 panel.fill_between(tiles, low, high, color=colour, alpha=0.1, linewidth=0)
-        panel.set(xscale="log", ylim=(0, 102))
+        panel.set(xscale="log")
         panel.set_xticks(tiles)
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
         panel.set_title(f"within {km} km", fontsize=10.5, color=INK)
         panel.set_xlabel("Tiles in the gallery", color=INK)
     axes[0].set_ylabel("Test queries (%)", color=INK)
-    name_lines(figure, axes[0], 2)
+    name_lines(figure, axes[0], 3)
     return figure
 
 

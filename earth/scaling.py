@@ -8,7 +8,8 @@ larger ones are all of them and further tiles, drawn in the same way and sharing
 indexed, searched and ranked as the README does it; --topn_zs adds the guesses of the test split, the same ones
 whatever the gallery.
 
-Tiles, embeddings and rewards are kept in --run_dir. A size that the result has is skipped, unless other weights or
+Tiles (in parts of 20,000), embeddings and rewards are kept in --run_dir: an interrupted run goes on at the next part,
+shard of embeddings or query. A size that the result has is skipped, unless other weights or
 candidates made it: then all sizes are measured again.
 """
 

@@ -19,6 +19,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,38 @@ def take(shot: Shot) -> bytes | None:
     return file.getvalue()
 
 
-def shots(town_points: np.ndarray, split: int, seed: int, taken: set[tuple[float, float]]) -> Iterator[Shot]:
+def shots(
+    town_points: np.ndarray, split: int, seed: int, taken: set[tuple[float, float]], is_photo: bool
+) -> Iterator[Shot]:
     """Endless shots of one split at centres that are not in ``taken``; each new centre is added to it."""
     rng = np.random.default_rng((seed, split))
     for number, centre in enumerate(places.centres(load_earth(), town_points, rng)):
         if centre not in taken:
             taken.add(centre)
-            yield Shot(*centre, is_photo=split > 0, seed=(seed, split, number))
+            yield Shot(*centre, is_photo=is_photo, seed=(seed, split, number))
+
+
+def draw(
+    pool: Pool, workers: int, source: Iterator[Shot], taken: set[tuple[float, float]], size: int, label: str
+) -> tuple[list[tuple[float, float]], list[bytes]]:
+    """Centres and JPEGs of the first ``size`` shots of ``source`` that show something; the others leave ``taken``."""
+    centres, pictures = [], []
+    with tqdm(total=size, desc=label, unit="tile") as progress:
+        while len(pictures) < size:
+            batch = list(islice(source, CHUNK * workers))
+            for shot, picture in zip(batch, pool.map(take, batch, chunksize=CHUNK // 4), strict=True):
+                if picture is None or len(pictures) == size:
+                    taken.discard((shot.lat, shot.lon))
+                    continue
+                centres.append((shot.lat, shot.lon))
+                pictures.append(picture)
+                progress.update()
+    return centres, pictures
+
+
+def read_centres(folder: Path) -> Iterator[tuple[float, float]]:
+    """Centres of a split that is complete."""
+    return pd.read_csv(folder / "metadata.csv", usecols=["LAT", "LON"]).itertuples(index=False, name=None)
 
 
 def write_metadata(path: Path, ids: list[str], centres: np.ndarray) -> None:
@@ -104,23 +130,11 @@ def build(output_dir: Path, sizes: tuple[int, ...], seed: int, workers: int) -> 
         for number, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
             folder = output_dir / split
             if (folder / "metadata.csv").exists():
-                taken.update(
-                    pd.read_csv(folder / "metadata.csv", usecols=["LAT", "LON"]).itertuples(index=False, name=None)
-                )
+                taken.update(read_centres(folder))
                 print(f"{folder}: there already")
                 continue
-            centres, pictures = [], []
-            source = shots(town_points, number, seed, taken)
-            with tqdm(total=size, desc=split, unit="tile") as progress:
-                while len(pictures) < size:
-                    batch = list(islice(source, CHUNK * workers))
-                    for shot, picture in zip(batch, pool.map(take, batch, chunksize=CHUNK // 4), strict=True):
-                        if picture is None or len(pictures) == size:
-                            taken.discard((shot.lat, shot.lon))
-                            continue
-                        centres.append((shot.lat, shot.lon))
-                        pictures.append(picture)
-                        progress.update()
+            source = shots(town_points, number, seed, taken, is_photo=split != "gallery")
+            centres, pictures = draw(pool, workers, source, taken, size, split)
             ids = [f"{split}_{i:06d}.jpg" for i in range(size)]
             (write_gallery if split == "gallery" else write_photos)(folder, ids, pictures)
             write_metadata(folder / "metadata.csv", ids, np.array(centres))

@@ -1,4 +1,4 @@
-"""How good answers are: accuracy at a distance, GeoScore, intervals, calibration.
+"""How good answers are: accuracy at a distance, GeoScore, intervals, calibration, and what withholding some gains.
 
 ``distances`` are the geodesic distances in km between answers and truths, one a query (n,).
 """
@@ -21,6 +21,13 @@ class Summary(TypedDict):
     accuracy_ci95: dict[str, list[float]]  # [low, high]
     median_km: float
     geoscore: float
+
+
+class PairedSummary(TypedDict):
+    """Differences of accuracies in percentage points, keyed like those of ``Summary``."""
+
+    accuracy: dict[str, float]
+    accuracy_ci95: dict[str, list[float]]  # [low, high]
 
 
 def accuracy(distances: ArrayLike, thresholds: Sequence[float] = THRESHOLDS_KM) -> np.ndarray:
@@ -70,16 +77,49 @@ def paired_difference_ci(
     return difference(pairs), *bootstrap_ci(pairs, difference, resamples=resamples, level=level, seed=seed)
 
 
-def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
-    """Mean gap between confidence and the share of correct answers, over bins of confidence of equal width.
+class Reliability(TypedDict):
+    """How sure answers were and how often they were right, bin by bin; bins without an answer are absent."""
 
-    ``confidence`` (n,) lies in [0, 1], ``correct`` (n,) is true or false; a bin weighs as much as it has
-    answers (Guo et al. 2017). 0 is perfectly calibrated.
+    confidence: list[float]  # mean of the bin, 0 to 1
+    correct: list[float]  # share of right answers, 0 to 1
+    count: list[int]
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> Reliability:
+    """The data of a reliability diagram, over bins of confidence of equal width, in order.
+
+    ``confidence`` (n,) lies in [0, 1], ``correct`` (n,) is true or false.
     """
     confidence, correct = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    surplus = np.bincount(bin_of, weights=confidence - correct, minlength=bins)
-    return float(np.abs(surplus).sum() / len(confidence))
+    counts = np.bincount(bin_of, minlength=bins)
+    filled = counts > 0
+    sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence, correct)]
+    stated, right = (values[filled] / counts[filled] for values in sums)
+    return Reliability(confidence=stated.tolist(), correct=right.tolist(), count=counts[filled].tolist())
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """Mean gap between confidence and the share of correct answers, over the bins of ``reliability``.
+
+    A bin weighs as much as it has answers (Guo et al. 2017). 0 is perfectly calibrated.
+    """
+    found = reliability(confidence, correct, bins)
+    gaps = np.abs(np.subtract(found["confidence"], found["correct"]))
+    return float(np.average(gaps, weights=found["count"]))
+
+
+def coverage_curve(confidence: ArrayLike, correct: ArrayLike) -> np.ndarray:
+    """Percentage of right answers among the k surest, k = 1 to n: (n,).
+
+    What answers are worth when the less sure ones are withheld (selective prediction, Geifman and El-Yaniv 2017).
+    ``confidence`` and ``correct`` are (n,). Equally sure answers are taken in any order: each counts as their mean.
+    The mean of the curve is the area under it; without any order it would be the accuracy of all.
+    """
+    correct = np.asarray(correct, dtype=np.float64)
+    _, level, counts = np.unique(-np.asarray(confidence, dtype=np.float64), return_inverse=True, return_counts=True)
+    means = np.bincount(level, weights=correct) / counts  # of equally sure answers, the surest first
+    return 100 * np.cumsum(np.repeat(means, counts)) / np.arange(1, len(correct) + 1)
 
 
 def pairwise_accuracy(rewards: ArrayLike, distances: ArrayLike) -> float:
@@ -93,6 +133,16 @@ def pairwise_accuracy(rewards: ArrayLike, distances: ArrayLike) -> float:
     if len(nearer) == 0:
         return float("nan")
     return float(50 + 50 * np.sign(rewards[nearer] - rewards[farther]).mean())
+
+
+def paired_summary(first: ArrayLike, second: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> PairedSummary:
+    """How many points more accurate ``first`` is than ``second``, distances (n,) of the same queries; for JSON."""
+    names = [str(threshold) for threshold in THRESHOLDS_KM]
+    difference, low, high = paired_difference_ci(first, second, accuracy, resamples=resamples, seed=seed)
+    return PairedSummary(
+        accuracy=dict(zip(names, difference.tolist(), strict=True)),
+        accuracy_ci95=dict(zip(names, np.stack([low, high], axis=1).tolist(), strict=True)),
+    )
 
 
 def summary(distances: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> Summary:

@@ -77,6 +77,14 @@ def test_interrupted_build_goes_on_to_the_same_world(world, tmp_path):
     assert digests(copy) == digests(world)
 
 
+def test_the_shipped_world_is_where_it_always_was():
+    """The first centre of each split with seed 0: the shipped weights were trained on these."""
+    town_points = places.towns(load_earth(), np.random.default_rng(0))
+    first = [next(build_dataset.shots(town_points, number, 0, set(), number > 0)) for number in range(5)]
+    expected = [(15.91, 7.55), (28.05, 112.64), (-14.84, 129.9), (-10.59, -41.94), (17.02, 36.15)]
+    assert [(shot.lat, shot.lon) for shot in first] == expected
+
+
 def test_centres_gather_around_towns_on_land():
     earth, rng = load_earth(), np.random.default_rng(0)
     town_points = places.towns(earth, rng)

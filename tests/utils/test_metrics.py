@@ -1,20 +1,26 @@
 import json
 import math
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import precision_recall_curve
 
 from utils.metrics import (
     THRESHOLDS_KM,
     accuracy,
     bootstrap_ci,
+    coverage_curve,
     expected_calibration_error,
     geoscore,
     paired_difference_ci,
+    paired_summary,
     pairwise_accuracy,
+    reliability,
     summary,
 )
 
@@ -115,6 +121,62 @@ def test_calibration_error_of_known_forecasters():
 
 
 @settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60), st.integers(1, 20))
+def test_reliability_is_its_definition(answers, bins):
+    rows = []
+    for b in range(bins):
+        last = b == bins - 1
+        inside = [(p, hit) for p, hit in answers if math.floor(p * bins) == b or (last and p == 1)]
+        if inside:
+            rows.append((np.mean([p for p, _ in inside]), np.mean([hit for _, hit in inside]), len(inside)))
+    found = reliability(*zip(*answers, strict=True), bins)
+    assert json.loads(json.dumps(found)) == found
+    for values, expected in zip(found.values(), zip(*rows, strict=True), strict=True):
+        assert values == pytest.approx(expected)
+
+
+def test_reliability_is_scikit_learns():
+    random = np.random.default_rng(6)
+    confidence = random.beta(3, 1, size=700)
+    correct = random.uniform(size=700) < confidence**2
+    right, stated = calibration_curve(correct, confidence, n_bins=10)
+    found = reliability(confidence, correct)
+    np.testing.assert_allclose(found["confidence"], stated)
+    np.testing.assert_allclose(found["correct"], right)
+    assert sum(found["count"]) == 700
+
+
+few_answers = st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.9]), st.booleans()), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(few_answers)
+def test_coverage_curve_is_the_mean_over_all_orders(answers):
+    curves = []
+    for order in permutations(answers):
+        if all(first[0] >= second[0] for first, second in pairwise(order)):
+            hits = [hit for _, hit in order]
+            curves.append([100 * sum(hits[:k]) / k for k in range(1, len(hits) + 1)])
+    np.testing.assert_allclose(coverage_curve(*zip(*answers, strict=True)), np.mean(curves, axis=0))
+
+
+def test_coverage_curve_is_scikit_learns_precision():
+    random = np.random.default_rng(7)
+    confidence = random.integers(0, 40, size=300) / 40
+    correct = random.uniform(size=300) < confidence
+    precision, _, thresholds = precision_recall_curve(correct, confidence)
+    answered = [np.count_nonzero(confidence >= threshold) for threshold in thresholds]
+    curve = coverage_curve(confidence, correct)
+    np.testing.assert_allclose(curve[np.array(answered) - 1], 100 * precision[:-1])
+    assert curve[-1] == pytest.approx(100 * correct.mean())
+
+
+def test_coverage_curve_of_known_orders():
+    assert coverage_curve([0.9, 0.2, 0.5, 0.4], [True, False, True, False]) == pytest.approx([100, 100, 200 / 3, 50])
+    assert coverage_curve([0.3, 0.3], [True, False]).tolist() == [50, 50]
+
+
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.tuples(st.floats(-9, 9), st.floats(0, 9)),
@@ -153,3 +215,13 @@ def test_summary_is_what_a_report_writes():
 def test_no_query_cannot_be_summarised():
     with pytest.raises(ValueError, match="no query"):
         summary([])
+
+
+def test_paired_summary_is_what_a_report_writes():
+    random = np.random.default_rng(9)
+    first, second = random.lognormal(5, 2, size=(2, 200))
+    written = paired_summary(first, second, seed=3)
+    assert json.loads(json.dumps(written)) == written
+    difference, low, high = paired_difference_ci(first, second, accuracy, seed=3)
+    assert list(written["accuracy"].values()) == difference.tolist()
+    assert written["accuracy_ci95"]["750"] == [low[3], high[3]]

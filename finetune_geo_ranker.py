@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     model = add_lora(ranker, r=args.lora_r, dropout=args.lora_dropout)
     if args.gradient_checkpointing:
-        ranker.backbone.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        ranker.enable_gradient_checkpointing()
 
     store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
     rows, problems = read_georanking(args.dataset)

@@ -34,6 +34,7 @@ from utils.adapter import FILENAME, AdapterInfo, load_lora
 from utils.candidates import Candidate, Query
 from utils.halving import score_in_halves
 from utils.images import ImageStore, open_image
+from utils.last_layer import last_layer_only_at
 from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, image_key
 from utils.prompts import Layout
 
@@ -210,23 +211,26 @@ class GeoRanker(nn.Module):
         if language_model.training and any(layer.gradient_checkpointing for layer in language_model.layers):
             raise ValueError("gradient checkpointing keeps no cache: use carrier='packed'")
         # Padding stands on the right, where no real token sees it: plain causal attention is all it takes.
-        cache = language_model(
-            **self._embed(batch.prefix_ids, batch.prefix_image_rows, features),
-            position_ids=batch.prefix_positions,
-            use_cache=True,
-        ).past_key_values
+        with last_layer_only_at(language_model, torch.zeros_like(batch.prefix_mask)):
+            cache = language_model(
+                **self._embed(batch.prefix_ids, batch.prefix_image_rows, features),
+                position_ids=batch.prefix_positions,
+                use_cache=True,
+            ).past_key_values
         cache.batch_select_indices(batch.query_index)
         candidates, length = batch.suffix_ids.shape
         shared = batch.prefix_mask[batch.query_index, None].expand(-1, length, -1)  # (N, S, P)
         own = shared.new_ones(length, length).tril().expand(candidates, -1, -1)  # (N, S, S)
-        hidden = language_model(
-            **self._embed(batch.suffix_ids, batch.suffix_image_rows, features),
-            position_ids=batch.suffix_positions,
-            attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        return hidden[batch.suffix_last()]
+        last = batch.suffix_last()
+        with last_layer_only_at(language_model, last):
+            hidden = language_model(
+                **self._embed(batch.suffix_ids, batch.suffix_image_rows, features),
+                position_ids=batch.suffix_positions,
+                attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        return hidden[last]
 
     def _read_packed(self, batch: PackedBatch, features: Tensor) -> Tensor:
         """The last token of every suffix, (N, hidden), each query's prefix and suffixes read as one row."""
@@ -234,13 +238,21 @@ class GeoRanker(nn.Module):
         # A token sees what comes before it in the prefix and in its own suffix: (B, queries, keys).
         seen = rows.segment[:, None, :]
         allowed = ((seen == 0) | (seen == rows.segment[:, :, None])).tril()
-        hidden = self.backbone.language_model(
-            **self._embed(rows.ids, rows.image_rows, features),
-            position_ids=rows.positions,
-            attention_mask=self._mask(allowed),
-            use_cache=False,
-        ).last_hidden_state
+        with last_layer_only_at(self.backbone.language_model, rows.last):
+            hidden = self.backbone.language_model(
+                **self._embed(rows.ids, rows.image_rows, features),
+                position_ids=rows.positions,
+                attention_mask=self._mask(allowed),
+                use_cache=False,
+            ).last_hidden_state
         return hidden[rows.last]
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Compute activations of the language model again on the way back; takes ``carrier="packed"``."""
+        language_model = self.backbone.language_model
+        language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        # The way back begins with the last layer: to let go of its activations would save no memory.
+        language_model.layers[-1].gradient_checkpointing = False
 
     @torch.inference_mode()
     def score_queries(

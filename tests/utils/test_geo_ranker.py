@@ -175,15 +175,17 @@ def test_gradient_checkpointing(tiny_bases, encoded, family):
     expected = gradients(adapted, adapted(batch))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # renamed in 5.2x; 5.17 has this name only
-        ranker.backbone.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        ranker.enable_gradient_checkpointing()
     ranker.backbone.language_model.train()  # the layers check it; their dropout is 0
     for module in ranker.modules():
         if isinstance(module, torch.nn.Dropout):
             module.eval()
     runs = []
-    ranker.backbone.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: runs.append(None))
+    first, last = ranker.backbone.language_model.layers
+    for layer in (first, last):
+        layer.mlp.register_forward_pre_hook(lambda module, _: runs.append(module))
     torch.testing.assert_close(gradients(adapted, adapted(batch, carrier="packed")), expected, **CLOSE)
-    assert len(runs) == 2  # forward, and again on the way back
+    assert runs == [first.mlp, last.mlp, first.mlp]  # forward, and again on the way back
     with pytest.raises(ValueError, match="gradient checkpointing keeps no cache"):
         adapted(batch)
 

@@ -37,12 +37,12 @@ class Reading:
 def shared(batch: PackedBatch, carrier: str) -> Reading:
     """Ours."""
     patches = batch.image_grid_thw.prod(1).tolist()
-    (queries, prefix), (candidates, suffix) = batch.prefix_ids.shape, batch.suffix_ids.shape
+    (queries, prefix), candidates = batch.prefix_ids.shape, len(batch.suffix_ids)
     if carrier == "cache":
-        calls = [
-            Call(queries, prefix, prefix, read=0),
-            Call(candidates, suffix, prefix + suffix, read=candidates),
-        ]
+        calls = [Call(queries, prefix, prefix, read=0)]
+        for chosen in batch.suffixes_by_length():
+            suffix = int(batch.suffix_mask[chosen].sum(1).max())
+            calls.append(Call(len(chosen), suffix, prefix + suffix, read=len(chosen)))
     else:
         length = batch.rows().ids.shape[1]
         calls = [Call(queries, length, length, read=candidates)]

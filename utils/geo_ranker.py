@@ -19,13 +19,14 @@ Example, with the shipped tiny model and adapter:
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from torch import LongTensor, Tensor, nn
+from transformers import AutoModel, AutoTokenizer, DynamicCache, PreTrainedModel
 
 # From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -217,15 +218,26 @@ class GeoRanker(nn.Module):
                 position_ids=batch.prefix_positions,
                 use_cache=True,
             ).past_key_values
-        cache.batch_select_indices(batch.query_index)
-        candidates, length = batch.suffix_ids.shape
-        shared = batch.prefix_mask[batch.query_index, None].expand(-1, length, -1)  # (N, S, P)
-        own = shared.new_ones(length, length).tril().expand(candidates, -1, -1)  # (N, S, S)
-        last = batch.suffix_last()
-        with last_layer_only_at(language_model, last):
-            hidden = language_model(
-                **self._embed(batch.suffix_ids, batch.suffix_image_rows, features),
-                position_ids=batch.suffix_positions,
+        parts = batch.suffixes_by_length()
+        hidden = torch.cat([self._read_suffixes(batch, features, cache, chosen) for chosen in parts])
+        return hidden[torch.cat(parts).argsort()]
+
+    def _read_suffixes(
+        self, batch: PackedBatch, features: Tensor, prefixes: DynamicCache, chosen: LongTensor
+    ) -> Tensor:
+        """The last token of the ``chosen`` suffixes, (chosen, hidden)."""
+        # A cache takes in what is read over it: this one gets its own list of keys and values.
+        cache = copy(prefixes)
+        cache.layers = [copy(layer) for layer in prefixes.layers]
+        cache.batch_select_indices(batch.query_index[chosen])
+        length = int(batch.suffix_mask[chosen].sum(1).max())
+        shared = batch.prefix_mask[batch.query_index[chosen], None].expand(-1, length, -1)  # (chosen, S, P)
+        own = shared.new_ones(length, length).tril().expand(len(chosen), -1, -1)  # (chosen, S, S)
+        last = batch.suffix_last()[chosen, :length]
+        with last_layer_only_at(self.backbone.language_model, last):
+            hidden = self.backbone.language_model(
+                **self._embed(batch.suffix_ids[chosen, :length], batch.suffix_image_rows[chosen, :length], features),
+                position_ids=batch.suffix_positions[:, chosen, :length],
                 attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
                 past_key_values=cache,
                 use_cache=True,

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import AutoModel
 
 from tests.naive import naive_rewards
 from tests.released import write_base
+from utils import packing
 from utils.adapter import add_lora
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
@@ -74,11 +76,11 @@ def encoded(rankers, photos):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=20)
-@given(queries=groups, layout=st.sampled_from(LAYOUTS))
-def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, family, queries, layout):
+@given(queries=groups, layout=st.sampled_from(LAYOUTS), call_tokens=st.sampled_from([1, 512]))
+def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, family, queries, layout, call_tokens):
     ranker = rankers[family, layout]
     stock = AutoModel.from_pretrained(tiny_bases[family], dtype=torch.float32)
-    with torch.no_grad():
+    with torch.no_grad(), patch.object(packing, "CALL_TOKENS", call_tokens):
         expected = naive_rewards(stock, ranker.score, ranker.packer, queries, photos)
         batch = ranker.packer.pack(queries, encoded)
         for carrier in CARRIERS:
@@ -164,8 +166,10 @@ def test_gradients_equal_the_naive_ones(tiny_bases, photos, encoded, family):
     assert len(expected) == 1 + 2 * 2 * 3 + 2  # head, LoRA, the two others
     assert min(gradient.abs().max() for gradient in expected.values()) > 1e-3
     batch = ranker.packer.pack(QUERIES, encoded)
-    for carrier in CARRIERS:
-        torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
+    for carrier, call_tokens in (("packed", 1), ("cache", 1), ("cache", 512)):
+        with patch.object(packing, "CALL_TOKENS", call_tokens):
+            assert len(batch.suffixes_by_length()) == (2 if call_tokens == 1 else 1)
+            torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,5 +1,6 @@
 import itertools
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,16 @@ from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.packing import EncodedImage, PackedBatch, Packer, Segment, TokenizedQuery, chunks, image_key
+from utils.packing import (
+    CALL_TOKENS,
+    EncodedImage,
+    PackedBatch,
+    Packer,
+    Segment,
+    TokenizedQuery,
+    chunks,
+    image_key,
+)
 from utils.prompts import LAYOUTS, negative_examples, question
 
 SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
@@ -204,6 +214,23 @@ def test_rows(hand_made):
         [100, 101, 102, 103, 104, 105, 102, 103],
     ]
     assert rows.last.nonzero().tolist() == [[0, 3], [1, 5], [1, 7]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_suffixes_by_length(hand_made, seed):
+    """The cut that saves the most padding, all of them tried one after the other."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 60 + 10 * seed, (15,), generator=generator)
+    batch = replace(hand_made, suffix_mask=torch.arange(int(lengths.max())) < lengths[:, None])
+    parts = batch.suffixes_by_length()
+    assert sorted(torch.cat(parts).tolist()) == list(range(15))
+    ordered = lengths.sort(descending=True).values.tolist()
+    best = min(cut * ordered[0] + (15 - cut) * ordered[cut] for cut in range(15))
+    if 15 * ordered[0] - best >= CALL_TOKENS:
+        assert [len(part) > 0 for part in parts] == [True, True]
+        assert sum(len(part) * int(lengths[part].max()) for part in parts) == best
+    else:
+        assert [part.tolist() for part in parts] == [list(range(15))]
 
 
 def test_to_moves_every_tensor(hand_made):

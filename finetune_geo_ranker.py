@@ -286,6 +286,7 @@ def training_arguments(args: argparse.Namespace) -> TrainingArguments:
         report_to=args.report_to,
         dataloader_num_workers=args.num_workers,
         dataloader_pin_memory=not on_cpu,
+        accelerator_config={"non_blocking": not on_cpu},
         train_sampling_strategy="sequential",  # TrainingGroups shuffles, so that an item knows its place
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,

@@ -8,8 +8,8 @@ a model may read the prefix once and every suffix after it. A batch holds each d
 often the prompts show it.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -92,13 +92,14 @@ class PackedBatch:
     features: FloatTensor | None  # (1 + deepstack layers, tokens of all distinct photos, hidden)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PackedBatch":
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        return PackedBatch(
-            **{
-                name: None if tensor is None else tensor.to(device, non_blocking=non_blocking)
-                for name, tensor in tensors.items()
-            }
-        )
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "PackedBatch":
+        """Called by a data loader: from pinned memory a GPU copies while it computes."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "PackedBatch":
+        return replace(self, **{name: change(tensor) for name, tensor in vars(self).items() if tensor is not None})
 
     @property
     def group_sizes(self) -> list[int]:

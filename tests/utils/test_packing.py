@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data._utils.pin_memory import pin_memory
 from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
 from utils.candidates import Candidate, Query
@@ -231,6 +232,17 @@ def test_suffixes_by_length(hand_made, seed):
         assert sum(len(part) * int(lengths[part].max()) for part in parts) == best
     else:
         assert [part.tolist() for part in parts] == [list(range(15))]
+
+
+def test_a_data_loader_pins_every_tensor(hand_made, monkeypatch):
+    """Here without a GPU, which pinning takes; ``pin_memory`` is what the loader of a training calls."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
+    copy = pin_memory({"packed": hand_made, "left_out": []})["packed"]
+    assert isinstance(copy, PackedBatch)
+    assert len(pinned) == sum(tensor is not None for tensor in vars(hand_made).values())
+    for name, tensor in vars(copy).items():
+        assert tensor is None or torch.equal(tensor, getattr(hand_made, name)), name
 
 
 def test_to_moves_every_tensor(hand_made):

@@ -20,6 +20,7 @@ from pathlib import Path
 from utils.prompts import LAYOUTS
 
 PHOTOS = ("500x375", "1024x768")  # the harder goals first
+FLEX = ["--attn_implementation", "flex_attention"]  # see benchmarks/flex.py
 ROOT = Path(__file__).parent.parent
 
 Measurement = tuple[str, list[str]]  # name, script and its arguments
@@ -33,13 +34,16 @@ def measurements(presets: list[str], repeats: int) -> Iterator[Measurement]:
             ("training", []),
             ("pipeline", ["--queries", "16"]),
             ("training", ["--gradient_checkpointing"]),
-            ("ranking", ["--carrier", "packed"]),
-            ("training", ["--carrier", "packed"]),
+            ("ranking", [*FLEX, "--carrier", "cache"]),
+            ("training", [*FLEX, "--carrier", "cache"]),
+            ("ranking", [*FLEX, "--carrier", "packed"]),
+            ("training", [*FLEX, "--carrier", "packed"]),
+            ("training", [*FLEX, "--gradient_checkpointing"]),
         ):
             for photo, layout in itertools.product(PHOTOS, reversed(LAYOUTS)):
-                added = "".join(f"-{word.strip('-')}" for word in own if not word.isdigit() and word != "--queries")
+                name = "-".join([preset, script, *(word.strip("-") for word in own), photo, layout])
                 arguments = ["--preset", preset, "--photo", photo, "--layout", layout, "--repeats", str(repeats)]
-                yield f"{preset}-{script}{added}-{photo}-{layout}", [script, *arguments, *own]
+                yield name, [script, *arguments, *own]
     yield "earth-quality", ["quality", "--device", "cuda"]
 
 

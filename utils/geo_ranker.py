@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 from torch import LongTensor, Tensor, nn
 from transformers import AutoModel, AutoTokenizer, DynamicCache, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 # From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -80,7 +81,7 @@ class GeoRanker(nn.Module):
         layout: Layout | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        attn_implementation: str | None = None,
+        attn_implementation: str | dict[str, str] | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         merge: bool | None = None,
@@ -94,7 +95,8 @@ class GeoRanker(nn.Module):
                 to differ from the adapter's (without one: "published", and the checkpoint's limits).
             dtype: of the backbone; by default float32 on CPU, elsewhere what the checkpoint is stored in.
             device: by default CUDA where there is any, else CPU.
-            attn_implementation: "sdpa" (default) or "eager".
+            attn_implementation: "sdpa" (default) or "eager"; or of each part, such as
+                {"text_config": "sdpa", "vision_config": "flash_attention_2"}.
             merge: fold the adapter into the weights, which is fastest. By default only in float32: 16-bit
                 weights would round small updates away.
 
@@ -218,7 +220,9 @@ class GeoRanker(nn.Module):
                 position_ids=batch.prefix_positions,
                 use_cache=True,
             ).past_key_values
-        parts = batch.suffixes_by_length()
+        # Under ZeRO-3 processes exchange weights in every call: all of them must make as many, whatever their batches.
+        everything = torch.arange(len(batch.suffix_ids), device=batch.suffix_ids.device)
+        parts = [everything] if is_deepspeed_zero3_enabled() else batch.suffixes_by_length()
         hidden = torch.cat([self._read_suffixes(batch, features, cache, chosen) for chosen in parts])
         return hidden[torch.cat(parts).argsort()]
 

@@ -172,6 +172,18 @@ def test_gradients_equal_the_naive_ones(tiny_bases, photos, encoded, family):
             torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
 
 
+@pytest.mark.parametrize(("zero3", "calls"), [(False, 3), (True, 2)])
+def test_processes_that_share_weights_make_the_same_calls(rankers, encoded, monkeypatch, zero3, calls):
+    """Otherwise, with a short suffix in the batch of one process alone, they would wait for each other for ever."""
+    monkeypatch.setattr(packing, "CALL_TOKENS", 1)
+    monkeypatch.setattr("utils.geo_ranker.is_deepspeed_zero3_enabled", lambda: zero3)
+    ranker, made = rankers["qwen2_vl", "published"], []
+    handle = ranker.backbone.language_model.register_forward_pre_hook(lambda *_: made.append(None))
+    ranker.score_queries(QUERIES, encoded)
+    handle.remove()
+    assert len(made) == calls
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradient_checkpointing(tiny_bases, encoded, family):
     adapted, ranker = trainable_ranker(tiny_bases[family])
@@ -210,6 +222,13 @@ def test_eager_and_sdpa_agree(rankers, tiny_bases, encoded, family):
     with torch.no_grad():
         for carrier in CARRIERS:
             torch.testing.assert_close(eager(batch, carrier), sdpa(batch, carrier), **CLOSE)
+
+
+def test_attention_of_each_part(tiny_base):
+    parts = {"text_config": "eager", "vision_config": "sdpa"}
+    backbone = GeoRanker.from_pretrained(tiny_base, device="cpu", attn_implementation=parts).backbone
+    assert backbone.language_model.config._attn_implementation == "eager"
+    assert backbone.visual.config._attn_implementation == "sdpa"
 
 
 def test_attention_that_takes_no_mask_is_refused(tiny_base):

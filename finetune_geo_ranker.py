@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     model = add_lora(ranker, r=args.lora_r, dropout=args.lora_dropout)
     if args.gradient_checkpointing:
-        ranker.backbone.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        ranker.enable_gradient_checkpointing()
 
     store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
     rows, problems = read_georanking(args.dataset)
@@ -290,6 +290,7 @@ def training_arguments(args: argparse.Namespace) -> TrainingArguments:
         report_to=args.report_to,
         dataloader_num_workers=args.num_workers,
         dataloader_pin_memory=not on_cpu,
+        accelerator_config={"non_blocking": not on_cpu},
         train_sampling_strategy="sequential",  # TrainingGroups shuffles, so that an item knows its place
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,

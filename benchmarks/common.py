@@ -35,7 +35,12 @@ def parse(
     add("--max_tokens", type=int, default=MAX_TOKENS, help="in a batch of ours")
     add("--device", type=torch.device, help="default: cuda where there is one, else cpu")
     add("--dtype", choices=("float32", "bfloat16"), help="default: float32 on a CPU, else bfloat16")
-    add("--attn_implementation", choices=("sdpa", "eager"), default="sdpa", help="of both sides")
+    add(
+        "--attn_implementation",
+        choices=("sdpa", "eager", "flex_attention"),
+        default="sdpa",
+        help="of both sides; flex_attention of ours, see benchmarks/flex.py",
+    )
     add("--output", type=Path, help="results as JSON")
     args = parser.parse_args(argv)
     for name, least in (("candidates", 0), ("generated", 0), ("queries", 1), ("repeats", 1), ("max_tokens", 1)):

@@ -21,7 +21,7 @@ class Call:
     rows: int
     tokens: int  # in a row
     keys: int  # that each token attends to, those it may not see included
-    only_cached: bool = False  # nothing but its keys and values is used
+    read: int | None = None  # tokens whose last hidden state is used, where the last layer computes no others
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Reading:
 def shared(batch: PackedBatch, carrier: str) -> Reading:
     """Ours."""
     patches = batch.image_grid_thw.prod(1).tolist()
-    (queries, prefix), (candidates, suffix) = batch.prefix_ids.shape, batch.suffix_ids.shape
+    (queries, prefix), candidates = batch.prefix_ids.shape, len(batch.suffix_ids)
     if carrier == "cache":
-        calls = [
-            Call(queries, prefix, prefix, only_cached=True),
-            Call(candidates, suffix, prefix + suffix),
-        ]
+        calls = [Call(queries, prefix, prefix, read=0)]
+        for chosen in batch.suffixes_by_length():
+            suffix = int(batch.suffix_mask[chosen].sum(1).max())
+            calls.append(Call(len(chosen), suffix, prefix + suffix, read=len(chosen)))
     else:
         length = batch.rows().ids.shape[1]
-        calls = [Call(queries, length, length)]
+        calls = [Call(queries, length, length, read=candidates)]
     return Reading(calls, patches, candidates)
 
 
@@ -59,9 +59,9 @@ def naive(inputs: dict[str, Tensor]) -> Reading:
 def shared_without_padding(batch: PackedBatch) -> Reading:
     """The least that ours has to compute: every prefix and every suffix at its own length."""
     prefixes, suffixes = batch.prefix_mask.sum(1).tolist(), batch.suffix_mask.sum(1).tolist()
-    calls = [Call(1, prefix, prefix, only_cached=True) for prefix in prefixes]
+    calls = [Call(1, prefix, prefix, read=0) for prefix in prefixes]
     for number, suffix in zip(batch.query_index.tolist(), suffixes, strict=True):
-        calls.append(Call(1, suffix, prefixes[number] + suffix))
+        calls.append(Call(1, suffix, prefixes[number] + suffix, read=1))
     return Reading(calls, batch.image_grid_thw.prod(1).tolist(), len(suffixes))
 
 
@@ -104,9 +104,9 @@ class Counter:
         self.layers, self.hidden, self.vocabulary = text.num_hidden_layers, text.hidden_size, text.vocab_size
         self.key_value = self.hidden // text.num_attention_heads * text.num_key_value_heads
         # Of a token in one layer.
-        self.query_projection = self.output_projection = 2 * self.hidden**2
+        self.query_projection = 2 * self.hidden**2
         self.key_value_projections = 4 * self.hidden * self.key_value
-        self.feed_forward = 6 * self.hidden * text.intermediate_size
+        self.rest = 2 * self.hidden**2 + 6 * self.hidden * text.intermediate_size  # output projection, feed-forward
 
     def inference(self, reading: Reading) -> int:
         head = 2 * self.hidden * (reading.logits * self.vocabulary + reading.rewards)
@@ -116,27 +116,32 @@ class Counter:
         """Forward and backward with a LoRA on q, k and v and the score head; all else is frozen.
 
         Frozen weights get no gradient but pass it on, except to what no trained weight feeds: the vision tower and
-        the input of the first layer. With checkpointing the layers are computed once more.
+        the input of the first layer. With checkpointing all layers but the last are computed once more.
         """
         total = self.inference(reading) + 2 * 2 * self.hidden * reading.rewards
         for call in reading.calls:
-            tokens = call.rows * call.tokens
-            key_value_lora = 2 * 2 * lora_r * (self.hidden + self.key_value)
-            query_lora = 2 * lora_r * 2 * self.hidden
-            lora = self.layers * tokens * (key_value_lora + query_lora)
-            total += (3 + checkpointing) * lora + (1 + checkpointing) * self._forward(call)
+            lora = self._forward(call, lora_r) - self._forward(call)
+            total += 3 * lora + self._forward(call)
             total += self.layers * self._attention(call)  # its backward is twice its forward
             # The first layer's input needs no gradient.
             first = self.query_projection + self.key_value_projections + 3 * 2 * lora_r * self.hidden
-            total -= tokens * first
-            if call.only_cached:  # of the last layer
-                last = self.query_projection + self.output_projection + self.feed_forward + 2 * query_lora
-                total -= tokens * last + 2 * self._attention(call)
+            total -= call.rows * call.tokens * first
+            if call.read == 0:  # nor what the last layer makes of its keys and values
+                total -= 2 * self._attention(call)
+            if checkpointing:
+                total += (self.layers - 1) * self._layer(call, call.rows * call.tokens, lora_r)
         return total
 
-    def _forward(self, call: Call) -> int:
-        linear = self.query_projection + self.output_projection + self.key_value_projections + self.feed_forward
-        return self.layers * (call.rows * call.tokens * linear + self._attention(call))
+    def _forward(self, call: Call, lora_r: int = 0) -> int:
+        tokens = call.rows * call.tokens
+        last = self._layer(call, tokens if call.read is None else call.read, lora_r)
+        return (self.layers - 1) * self._layer(call, tokens, lora_r) + last
+
+    def _layer(self, call: Call, queries: int, lora_r: int) -> int:
+        """A layer in which all tokens have keys and values, and ``queries`` of them all else."""
+        key_value = self.key_value_projections + 2 * 2 * lora_r * (self.hidden + self.key_value)
+        query = self.query_projection + 2 * lora_r * 2 * self.hidden + self.rest
+        return call.rows * call.tokens * key_value + queries * query + self._attention(call)
 
     def _attention(self, call: Call) -> int:
         return 4 * self.hidden * call.rows * call.tokens * call.keys

@@ -15,6 +15,7 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.flex import compiled_graphs
 from utils.files import atomic_path
 
 MIB = 2**20
@@ -111,6 +112,7 @@ def compare(
         own |= {"peak_mib": peak_memory(sides[name], device) / MIB, "runs": runs}
     for name in sides.keys() - seconds.keys():
         results.setdefault(name, {})["out_of_memory"] = True
+    results["compiled_graphs"] = compiled_graphs()
     together = len(seconds) == len(sides)
     results["speedup"] = results["naive"]["seconds"] / results["ours"]["seconds"] if together else None
     return returned
@@ -156,6 +158,8 @@ def print_table(title: str, unit: str, results: dict[str, Any]) -> None:
         print(f"{label:34}{cells[0]:>12}{cells[1]:>12}{ratio:>12}")
     if "flop_ratio_without_padding" in results:
         print(f"arithmetic ceiling, without padding: {results['flop_ratio_without_padding']:.2f}")
+    if results.get("compiled_graphs"):
+        print(f"compiled graphs: {results['compiled_graphs']}")
     if "max_reward_difference" in results:
         print(
             f"rewards: largest difference {results['max_reward_difference']:.2g} at a standard deviation of "

@@ -15,6 +15,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
+from benchmarks.flex import FlexRanker
 from utils.adapter import AdapterInfo
 from utils.geo_ranker import GeoRanker, rope_index
 from utils.packing import Packer
@@ -76,8 +77,9 @@ def load_ranker(
     Earth's adapter is merged into its weights, as inference in float32 has it.
     """
     device = torch.device(device)
+    make, attention = (FlexRanker, "sdpa") if attention == "flex_attention" else (GeoRanker, attention)
     if preset == "earth" and device.type != "meta":
-        return GeoRanker.from_pretrained(
+        return make.from_pretrained(
             EARTH_BASE,
             EARTH_ADAPTER,
             layout=layout,
@@ -98,7 +100,7 @@ def load_ranker(
     with device:
         backbone = AutoModel.from_config(config, dtype=dtype, attn_implementation=attention)
     packer = Packer(tokenizer, processor, rope_index(backbone), layout)
-    return GeoRanker(backbone, packer, AdapterInfo(preset, layout)).eval()
+    return make(backbone, packer, AdapterInfo(preset, layout)).eval()
 
 
 def with_language_head(ranker: GeoRanker) -> PreTrainedModel:

@@ -43,10 +43,10 @@ def ours(ranker: GeoRanker, inputs: Inputs, batch: int = 20) -> Iterator[np.ndar
 @torch.inference_mode()
 def published(ranker: GeoRanker, inputs: Inputs) -> Iterator[np.ndarray]:
     """Rewards (candidates,) of each query."""
-    stock = with_language_head(ranker)
+    stock, device = with_language_head(ranker), ranker.backbone.device
     for query in inputs[0]:
         batches = naive.batches(ranker, query, *inputs[1:])
-        yield torch.cat([naive.rewards(stock, ranker, prompts) for prompts in batches]).numpy()
+        yield torch.cat([naive.rewards(stock, ranker, naive.to(prompts, device)) for prompts in batches]).cpu().numpy()
 
 
 def accuracies(queries: Sequence[Query], rewards: Sequence[np.ndarray]) -> list[float]:
@@ -57,6 +57,7 @@ def accuracies(queries: Sequence[Query], rewards: Sequence[np.ndarray]) -> list[
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=1000, help="of Earth's test split (%(default)s)")
+    parser.add_argument("--device", type=torch.device, default="cpu", help="of the model (%(default)s)")
     parser.add_argument("--output", type=Path, help="results as JSON")
     args = parser.parse_args(argv)
     if args.queries < 1:
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     inputs = earth_inputs(args.queries, candidates=12, generated=3)
     rewards = {}
     for dtype, side in itertools.product(DTYPES, (ours, published)):
-        ranker = load_ranker("earth", AdapterInfo.load(EARTH_ADAPTER).layout, dtype=dtype, device="cpu")
+        ranker = load_ranker("earth", AdapterInfo.load(EARTH_ADAPTER).layout, dtype=dtype, device=args.device)
         name = f"{side.__name__}, {str(dtype).removeprefix('torch.')}"
         rewards[name] = list(tqdm(side(ranker, inputs), name, len(inputs[0]), unit="query"))
 

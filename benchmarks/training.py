@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     stock = with_language_head(ranker)  # before the LoRA, which then is in the layers of both
     adapted = add_lora(ranker, r=LORA_R)
     if args.gradient_checkpointing:
-        ranker.backbone.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        ranker.enable_gradient_checkpointing()
     packed = [batch.to(args.device) for batch in packed]
     prompts = [naive.to(naive.with_positions(ranker, inputs), args.device) for inputs in prompts]
     with torch.inference_mode():

@@ -19,13 +19,15 @@ Example, with the shipped tiny model and adapter:
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from torch import LongTensor, Tensor, nn
+from transformers import AutoModel, AutoTokenizer, DynamicCache, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 # From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -34,6 +36,7 @@ from utils.adapter import FILENAME, AdapterInfo, load_lora
 from utils.candidates import Candidate, Query
 from utils.halving import score_in_halves
 from utils.images import ImageStore, open_image
+from utils.last_layer import last_layer_only_at
 from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, image_key
 from utils.prompts import Layout, Part
 
@@ -78,7 +81,7 @@ class GeoRanker(nn.Module):
         layout: Layout | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        attn_implementation: str | None = None,
+        attn_implementation: str | dict[str, str] | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         omit: Sequence[Part] | None = None,
@@ -94,7 +97,8 @@ class GeoRanker(nn.Module):
                 checkpoint's limits, and nothing).
             dtype: of the backbone; by default float32 on CPU, elsewhere what the checkpoint is stored in.
             device: by default CUDA where there is any, else CPU.
-            attn_implementation: "sdpa" (default) or "eager".
+            attn_implementation: "sdpa" (default) or "eager"; or of each part, such as
+                {"text_config": "sdpa", "vision_config": "flash_attention_2"}.
             merge: fold the adapter into the weights, which is fastest. By default only in float32: 16-bit
                 weights would round small updates away.
 
@@ -213,23 +217,39 @@ class GeoRanker(nn.Module):
         if language_model.training and any(layer.gradient_checkpointing for layer in language_model.layers):
             raise ValueError("gradient checkpointing keeps no cache: use carrier='packed'")
         # Padding stands on the right, where no real token sees it: plain causal attention is all it takes.
-        cache = language_model(
-            **self._embed(batch.prefix_ids, batch.prefix_image_rows, features),
-            position_ids=batch.prefix_positions,
-            use_cache=True,
-        ).past_key_values
-        cache.batch_select_indices(batch.query_index)
-        candidates, length = batch.suffix_ids.shape
-        shared = batch.prefix_mask[batch.query_index, None].expand(-1, length, -1)  # (N, S, P)
-        own = shared.new_ones(length, length).tril().expand(candidates, -1, -1)  # (N, S, S)
-        hidden = language_model(
-            **self._embed(batch.suffix_ids, batch.suffix_image_rows, features),
-            position_ids=batch.suffix_positions,
-            attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        return hidden[batch.suffix_last()]
+        with last_layer_only_at(language_model, torch.zeros_like(batch.prefix_mask)):
+            cache = language_model(
+                **self._embed(batch.prefix_ids, batch.prefix_image_rows, features),
+                position_ids=batch.prefix_positions,
+                use_cache=True,
+            ).past_key_values
+        # Under ZeRO-3 processes exchange weights in every call: all of them must make as many, whatever their batches.
+        everything = torch.arange(len(batch.suffix_ids), device=batch.suffix_ids.device)
+        parts = [everything] if is_deepspeed_zero3_enabled() else batch.suffixes_by_length()
+        hidden = torch.cat([self._read_suffixes(batch, features, cache, chosen) for chosen in parts])
+        return hidden[torch.cat(parts).argsort()]
+
+    def _read_suffixes(
+        self, batch: PackedBatch, features: Tensor, prefixes: DynamicCache, chosen: LongTensor
+    ) -> Tensor:
+        """The last token of the ``chosen`` suffixes, (chosen, hidden)."""
+        # A cache takes in what is read over it: this one gets its own list of keys and values.
+        cache = copy(prefixes)
+        cache.layers = [copy(layer) for layer in prefixes.layers]
+        cache.batch_select_indices(batch.query_index[chosen])
+        length = int(batch.suffix_mask[chosen].sum(1).max())
+        shared = batch.prefix_mask[batch.query_index[chosen], None].expand(-1, length, -1)  # (chosen, S, P)
+        own = shared.new_ones(length, length).tril().expand(len(chosen), -1, -1)  # (chosen, S, S)
+        last = batch.suffix_last()[chosen, :length]
+        with last_layer_only_at(self.backbone.language_model, last):
+            hidden = self.backbone.language_model(
+                **self._embed(batch.suffix_ids[chosen, :length], batch.suffix_image_rows[chosen, :length], features),
+                position_ids=batch.suffix_positions[:, chosen, :length],
+                attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        return hidden[last]
 
     def _read_packed(self, batch: PackedBatch, features: Tensor) -> Tensor:
         """The last token of every suffix, (N, hidden), each query's prefix and suffixes read as one row."""
@@ -237,13 +257,21 @@ class GeoRanker(nn.Module):
         # A token sees what comes before it in the prefix and in its own suffix: (B, queries, keys).
         seen = rows.segment[:, None, :]
         allowed = ((seen == 0) | (seen == rows.segment[:, :, None])).tril()
-        hidden = self.backbone.language_model(
-            **self._embed(rows.ids, rows.image_rows, features),
-            position_ids=rows.positions,
-            attention_mask=self._mask(allowed),
-            use_cache=False,
-        ).last_hidden_state
+        with last_layer_only_at(self.backbone.language_model, rows.last):
+            hidden = self.backbone.language_model(
+                **self._embed(rows.ids, rows.image_rows, features),
+                position_ids=rows.positions,
+                attention_mask=self._mask(allowed),
+                use_cache=False,
+            ).last_hidden_state
         return hidden[rows.last]
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Compute activations of the language model again on the way back; takes ``carrier="packed"``."""
+        language_model = self.backbone.language_model
+        language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        # The way back begins with the last layer: to let go of its activations would save no memory.
+        language_model.layers[-1].gradient_checkpointing = False
 
     @torch.inference_mode()
     def score_queries(

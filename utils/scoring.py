@@ -50,11 +50,8 @@ class ScoringBatch:
     problems: list[Problem]
 
     def pin_memory(self) -> "ScoringBatch":
-        """Called by the data loader: from pinned memory a GPU copies while it computes."""
-        if self.packed is None:
-            return self
-        tensors = {name: tensor.pin_memory() for name, tensor in vars(self.packed).items() if tensor is not None}
-        return replace(self, packed=replace(self.packed, **tensors))
+        """Called by the data loader."""
+        return self if self.packed is None else replace(self, packed=self.packed.pin_memory())
 
 
 class QueryBatches(IterableDataset):

@@ -87,7 +87,7 @@ class RankerTrainer(Trainer):
     def _prepare_inputs(self, inputs):
         self._note(inputs["left_out"])
         # The Trainer would cast distances to half precision under DeepSpeed, and kilometres become ties.
-        return {name: inputs[name].to(self.args.device) for name in ("packed", "distances")}
+        return {name: inputs[name].to(self.args.device, non_blocking=True) for name in ("packed", "distances")}
 
     def _note(self, left_out: list[LeftOut]) -> None:
         for photo, is_row, message in left_out:

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import AutoModel
 
 from tests.naive import naive_rewards
 from tests.released import write_base
+from utils import packing
 from utils.adapter import add_lora
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
@@ -74,11 +76,11 @@ def encoded(rankers, photos):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=20)
-@given(queries=groups, layout=st.sampled_from(LAYOUTS))
-def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, family, queries, layout):
+@given(queries=groups, layout=st.sampled_from(LAYOUTS), call_tokens=st.sampled_from([1, 512]))
+def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, family, queries, layout, call_tokens):
     ranker = rankers[family, layout]
     stock = AutoModel.from_pretrained(tiny_bases[family], dtype=torch.float32)
-    with torch.no_grad():
+    with torch.no_grad(), patch.object(packing, "CALL_TOKENS", call_tokens):
         expected = naive_rewards(stock, ranker.score, ranker.packer, queries, photos)
         batch = ranker.packer.pack(queries, encoded)
         for carrier in CARRIERS:
@@ -164,8 +166,22 @@ def test_gradients_equal_the_naive_ones(tiny_bases, photos, encoded, family):
     assert len(expected) == 1 + 2 * 2 * 3 + 2  # head, LoRA, the two others
     assert min(gradient.abs().max() for gradient in expected.values()) > 1e-3
     batch = ranker.packer.pack(QUERIES, encoded)
-    for carrier in CARRIERS:
-        torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
+    for carrier, call_tokens in (("packed", 1), ("cache", 1), ("cache", 512)):
+        with patch.object(packing, "CALL_TOKENS", call_tokens):
+            assert len(batch.suffixes_by_length()) == (2 if call_tokens == 1 else 1)
+            torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
+
+
+@pytest.mark.parametrize(("zero3", "calls"), [(False, 3), (True, 2)])
+def test_processes_that_share_weights_make_the_same_calls(rankers, encoded, monkeypatch, zero3, calls):
+    """Otherwise, with a short suffix in the batch of one process alone, they would wait for each other for ever."""
+    monkeypatch.setattr(packing, "CALL_TOKENS", 1)
+    monkeypatch.setattr("utils.geo_ranker.is_deepspeed_zero3_enabled", lambda: zero3)
+    ranker, made = rankers["qwen2_vl", "published"], []
+    handle = ranker.backbone.language_model.register_forward_pre_hook(lambda *_: made.append(None))
+    ranker.score_queries(QUERIES, encoded)
+    handle.remove()
+    assert len(made) == calls
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -175,15 +191,17 @@ def test_gradient_checkpointing(tiny_bases, encoded, family):
     expected = gradients(adapted, adapted(batch))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # renamed in 5.2x; 5.17 has this name only
-        ranker.backbone.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        ranker.enable_gradient_checkpointing()
     ranker.backbone.language_model.train()  # the layers check it; their dropout is 0
     for module in ranker.modules():
         if isinstance(module, torch.nn.Dropout):
             module.eval()
     runs = []
-    ranker.backbone.language_model.layers[0].mlp.register_forward_pre_hook(lambda *_: runs.append(None))
+    first, last = ranker.backbone.language_model.layers
+    for layer in (first, last):
+        layer.mlp.register_forward_pre_hook(lambda module, _: runs.append(module))
     torch.testing.assert_close(gradients(adapted, adapted(batch, carrier="packed")), expected, **CLOSE)
-    assert len(runs) == 2  # forward, and again on the way back
+    assert runs == [first.mlp, last.mlp, first.mlp]  # forward, and again on the way back
     with pytest.raises(ValueError, match="gradient checkpointing keeps no cache"):
         adapted(batch)
 
@@ -204,6 +222,13 @@ def test_eager_and_sdpa_agree(rankers, tiny_bases, encoded, family):
     with torch.no_grad():
         for carrier in CARRIERS:
             torch.testing.assert_close(eager(batch, carrier), sdpa(batch, carrier), **CLOSE)
+
+
+def test_attention_of_each_part(tiny_base):
+    parts = {"text_config": "eager", "vision_config": "sdpa"}
+    backbone = GeoRanker.from_pretrained(tiny_base, device="cpu", attn_implementation=parts).backbone
+    assert backbone.language_model.config._attn_implementation == "eager"
+    assert backbone.visual.config._attn_implementation == "sdpa"
 
 
 def test_attention_that_takes_no_mask_is_refused(tiny_base):

@@ -1,16 +1,27 @@
 import itertools
 import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data._utils.pin_memory import pin_memory
 from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.packing import EncodedImage, PackedBatch, Packer, Segment, TokenizedQuery, chunks, image_key
+from utils.packing import (
+    CALL_TOKENS,
+    EncodedImage,
+    PackedBatch,
+    Packer,
+    Segment,
+    TokenizedQuery,
+    chunks,
+    image_key,
+)
 from utils.prompts import LAYOUTS, PARTS, negative_examples, question
 
 SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
@@ -225,6 +236,34 @@ def test_rows(hand_made):
         [100, 101, 102, 103, 104, 105, 102, 103],
     ]
     assert rows.last.nonzero().tolist() == [[0, 3], [1, 5], [1, 7]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_suffixes_by_length(hand_made, seed):
+    """The cut that saves the most padding, all of them tried one after the other."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 60 + 10 * seed, (15,), generator=generator)
+    batch = replace(hand_made, suffix_mask=torch.arange(int(lengths.max())) < lengths[:, None])
+    parts = batch.suffixes_by_length()
+    assert sorted(torch.cat(parts).tolist()) == list(range(15))
+    ordered = lengths.sort(descending=True).values.tolist()
+    best = min(cut * ordered[0] + (15 - cut) * ordered[cut] for cut in range(15))
+    if 15 * ordered[0] - best >= CALL_TOKENS:
+        assert [len(part) > 0 for part in parts] == [True, True]
+        assert sum(len(part) * int(lengths[part].max()) for part in parts) == best
+    else:
+        assert [part.tolist() for part in parts] == [list(range(15))]
+
+
+def test_a_data_loader_pins_every_tensor(hand_made, monkeypatch):
+    """Here without a GPU, which pinning takes; ``pin_memory`` is what the loader of a training calls."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
+    copy = pin_memory({"packed": hand_made, "left_out": []})["packed"]
+    assert isinstance(copy, PackedBatch)
+    assert len(pinned) == sum(tensor is not None for tensor in vars(hand_made).values())
+    for name, tensor in vars(copy).items():
+        assert tensor is None or torch.equal(tensor, getattr(hand_made, name)), name
 
 
 def test_to_moves_every_tensor(hand_made):

@@ -155,14 +155,20 @@ def shown(queries: list[Query], photos: Tokens) -> tuple[list[Query], dict]:
 
 
 def read(ranker: GeoRanker, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Last states (candidates, hidden), and those of the candidates' image tokens before the last layer, float32."""
+    """Last states (candidates, hidden), and those of the candidates' image tokens before the last layer, float32.
+
+    The latter (pictures * tokens, hidden) stand in the order of the candidates.
+    """
     outputs = []
     layer = ranker.backbone.language_model.layers[-2]
     hook = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     states = ranker.read(batch)
     hook.remove()
-    tokens = outputs[-1][batch.suffix_image_rows >= 0]  # the prefixes are read first, the suffixes last
-    return states.float(), tokens.float()
+    shown = batch.suffix_image_rows >= 0  # (candidates, length)
+    tokens = states.new_empty(*shown.shape, states.shape[-1])
+    for chosen, output in zip(batch.suffixes_by_length(), outputs[1:], strict=True):  # the prefixes were read first
+        tokens[chosen, : output.shape[1]] = output.to(tokens.dtype)
+    return states.float(), tokens[shown].float()
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:

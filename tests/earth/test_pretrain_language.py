@@ -7,9 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from earth import build_dataset, lvlm
-from earth.language_data import Group
-from earth.pretrain_language import TOP, Heads, group_losses, main, token_losses
-from utils.candidates import Query
+from earth.language_data import Group, Tokens
+from earth.pretrain_language import TOP, Heads, group_losses, main, read, shown, token_losses
+from utils import packing
+from utils.candidates import Candidate, Query
+from utils.geo_ranker import GeoRanker
 
 BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 
@@ -58,6 +60,39 @@ def test_losses_of_groups_against_loops():
     expected = [np.mean(ranks), np.mean(smooths), *np.mean(squares, axis=0)]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     np.testing.assert_allclose(found_of_tokens, [np.mean(matches), np.mean(offsets)], rtol=1e-4)
+
+
+def test_read_gives_image_tokens_in_the_order_of_the_candidates(monkeypatch):
+    """Whole prompts through the stock language model, one candidate at a time; some come without a picture."""
+    monkeypatch.setattr(packing, "CALL_TOKENS", 1)  # candidates with and without a picture are read in two calls
+    ranker = GeoRanker.from_pretrained(BASE, dtype=torch.float32, layout="negatives_first")
+    tiles = np.random.default_rng(0).normal(size=(4, 16, 192)).astype(np.float16)
+    tokens = Tokens(tiles[:1], tiles[1:])
+    candidates = tuple(
+        Candidate(1.5 * number, -2.25, ("Town",) * number, image)
+        for number, image in enumerate(["tile 0", None, "tile 1", None, "tile 2"])
+    )
+    query = Query("photo 0", candidates, candidates[:2])
+    batch = ranker.packer.pack(*shown([query], tokens))
+    assert len(batch.suffixes_by_length()) == 2
+    language_model = ranker.backbone.language_model
+    with torch.no_grad():
+        states, found = read(ranker, batch)
+        expected, expected_states = [], []
+        for candidate in candidates:
+            alone = ranker.packer.pack(*shown([Query("photo 0", (candidate,), candidates[:2])], tokens))
+            rows = alone.rows()
+            before = language_model(
+                **ranker._embed(rows.ids, rows.image_rows, alone.features),
+                position_ids=rows.positions,
+                use_cache=False,
+                output_hidden_states=True,
+            )
+            in_suffix = (rows.segment == rows.segment.max()) & (rows.image_rows >= 0)
+            expected.append(before.hidden_states[-2][in_suffix])
+            expected_states.append(before.last_hidden_state[rows.last])
+    torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(states, torch.cat(expected_states), atol=1e-4, rtol=0)
 
 
 @pytest.fixture(scope="module")

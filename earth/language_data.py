@@ -121,10 +121,10 @@ class Groups:
         self.tile_ground = token_ground(data.tile_points, np.broadcast_to([0.0, 1.0], data.tile_points.shape))
 
     def draw(self, rng: np.random.Generator, with_negatives: bool, with_texts: bool) -> Group:
-        """A group of a random photo; in two of five only three candidates are retrieved ones, as in a curriculum."""
+        """A group of a random photo; in one of five only three candidates are retrieved ones, as in a curriculum."""
         photo = int(rng.integers(len(self.photo_points)))
         point, own, found = self.photo_points[photo], self.photo_own[photo], self.found[photo]
-        retrieved = self.size - 2 if rng.random() < 0.6 else 3
+        retrieved = self.size - 2 if rng.random() < 0.8 else 3
         pool = POOL if rng.random() < 0.7 else TOPK
         tiles = found[rng.choice(pool, retrieved, replace=False)].tolist()
         region = self.tree.query(unit_vectors(*point), k=min(REGION, len(self.tiles)))[1]

@@ -14,8 +14,7 @@ tower is frozen and every picture's tokens are computed once, so all the time go
     overlap   the same with their late interaction, which takes comparing token with token
     match     at each image token of a candidate, before the last layer: its highest cosine with a token of the photo
     offset    in the same place: log kilometres from the token's ground to the photo's centre
-    guess     next token: the generation prompt, answered with the photo's coordinates as JSON; weighted, for it is a
-              mean over tokens of which most are certain
+    guess     next token: the generation prompt, answered with the photo's coordinates as JSON
     state     the state before that answer against encoded coordinates, as in the first stage
 
 The ranker's own training (finetune_geo_ranker.py) sees other places than these.
@@ -58,8 +57,8 @@ from utils.processes import Processes
 from utils.tables import read_metadata
 
 TOP = 3
-GUESS_WEIGHT = 5.0
-LOSSES = ("rank", "km", "cosine", "overlap", "match", "offset", "guess", "state")  # as they are logged
+# What makes a ranker precise is how well it compares; and a guess is a mean over tokens of which most are certain.
+WEIGHTS = {"rank": 1, "km": 1, "cosine": 3, "overlap": 3, "match": 3, "offset": 1, "guess": 5, "state": PLACE_WEIGHT}
 
 
 class Heads(nn.Module):
@@ -211,8 +210,8 @@ def teach(args: argparse.Namespace) -> None:
     if processes.rank == 0:
         print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
 
-    weights = torch.tensor([1.0] * 6 + [GUESS_WEIGHT, PLACE_WEIGHT])
-    started, sums = time.monotonic(), torch.zeros(len(LOSSES))
+    weights = torch.tensor(list(WEIGHTS.values()))
+    started, sums = time.monotonic(), torch.zeros(len(WEIGHTS))
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         for group in optimizer.param_groups:
@@ -250,7 +249,7 @@ def teach(args: argparse.Namespace) -> None:
         if processes.rank > 0:
             continue
         if done % args.log_every == 0:
-            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(LOSSES, sums / args.log_every, strict=True))
+            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(WEIGHTS, sums / args.log_every, strict=True))
             pace = (done - first) / (time.monotonic() - started)
             print(f"step {done}  {means}  {pace * args.groups * processes.count:.1f} groups/s", flush=True)
             sums.zero_()

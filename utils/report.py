@@ -31,7 +31,7 @@ from utils.metrics import (
     THRESHOLDS_KM,
     accuracy,
     expected_calibration_error,
-    paired_difference_ci,
+    paired_summary,
     summary,
 )
 
@@ -157,7 +157,7 @@ def build_report(
         "rankers": {name: summary(values, seed=seed) for name, values in errors.items()},
         "paired_differences": {
             model: {
-                baseline: _difference(errors[model], errors[baseline], seed)
+                baseline: paired_summary(errors[model], errors[baseline], seed=seed)
                 for baseline in BASELINES
                 if baseline in errors
             }
@@ -179,14 +179,6 @@ def build_report(
 
 def _by_threshold(values: ArrayLike) -> dict[str, float]:
     return dict(zip(map(str, THRESHOLDS_KM), np.asarray(values).tolist(), strict=True))
-
-
-def _difference(first: np.ndarray, second: np.ndarray, seed: int) -> dict:
-    difference, low, high = paired_difference_ci(first, second, accuracy, seed=seed)
-    return {
-        "accuracy": _by_threshold(difference),
-        "accuracy_ci95": _by_threshold(np.stack([low, high], axis=1)),
-    }
 
 
 def _gap_closed(errors: dict[str, np.ndarray], model: str) -> dict[str, float | None]:

@@ -133,7 +133,7 @@ def patches(pictures: np.ndarray, mean: list[float], std: list[float]) -> torch.
     """
     n, height, width, _ = pictures.shape
     rows, columns = height // PATCH_PIXELS // MERGE, width // PATCH_PIXELS // MERGE
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).float().div_(255)
+    pixels = torch.from_numpy(np.array(pictures)).float().div_(255)
     pixels = (pixels - torch.tensor(mean)) / torch.tensor(std)
     pixels = pixels.view(n, rows, MERGE, PATCH_PIXELS, columns, MERGE, PATCH_PIXELS, 3)
     pixels = pixels.permute(0, 1, 4, 2, 5, 7, 3, 6)  # (n, rows, columns, merge, merge, 3, patch, patch)

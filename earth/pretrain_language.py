@@ -21,7 +21,6 @@ The ranker's own training (finetune_geo_ranker.py) sees other places than these.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +32,11 @@ from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
 from earth.build_dataset import DEFAULT_DIR
+from earth.contrast import PLACE_WEIGHT, LocationEncoder, place_loss
 from earth.language_data import TOPK, Group, Groups, Tokens, embeddings, image_tokens
 from earth.pretrain_data import POOL, PretrainData
-from earth.pretrain_lvlm import (
-    PLACE_WEIGHT,
-    LocationEncoder,
-    guess_lessons,
-    learning_rate,
-    lesson_loss,
-    load_checkpoint,
-    place_loss,
-    save_checkpoint,
-)
+from earth.pretrain_lvlm import guess_lessons, lesson_loss
+from earth.schedule import LossLog, learning_rate, load_checkpoint, save_checkpoint
 from utils.adapter import AdapterInfo
 from utils.candidates import NUM_NEGATIVES, Query
 from utils.geo_ranker import GeoRanker, rope_index
@@ -211,11 +203,11 @@ def teach(args: argparse.Namespace) -> None:
         print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
 
     weights = torch.tensor(list(WEIGHTS.values()))
-    started, sums = time.monotonic(), torch.zeros(len(WEIGHTS))
+    log = LossLog(WEIGHTS, args.log_every, "groups", args.groups * processes.count)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.learning_rate, args.warmup)
+            group["lr"] = learning_rate(step, args.steps, args.learning_rate, args.warmup, fall=0.5)
         # All groups of a step with negatives or texts, or none: padding them to the same length would waste time.
         kinds = bool(rng.random() < args.negatives), bool(rng.random() < args.texts)
         rng = np.random.default_rng((args.seed, step, processes.rank))
@@ -244,15 +236,10 @@ def teach(args: argparse.Namespace) -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-        sums += losses.detach()
         done = step + 1
         if processes.rank > 0:
             continue
-        if done % args.log_every == 0:
-            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(WEIGHTS, sums / args.log_every, strict=True))
-            pace = (done - first) / (time.monotonic() - started)
-            print(f"step {done}  {means}  {pace * args.groups * processes.count:.1f} groups/s", flush=True)
-            sums.zero_()
+        log.add(done, losses)
         if done % args.save_every == 0 or done == args.steps:
             save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)
             lvlm.save(model, tokenizer, args.output_dir)

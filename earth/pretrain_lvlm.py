@@ -21,7 +21,6 @@ long as the fall has not begun.
 """
 
 import argparse
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +32,11 @@ from transformers import AttentionInterface, PreTrainedTokenizerBase, Qwen2VLFor
 
 from earth import lvlm
 from earth.build_dataset import DEFAULT_DIR
+from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
 from earth.pretrain_data import Batch, PretrainData, patches
+from earth.schedule import LossLog, learning_rate, load_checkpoint, save_checkpoint
 from utils.candidates import Candidate
-from utils.files import atomic_path
-from utils.geodesy import haversine_km, unit_vectors
+from utils.geodesy import haversine_km
 from utils.images import ImageStore
 from utils.metrics import THRESHOLDS_KM
 from utils.prompts import GENERATION_PROMPT, ChatFrame, question
@@ -47,8 +47,6 @@ PATCHES = 64
 TOKENS = 16
 CHUNK = 64  # pictures the tower takes at a time: more no longer fit the processor's cache
 MATCH_KM = 30.0
-PLACE_KM = 100.0
-PLACE_WEIGHT = 0.5
 LOSSES = ("match", "place", "guess", "far", "guess state", "far state")  # as they are logged
 LEVELS = ("street", "city", "region", "country", "continent", "planet")
 
@@ -87,27 +85,6 @@ def encode_tiles(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray) -
     return torch.cat(tokens)
 
 
-class LocationEncoder(nn.Module):
-    """Coordinates to unit vectors of ``width``: random Fourier features at three scales, then two layers.
-
-    After the location encoders of GeoCLIP (2309.16020), on the unit vector instead of a map projection. The coarsest
-    features change over thousands of km, the finest over some 60 km.
-    """
-
-    SCALES = (2.0, 12.0, 60.0)
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        frequencies = torch.cat([torch.randn(3, 128) * scale for scale in self.SCALES], dim=1)
-        self.register_buffer("frequencies", frequencies)
-        self.layers = nn.Sequential(nn.Linear(2 * frequencies.shape[1], 512), nn.GELU(), nn.Linear(512, width))
-
-    def forward(self, points: np.ndarray) -> torch.Tensor:
-        """(n, 2) degrees -> (n, width)."""
-        phase = torch.from_numpy(unit_vectors(*points.T)).float() @ self.frequencies
-        return F.normalize(self.layers(torch.cat([phase.sin(), phase.cos()], dim=1)), dim=1)
-
-
 class Heads(nn.Module):
     """What pretraining needs beside the LVLM, and what is thrown away after it."""
 
@@ -118,35 +95,6 @@ class Heads(nn.Module):
         self.answer_to_location = nn.Linear(width, width)  # from the state before an answer
         self.answer_to_log_km = nn.Linear(width, 1)
         self.log_scale = nn.Parameter(torch.tensor([2.66, 2.66]))  # of match and place: 1 / 0.07
-
-
-def soft_contrastive(logits: torch.Tensor, km: np.ndarray, scale_km: float) -> torch.Tensor:
-    """Cross-entropy of each row against soft targets ``exp(-km / scale_km)``, normalised; both (rows, columns)."""
-    targets = torch.softmax(torch.from_numpy(-km / scale_km).float(), dim=1)
-    return F.cross_entropy(logits, targets)
-
-
-def pairwise_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n, 2) and (m, 2) degrees -> (n, m) km."""
-    return haversine_km(a[:, None, 0], a[:, None, 1], b[None, :, 0], b[None, :, 1])
-
-
-def scale(log_scale: torch.Tensor) -> torch.Tensor:
-    """What cosines are multiplied with in a contrast: learnt, but not beyond exp(4)."""
-    return log_scale.clamp(max=4.0).exp()
-
-
-def place_loss(
-    location: LocationEncoder,
-    log_scale: torch.Tensor,
-    located: torch.Tensor,
-    points: np.ndarray,
-    extra_points: np.ndarray,
-) -> torch.Tensor:
-    """Contrast of ``located`` (n, width) with the codes of their points (n, 2) and of extra_points, more negatives."""
-    places = np.concatenate([points, extra_points])
-    logits = scale(log_scale) * F.normalize(located, dim=1) @ location(places).T
-    return soft_contrastive(logits, pairwise_km(points, places), PLACE_KM)
 
 
 def match_loss(heads: Heads, photo: torch.Tensor, tile: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -253,24 +201,6 @@ def validate(model: Qwen2VLForConditionalGeneration, data: PretrainData, folder:
     return "  ".join(f"{threshold} km {np.mean(km < threshold):.1%}" for threshold in THRESHOLDS_KM[1:])
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:
-    """Linear warm-up, constant, and linear fall to zero over the last quarter."""
-    return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps / 4))
-
-
-def save_checkpoint(path: Path, step: int, **parts: nn.Module | torch.optim.Optimizer) -> None:
-    with atomic_path(path) as temporary:
-        torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step}, temporary)
-
-
-def load_checkpoint(path: Path, **parts: nn.Module | torch.optim.Optimizer) -> int:
-    """Put the parts back to where they were saved, and return the steps done."""
-    state = torch.load(path, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"]
-
-
 def pretrain(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     data = PretrainData(args.data, args.run / "photos.npy", args.views, args.seed, args.workers)
@@ -290,7 +220,7 @@ def pretrain(args: argparse.Namespace) -> None:
         first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
 
-    started, sums = time.monotonic(), torch.zeros(len(LOSSES))
+    log = LossLog(LOSSES, args.log_every, "pairs", args.batch_size)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         batch = data.batch(args.batch_size, rng)
@@ -326,12 +256,7 @@ def pretrain(args: argparse.Namespace) -> None:
 
         is_far = not is_guess  # of two steps one is of a kind, so twice the sum is its mean
         of_kind = (2 * lesson * is_guess, 2 * lesson * is_far, 2 * state * is_guess, 2 * state * is_far)
-        sums += torch.stack([match, place, *of_kind]).detach()
-        if (step + 1) % args.log_every == 0:
-            losses = "  ".join(f"{n} {v:.3f}" for n, v in zip(LOSSES, sums / args.log_every, strict=True))
-            pace = (step + 1 - first) * args.batch_size / (time.monotonic() - started)
-            print(f"step {step + 1}  {losses}  {pace:.0f} pairs/s", flush=True)
-            sums.zero_()
+        log.add(step + 1, torch.stack([match, place, *of_kind]))
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             save_checkpoint(checkpoint, step + 1, model=model, heads=heads, optimizer=optimizer)
             lvlm.save(model, tokenizer, args.output_dir)

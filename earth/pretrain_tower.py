@@ -19,7 +19,6 @@ a picture can not.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,21 +29,11 @@ from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
 from earth.build_dataset import DEFAULT_DIR
+from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
 from earth.imagery import ground
 from earth.pretrain_data import COMPONENTS, POOL, Batch, PretrainData
-from earth.pretrain_lvlm import (
-    MATCH_KM,
-    PLACE_WEIGHT,
-    LocationEncoder,
-    encode_tiles,
-    learning_rate,
-    load_checkpoint,
-    pairwise_km,
-    place_loss,
-    save_checkpoint,
-    scale,
-    soft_contrastive,
-)
+from earth.pretrain_lvlm import MATCH_KM, encode_tiles
+from earth.schedule import LossLog, learning_rate, load_checkpoint, save_checkpoint
 from utils.exact_index import ExactIndex
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from utils.images import ImageStore
@@ -177,7 +166,7 @@ def train(args: argparse.Namespace) -> None:
         first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
     print(f"steps {first} to {args.steps}", flush=True)
 
-    started, sums = time.monotonic(), torch.zeros(len(LOSSES))
+    log = LossLog(LOSSES, args.log_every, "pairs", args.batch_size)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         batch = data.batch(args.batch_size, rng)
@@ -192,13 +181,8 @@ def train(args: argparse.Namespace) -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-        sums += losses.detach()
         done = step + 1
-        if done % args.log_every == 0:
-            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(LOSSES, sums / args.log_every, strict=True))
-            pace = (done - first) * args.batch_size / (time.monotonic() - started)
-            print(f"step {done}  {means}  {pace:.0f} pairs/s", flush=True)
-            sums.zero_()
+        log.add(done, losses)
         if done % args.save_every == 0 or done == args.steps:
             save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)
             lvlm.save(model, tokenizer, args.output_dir)

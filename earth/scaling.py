@@ -30,7 +30,8 @@ import torch
 from earth import places
 from earth.build_dataset import DEFAULT_DIR, SPLITS, draw, read_centres, shots, write_gallery, write_metadata
 from earth.imagery import load_earth
-from earth.language_data import COMPONENTS, POOL, TOPK
+from earth.language_data import TOPK
+from earth.pretrain_data import COMPONENTS, POOL
 from utils import embedding, reward_log
 from utils.adapter import AdapterInfo
 from utils.candidates import Query, read_candidate_table, write_candidate_table

@@ -8,15 +8,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from earth import lvlm
 from earth.imagery import TILE_PIXELS
 from earth.pretrain_data import patches
-from earth.pretrain_lvlm import (
-    TOKENS,
-    LocationEncoder,
-    encode_tiles,
-    guess_lessons,
-    learning_rate,
-    lesson_loss,
-    soft_contrastive,
-)
+from earth.pretrain_lvlm import TOKENS, encode_tiles, guess_lessons, lesson_loss
 from utils.prompts import GENERATION_PROMPT, ChatFrame
 
 
@@ -117,25 +109,3 @@ def test_lesson_loss_is_the_stock_models_on_the_answers(model, tokenizer, tiles)
             lengths.append(len(answer))
     expected = (torch.stack(losses) * torch.tensor(lengths)).sum() / sum(lengths)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-
-
-def test_contrastive_loss_prefers_the_near():
-    km = np.array([[0.0, 1000.0], [1000.0, 0.0]])
-    right, wrong = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.tensor([[0.0, 9.0], [9.0, 0.0]])
-    assert soft_contrastive(right, km, 30.0) < 0.01
-    assert soft_contrastive(wrong, km, 30.0) > 8
-
-
-def test_location_encoder_is_the_same_on_both_sides_of_the_antimeridian():
-    torch.manual_seed(0)
-    encoder = LocationEncoder(16)
-    codes = encoder(np.array([[10.0, 180.0], [10.0, -180.0], [10.0, 0.0]]))
-    torch.testing.assert_close(codes[0], codes[1], atol=1e-4, rtol=0)
-    assert (codes[0] - codes[2]).abs().max() > 0.05
-
-
-def test_learning_rate_rises_stays_and_falls_to_almost_nothing():
-    rates = [learning_rate(step, 1000, 1.0, warmup=100) for step in range(1000)]
-    assert rates[0] == 0.01
-    assert rates[99] == rates[749] == 1.0
-    assert 0 < rates[-1] < 0.01

@@ -1,19 +1,19 @@
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+import torch.distributed as dist
 
-from earth import build_dataset, lvlm
+from earth import build_dataset
 from earth.language_data import Group, Tokens
-from earth.pretrain_language import TOP, Heads, group_losses, main, read, shown, token_losses
+from earth.pretrain_language import TOP, Heads, average_gradients, group_losses, main, read, shown, token_losses
+from tests.earth.pretraining import BASE, check_learning, runner
 from utils import packing
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-
-BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 
 
 def test_losses_of_groups_against_loops():
@@ -103,39 +103,36 @@ def world(tmp_path_factory):
     return folder
 
 
-def run(monkeypatch, world, name, *flags):
-    paths = {"data": "data", "output_dir": name, "run": f"{name}-run", "photos": "photos.npy"}
-    arguments = [part for flag, path in paths.items() for part in (f"--{flag}", str(world / path))]
-    arguments += ["--model", str(BASE), "--groups", "2", "--lessons", "2", "--views", "1"]
-    arguments += ["--steps", "2", "--save_every", "1", "--workers", "1", *flags]
-    monkeypatch.setattr("sys.argv", ["pretrain_language", *arguments])
-    main()
-    return load_file(world / name / "model.safetensors")
+FEW = ("--groups", "2", "--lessons", "2")
 
 
 def test_only_the_language_model_learns_and_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):
-    base = load_file(BASE / "model.safetensors")
-    whole = run(monkeypatch, world, "whole")
+    check_learning(monkeypatch, runner(monkeypatch, main, world, *FEW), lambda name: "visual" not in name)
     assert "validation: first" in capsys.readouterr().out
-    assert base.keys() == whole.keys()
-    changed = {name for name in base if not torch.equal(base[name], whole[name])}
-    assert any(".layers.0.self_attn.q_proj" in name for name in changed)
-    assert not any("visual" in name for name in changed)
-
-    save = lvlm.save
-
-    def interrupted(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(lvlm, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(monkeypatch, world, "part")
-    monkeypatch.setattr(lvlm, "save", save)
-    resumed = run(monkeypatch, world, "part", "--resume")
-    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
 def test_few_candidates_are_refused(monkeypatch, world):
     with pytest.raises(SystemExit):
-        run(monkeypatch, world, "none", "--group_size", "4")
+        runner(monkeypatch, main, world, *FEW)("none", "--group_size", "4")
+
+
+def average_in_process(rank: int, port: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    generator = torch.Generator().manual_seed(rank)
+    parameters = [torch.nn.Parameter(torch.zeros(3, 2)), torch.nn.Parameter(torch.zeros(4))]
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    average_gradients(parameters)
+    torch.save([parameter.grad for parameter in parameters], folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_processes_average_their_gradients(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(average_in_process, (port, tmp_path), nprocs=2)
+    generators = [torch.Generator().manual_seed(rank) for rank in range(2)]
+    expected = [sum(torch.randn(shape, generator=own) for own in generators) / 2 for shape in ((3, 2), (4,))]
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt", weights_only=True), expected)

@@ -1,17 +1,14 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from geopy.distance import great_circle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
-from earth import build_dataset, lvlm
+from earth import build_dataset
+from earth.contrast import soft_contrastive
 from earth.imagery import FOOTPRINT_KM
 from earth.pretrain_data import Batch
-from earth.pretrain_lvlm import soft_contrastive
 from earth.pretrain_tower import (
     GRID,
     PATCH_KM,
@@ -24,9 +21,8 @@ from earth.pretrain_tower import (
     token_ground,
     tower_losses,
 )
+from tests.earth.pretraining import check_learning, runner
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
-
-BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 
 
 @given(lat=st.floats(-80, 80), lon=st.floats(-180, 180), heading=st.floats(-45, 45), scale=st.floats(0.7, 1.3))
@@ -106,39 +102,11 @@ def world(tmp_path_factory):
     return folder
 
 
-def run(monkeypatch, world, name, *flags):
-    paths = {"data": "data", "output_dir": name, "run": f"{name}-run", "photos": "photos.npy"}
-    arguments = [part for flag, path in paths.items() for part in (f"--{flag}", str(world / path))]
-    arguments += ["--model", str(BASE), "--batch_size", "9", "--views", "1"]
-    arguments += ["--steps", "2", "--save_every", "1", "--workers", "1", *flags]
-    monkeypatch.setattr("sys.argv", ["pretrain_tower", *arguments])
-    main()
-    return load_file(world / name / "model.safetensors")
-
-
 def test_only_the_tower_learns_and_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):
-    base = load_file(BASE / "model.safetensors")
-    whole = run(monkeypatch, world, "whole")
+    check_learning(monkeypatch, runner(monkeypatch, main, world, "--batch_size", "9"), lambda name: "visual" in name)
     assert "validation: nearest" in capsys.readouterr().out
-    assert base.keys() == whole.keys()
-    changed = {name for name in base if not torch.equal(base[name], whole[name])}
-    assert any("blocks.0" in name for name in changed)
-    assert all("visual" in name for name in changed)
-
-    save = lvlm.save
-
-    def interrupted(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(lvlm, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(monkeypatch, world, "part")
-    monkeypatch.setattr(lvlm, "save", save)
-    resumed = run(monkeypatch, world, "part", "--resume")
-    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
 def test_small_batches_are_refused(monkeypatch, world):
     with pytest.raises(SystemExit):
-        run(monkeypatch, world, "none", "--batch_size", "8")
+        runner(monkeypatch, main, world)("none", "--batch_size", "8")

@@ -1,0 +1,55 @@
+"""What the tests of the pretraining scripts share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from earth import lvlm
+
+BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
+
+Run = Callable[..., dict[str, Tensor]]
+
+
+def runner(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], world: Path, *flags: str) -> Run:
+    """A function that runs ``main`` for two steps on the Earth in ``world`` and returns the weights it saves.
+
+    Its arguments: the name of the output folder, and further flags.
+    """
+
+    def run(name: str, *more: str) -> dict[str, Tensor]:
+        paths = {"data": "data", "output_dir": name, "run": f"{name}-run", "photos": "photos.npy"}
+        arguments = [part for flag, path in paths.items() for part in (f"--{flag}", str(world / path))]
+        arguments += ["--model", str(BASE), "--views", "1", "--steps", "2", "--save_every", "1", "--workers", "1"]
+        monkeypatch.setattr("sys.argv", ["pretrain", *arguments, *flags, *more])
+        main()
+        return load_file(world / name / "model.safetensors")
+
+    return run
+
+
+def check_learning(monkeypatch: pytest.MonkeyPatch, run: Run, learns: Callable[[str], bool]) -> None:
+    """Only weights that ``learns`` names change, and a run that is resumed after a step ends where a whole one does."""
+    base = load_file(BASE / "model.safetensors")
+    whole = run("whole")
+    assert base.keys() == whole.keys()
+    changed = {name for name in base if not torch.equal(base[name], whole[name])}
+    assert changed
+    assert all(learns(name) for name in changed)
+
+    save = lvlm.save
+
+    def interrupted(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lvlm, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run("part")
+    resumed = run("part", "--resume")
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)

@@ -11,7 +11,7 @@ from utils.files import atomic_path
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 200, fall: float = 0.25) -> float:
-    """Linear warm-up over so many steps, constant, and linear fall to zero over the last share ``fall`` of the steps."""
+    """Linear warm-up, constant, and linear fall to zero over the last share ``fall`` of the steps."""
     return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps * fall))
 
 

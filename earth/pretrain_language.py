@@ -12,6 +12,8 @@ tower is frozen and every picture's tokens are computed once, so all the time go
     cosine    on the same states, the cosine that the tower gives the two pictures: what the language model could know
               about them without knowing the Earth, a target without noise, and learnt first
     overlap   the same with their late interaction, which takes comparing token with token
+    order     softmax of the overlaps it says for a group, over SHARPNESS, against that of the tower's: near the top
+              small differences decide
     match     at each image token of a candidate, before the last layer: its highest cosine with a token of the photo
     offset    in the same place: log kilometres from the token's ground to the photo's centre
     guess     next token: the generation prompt, answered with the photo's coordinates as JSON
@@ -50,7 +52,18 @@ from utils.tables import read_metadata
 
 TOP = 3
 # What makes a ranker precise is how well it compares; and a guess is a mean over tokens of which most are certain.
-WEIGHTS = {"rank": 1, "km": 1, "cosine": 3, "overlap": 3, "match": 3, "offset": 1, "guess": 5, "state": PLACE_WEIGHT}
+WEIGHTS = {
+    "rank": 1,
+    "km": 1,
+    "cosine": 3,
+    "overlap": 3,
+    "order": 1,
+    "match": 3,
+    "offset": 1,
+    "guess": 5,
+    "state": PLACE_WEIGHT,
+}
+SHARPNESS = 0.2  # standard deviations of late interaction
 
 
 class Heads(nn.Module):
@@ -68,7 +81,7 @@ class Heads(nn.Module):
 
 
 def group_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups: Groups) -> torch.Tensor:
-    """rank, km, cosine and overlap loss (4,) of the last states (groups * size, hidden) of the groups' prompts."""
+    """rank, km, cosine, overlap and order loss (5,) of the last states (groups * size, hidden) of groups' prompts."""
     km = torch.from_numpy(np.stack([group.km for group in drawn])).float()  # (groups, size)
     rewards, log_km, similarity = (
         head(states).unflatten(0, km.shape) for head in (heads.rank, heads.log_km, heads.similarity)
@@ -76,8 +89,9 @@ def group_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups:
     rewards, log_km = rewards.squeeze(2), log_km.squeeze(2)
     rank = torch.stack([first_order_loss(*group, K=TOP) for group in zip(rewards, km, strict=True)]).mean()
     wanted = standardised([group.similarity for group in drawn], *groups.spread)  # (groups, pictures, 2)
-    squares = (similarity[:, : wanted.shape[1]] - wanted).square().mean((0, 1))
-    return torch.stack([rank, F.smooth_l1_loss(log_km, km.log1p()), *squares])
+    said = similarity[:, : wanted.shape[1]]
+    order = F.cross_entropy(said[..., 1] / SHARPNESS, torch.softmax(wanted[..., 1] / SHARPNESS, dim=1))
+    return torch.stack([rank, F.smooth_l1_loss(log_km, km.log1p()), *(said - wanted).square().mean((0, 1)), order])
 
 
 def token_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups: Groups) -> torch.Tensor:

@@ -9,7 +9,17 @@ import torch.distributed as dist
 
 from earth import build_dataset
 from earth.language_data import Group, Tokens
-from earth.pretrain_language import TOP, Heads, average_gradients, group_losses, main, read, shown, token_losses
+from earth.pretrain_language import (
+    SHARPNESS,
+    TOP,
+    Heads,
+    average_gradients,
+    group_losses,
+    main,
+    read,
+    shown,
+    token_losses,
+)
 from tests.earth.pretraining import BASE, check_learning, runner
 from utils import packing
 from utils.candidates import Candidate, Query
@@ -39,7 +49,7 @@ def test_losses_of_groups_against_loops():
         far = abs(value - wanted)
         return far - 0.5 if far > 1 else far**2 / 2
 
-    ranks, squares, smooths, matches, offsets = [], [], [], [], []
+    ranks, squares, smooths, orders, matches, offsets = [], [], [], [], [], []
     for number, group in enumerate(drawn):
         own = states[number * 5 : number * 5 + 5]
         own_tokens = token_states[number * 12 : number * 12 + 12].view(4, 3, 12)
@@ -50,14 +60,19 @@ def test_losses_of_groups_against_loops():
             ranks.append(-np.log(np.exp(rewards[left.pop(0)]) / total))
         for candidate in range(5):
             smooths.append(smooth(heads.log_km(own[candidate]).item(), np.log(1 + group.km[candidate])))
+        said, true = [], []
         for picture in range(4):
+            said.append(heads.similarity(own[picture])[1].item() / SHARPNESS)
+            true.append((group.similarity[picture, 1] - 0.7) / 0.2 / SHARPNESS)
             wanted = (group.similarity[picture] - groups.spread[0]) / groups.spread[1]
             squares.append((heads.similarity(own[picture]).detach().numpy() - wanted) ** 2)
             for token in range(3):
                 match, offset = heads.token(own_tokens[picture, token]).tolist()
                 matches.append((match - (group.match[picture, token] - 0.5) / 0.3) ** 2)
                 offsets.append(smooth(offset, np.log(1 + group.token_km[picture, token])))
-    expected = [np.mean(ranks), np.mean(smooths), *np.mean(squares, axis=0)]
+        likely = np.exp(true) / np.exp(true).sum()
+        orders.append(-(likely * (said - np.log(np.exp(said).sum()))).sum())
+    expected = [np.mean(ranks), np.mean(smooths), *np.mean(squares, axis=0), np.mean(orders)]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     np.testing.assert_allclose(found_of_tokens, [np.mean(matches), np.mean(offsets)], rtol=1e-4)
 

@@ -19,6 +19,7 @@ a picture can not.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,44 +113,63 @@ def tower_losses(heads: Heads, tokens: torch.Tensor, batch: Batch, extra_points:
     return torch.stack([both_ways(match), PLACE_WEIGHT * place, patch, both_ways(overlap)])
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What the tower makes of the validation photos and the first POOL tiles of the compressed index, best first.
+
+    km, cosine (of the mean image tokens) and late (interaction): (photos, POOL); nearest_km (photos,): to the tile of
+    the whole gallery with the highest cosine.
+    """
+
+    km: np.ndarray
+    cosine: np.ndarray
+    late: np.ndarray
+    nearest_km: np.ndarray
+
+
 @torch.inference_mode()
+def compare(
+    model: Qwen2VLForConditionalGeneration, tiles: np.ndarray, tile_points: np.ndarray, folder: Path
+) -> Comparison:
+    """Look at the validation photos in ``folder`` and the gallery's tiles (n, 64, 64, 3), (n, 2) degrees."""
+    metadata = read_metadata(folder / "val" / "metadata.csv")
+    store = ImageStore.from_paths([folder / "val" / "images"])
+    with torch.autocast("cpu", torch.bfloat16):
+        pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
+        photo_tokens, tile_tokens = (encode_tiles(model, side).float() for side in (pictures, tiles))
+    photo_means, tile_means = (F.normalize(side.mean(1), dim=1) for side in (photo_tokens, tile_tokens))
+    found, _ = ExactIndex.build(tile_means.numpy(), COMPONENTS).search(photo_means.numpy(), POOL)
+    cosine = photo_means @ tile_means.T  # (photos, tiles)
+    photo_tokens, tile_tokens = F.normalize(photo_tokens, dim=2), F.normalize(tile_tokens, dim=2)
+    late = [
+        late_interaction(torch.einsum("id,kjd->ikj", photo, tile_tokens[row])[None])[0]
+        for photo, row in zip(photo_tokens, torch.from_numpy(found), strict=True)
+    ]
+    points = metadata[["LAT", "LON"]].to_numpy(float)
+    return Comparison(
+        km=haversine_km(points[:, None, 0], points[:, None, 1], *tile_points[found].transpose(2, 0, 1)),
+        cosine=cosine.gather(1, torch.from_numpy(found)).numpy(),
+        late=torch.stack(late).numpy(),
+        nearest_km=haversine_km(*points.T, *tile_points[cosine.argmax(1).numpy()].T),
+    )
+
+
 def validate(model: Qwen2VLForConditionalGeneration, data: PretrainData, folder: Path) -> str:
     """Accuracy on the validation photos, in % within 25 / 200 km.
 
     Of the nearest gallery tile by cosine of the mean image tokens; and among the first POOL tiles of the compressed
     index, of the first, the best by that cosine, the best by late interaction, and the nearest to the truth.
     """
-    metadata = read_metadata(folder / "val" / "metadata.csv")
-    store = ImageStore.from_paths([folder / "val" / "images"])
-    with torch.autocast("cpu", torch.bfloat16):
-        pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
-        photos, tiles = (encode_tiles(model, side).float() for side in (pictures, data.tiles))
-    photo_means, tile_means = (F.normalize(side.mean(1), dim=1) for side in (photos, tiles))
-    found, _ = ExactIndex.build(tile_means.numpy(), COMPONENTS).search(photo_means.numpy(), POOL)
-    cosine = photo_means @ tile_means.T  # (photos, tiles)
-    photos, tiles = F.normalize(photos, dim=2), F.normalize(tiles, dim=2)
-    late = torch.cat(
-        [
-            late_interaction(torch.einsum("id,kjd->ikj", photo, tiles[row])[None])
-            for photo, row in zip(photos, torch.from_numpy(found), strict=True)
-        ]
-    )
-    points = metadata[["LAT", "LON"]].to_numpy(float)
-
-    def within(picks: np.ndarray) -> str:
-        near, far = accuracy(haversine_km(*points.T, *data.tile_points[picks].T), (25, 200))
-        return f"{near:.1f} / {far:.1f}"
-
-    rows = np.arange(len(found))
-    km = haversine_km(points[:, None, 0], points[:, None, 1], *data.tile_points[found].transpose(2, 0, 1))
+    seen = compare(model, data.tiles, data.tile_points, folder)
     picks = {
-        "nearest": cosine.argmax(1).numpy(),
-        "first": found[:, 0],
-        "cosine": found[rows, cosine.gather(1, torch.from_numpy(found)).argmax(1)],
-        "overlap": found[rows, late.argmax(1)],
-        "oracle": found[rows, km.argmin(1)],
+        "first": np.broadcast_to(-np.arange(POOL), seen.km.shape),
+        "cosine": seen.cosine,
+        "overlap": seen.late,
+        "oracle": -seen.km,
     }
-    return "  ".join(f"{name} {within(pick)}" for name, pick in picks.items())
+    chosen = {name: np.take_along_axis(seen.km, scores.argmax(1, keepdims=True), 1) for name, scores in picks.items()}
+    within = {name: accuracy(km.ravel(), (25, 200)) for name, km in {"nearest": seen.nearest_km, **chosen}.items()}
+    return "  ".join(f"{name} {near:.1f} / {far:.1f}" for name, (near, far) in within.items())
 
 
 def train(args: argparse.Namespace) -> None:

@@ -56,8 +56,8 @@ earth: earth-data
 		--group_size 8 --hard_pool 12 --generated 1 --easy_share 0.5:0.1 --prompt_layout negatives_first \
 		--cache_image_features --attn_implementation eager --num_workers 1 \
 		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
-		--learning_rate 2e-3 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
-		--num_train_epochs 3 --eval_steps 375 --save_steps 125 --logging_steps 25
+		--learning_rate 7e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
+		--num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
 	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path outputs/earth --calibrate
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path outputs/earth
 

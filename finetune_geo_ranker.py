@@ -14,8 +14,8 @@ The embedded world, one process, CPU or GPU (torchrun for several); `make earth`
         --group_size 8 --hard_pool 12 --generated 1 --easy_share 0.5:0.1 --prompt_layout negatives_first \\
         --cache_image_features --attn_implementation eager --num_workers 1 \\
         --total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \\
-        --learning_rate 2e-3 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \\
-        --num_train_epochs 3 --eval_steps 375 --save_steps 125 --logging_steps 25
+        --learning_rate 7e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \\
+        --num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
 
 An interrupted run goes on from its last complete checkpoint, with the same data, when the same command is
 given with `--continue_ckpt_path latest`. Rows that cannot be used are named, counted and left out; a photo that

@@ -23,7 +23,7 @@ TRAINING = {
     "lora_dropout": "0",
     "total_batch_size": "16",
     "per_device_train_batch_size": "16",
-    "learning_rate": "2e-3",
+    "learning_rate": "7e-4",
     "lr_scheduler_type": "cosine",
     "warmup_steps": "0.1",
     "num_samples": "6000",

@@ -1,7 +1,7 @@
 """What the language model of the embedded world learns from, once the tower is frozen: its image tokens, and groups.
 
 A photo of a pretraining place stands among candidates as a ranker meets them: gallery tiles that the compressed index
-finds, tiles of the region and of anywhere, and a place without a picture, as an LVLM would guess it.
+finds, tiles of the region and of anywhere, and places without a picture, as an LVLM would guess them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,12 +77,13 @@ def embeddings(tokens: np.ndarray) -> np.ndarray:
 class Group:
     """A photo with its candidates, of which the first ones have pictures, and what there is to know about them.
 
-    km (candidates,); similarity (pictures, 2) as the tower sees it: cosine of the embeddings, and late interaction. Of
-    each image token of the candidates' pictures, (pictures, tokens): match, its highest cosine with a token of the
-    photo, and token_km, from its ground to the photo's centre.
+    places (candidates, 2) degrees; km (candidates,); similarity (pictures, 2) as the tower sees it: cosine of the
+    embeddings, and late interaction. Of each image token of the candidates' pictures: match (pictures, tokens, tokens),
+    its cosine with each token of the photo, and token_km (pictures, tokens), from its ground to the photo's centre.
     """
 
     query: Query
+    places: np.ndarray
     km: np.ndarray
     similarity: np.ndarray
     match: np.ndarray
@@ -90,15 +91,15 @@ class Group:
 
 
 class Groups:
-    """Groups of ``size`` candidates for photos of pretraining places.
+    """Groups of ``size`` candidates, ``guesses`` of them without a picture, for photos of pretraining places.
 
     photo_points (photos, 2) and photo_own (photos,), the gallery row of a photo's own place or -1: that tile is never
     its candidate, as a photo's own place is not in a gallery either.
     """
 
-    def __init__(self, data: PretrainData, photos: np.ndarray, tiles: np.ndarray, size: int) -> None:
+    def __init__(self, data: PretrainData, photos: np.ndarray, tiles: np.ndarray, size: int, guesses: int) -> None:
         views = data.photos.shape[1]
-        self.size = size
+        self.pictures, self.guesses = size - guesses, guesses
         self.tile_points, self.texts = data.tile_points, data.texts
         self.photo_points = data.points.repeat(views, axis=0)
         own = np.arange(len(data.points)) - (len(data.points) - len(data.tile_points))
@@ -124,26 +125,29 @@ class Groups:
         """A group of a random photo; in one of five only three candidates are retrieved ones, as in a curriculum."""
         photo = int(rng.integers(len(self.photo_points)))
         point, own, found = self.photo_points[photo], self.photo_own[photo], self.found[photo]
-        retrieved = self.size - 2 if rng.random() < 0.8 else 3
+        retrieved = self.pictures - 1 if rng.random() < 0.8 else 3
         pool = POOL if rng.random() < 0.7 else TOPK
         tiles = found[rng.choice(pool, retrieved, replace=False)].tolist()
         region = self.tree.query(unit_vectors(*point), k=min(REGION, len(self.tiles)))[1]
-        while len(tiles) < self.size - 1:
+        while len(tiles) < self.pictures:
             tile = int((region[rng.integers(5)], rng.choice(region), rng.integers(len(self.tiles)))[rng.integers(3)])
             if tile != own and tile not in tiles:
                 tiles.append(tile)
         shown = with_texts and rng.random() < 0.9
         candidates = [self.candidate(tile, shown) for tile in tiles]
-        candidates.append(Candidate(*_guess(point, rng), source="generation"))
+        candidates += [Candidate(*draw_guess(point, rng), source="generation") for _ in range(self.guesses)]
         negatives = [self.candidate(tile, True) for tile in found[-NUM_NEGATIVES:]] if with_negatives else []
         places = np.array([(candidate.latitude, candidate.longitude) for candidate in candidates])
         query = Query(f"photo {photo}", tuple(candidates), tuple(negatives), *point.tolist())
         similarity, match = self.compare(photo, tiles)
-        token_km = ground_km(unit_vectors(*point)[None], self.tile_ground[tiles].reshape(-1, 3)).reshape(match.shape)
-        return Group(query, haversine_km(*point, *places.T), similarity, match, token_km)
+        ground = self.tile_ground[tiles]  # (pictures, tokens, 3)
+        token_km = ground_km(unit_vectors(*point)[None], ground.reshape(-1, 3)).reshape(ground.shape[:2])
+        return Group(
+            query, places, haversine_km(*point, *places.T), similarity, match, token_km.reshape(len(tiles), -1)
+        )
 
     def compare(self, photo: int, tiles: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """``similarity`` (tiles, 2) and ``match`` (tiles, tokens) of a photo and tiles, see ``Group``."""
+        """``similarity`` (tiles, 2) and ``match`` (tiles, tokens, tokens) of a photo and tiles, see ``Group``."""
         own, others = (
             F.normalize(torch.from_numpy(np.array(array)).float(), dim=-1)
             for array in (self.photo_tokens[photo], self.tile_tokens[tiles])
@@ -151,13 +155,13 @@ class Groups:
         cosines = torch.einsum("id,kjd->ikj", own, others)  # (tokens, tiles, tokens)
         late = late_interaction(cosines[None])[0]
         similarity = np.stack([self.tiles[tiles] @ self.photos[photo], late.numpy()], axis=1)
-        return similarity, cosines.amax(0).numpy()
+        return similarity, cosines.permute(1, 2, 0).numpy()
 
     def candidate(self, tile: int, with_texts: bool = True) -> Candidate:
         return Candidate(*self.tile_points[tile].tolist(), self.texts[tile] if with_texts else (), f"tile {tile}")
 
 
-def _guess(point: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+def draw_guess(point: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """A place 10 to 8,000 km from ``point``, uniform in the logarithm, to 0.1 degrees, as the LVLM words it."""
     angle = np.exp(rng.uniform(np.log(10), np.log(8000))) / EARTH_RADIUS_KM
     vector = unit_vectors(*point)

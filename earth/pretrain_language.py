@@ -9,13 +9,14 @@ tower is frozen and every picture's tokens are computed once, so all the time go
 
     rank      the ranker's prompt on groups of candidates: Plackett-Luce over the TOP nearest, on a linear head
     km        on the same states, log kilometres
+    far       the same for candidates without a picture alone, of which there is nothing to read but coordinates
     cosine    on the same states, the cosine that the tower gives the two pictures: what the language model could know
               about them without knowing the Earth, a target without noise, and learnt first
     overlap   the same with their late interaction, which takes comparing token with token
-    order     softmax of the overlaps it says for a group, over SHARPNESS, against that of the tower's: near the top
-              small differences decide
-    match     at each image token of a candidate, before the last layer: its highest cosine with a token of the photo
-    offset    in the same place: log kilometres from the token's ground to the photo's centre
+    match     at each image token of a candidate, half-way through the layers: its cosine with each token of the photo
+    offset    in the same place, before the last layer: log kilometres from the token's ground to the photo's centre
+    places    where the answer starts, half-way through the layers: the candidate's coordinates and the photo's, each
+              against encoded coordinates as in the first stage; a distance takes both in one place
     guess     next token: the generation prompt, answered with the photo's coordinates as JSON
     state     the state before that answer against encoded coordinates, as in the first stage
 
@@ -23,6 +24,7 @@ The ranker's own training (finetune_geo_ranker.py) sees other places than these.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +35,14 @@ from torch import nn
 from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
-from earth.build_dataset import DEFAULT_DIR
 from earth.contrast import PLACE_WEIGHT, LocationEncoder, place_loss
-from earth.language_data import TOPK, Group, Groups, Tokens, embeddings, image_tokens
+from earth.language_data import TOPK, Group, Groups, Tokens, draw_guess, embeddings, image_tokens
 from earth.pretrain_data import POOL, PretrainData
 from earth.pretrain_lvlm import guess_lessons, lesson_loss
-from earth.schedule import LossLog, learning_rate, load_checkpoint, save_checkpoint
+from earth.pretrain_tower import GRID
+from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate
 from utils.adapter import AdapterInfo
-from utils.candidates import NUM_NEGATIVES, Query
+from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.geo_ranker import GeoRanker, rope_index
 from utils.geodesy import haversine_km
 from utils.images import ImageStore
@@ -53,17 +55,17 @@ from utils.tables import read_metadata
 TOP = 3
 # What makes a ranker precise is how well it compares; and a guess is a mean over tokens of which most are certain.
 WEIGHTS = {
-    "rank": 1,
+    "rank": 2,
     "km": 1,
-    "cosine": 3,
-    "overlap": 3,
-    "order": 1,
-    "match": 3,
+    "far": 3,
+    "cosine": 2,
+    "overlap": 2,
+    "match": 5,
     "offset": 1,
+    "places": 2 * PLACE_WEIGHT,
     "guess": 5,
     "state": PLACE_WEIGHT,
 }
-SHARPNESS = 0.2  # standard deviations of late interaction
 
 
 class Heads(nn.Module):
@@ -74,32 +76,57 @@ class Heads(nn.Module):
         self.rank = nn.Linear(width, 1, bias=False)
         self.log_km = nn.Linear(width, 1)
         self.similarity = nn.Linear(width, 2)  # cosine and late interaction
-        self.token = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))  # match and offset
+        self.match = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, GRID**2))
+        self.offset = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+        self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width))  # the candidate's, the photo's
         self.answer_to_location = nn.Linear(width, width)
         self.location = LocationEncoder(width)
         self.log_scale = nn.Parameter(torch.tensor(2.66))  # of the contrast with places: 1 / 0.07
 
 
-def group_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups: Groups) -> torch.Tensor:
-    """rank, km, cosine, overlap and order loss (5,) of the last states (groups * size, hidden) of groups' prompts."""
-    km = torch.from_numpy(np.stack([group.km for group in drawn])).float()  # (groups, size)
+@dataclass(frozen=True)
+class States:
+    """Of the candidates' prompts, float32, in the order of the candidates; halfway: after half of the layers.
+
+    answer, halfway (candidates, hidden): at the last token; tokens_halfway, tokens (pictures * tokens, hidden): at the
+    candidates' image tokens, the latter before the last layer.
+    """
+
+    answer: torch.Tensor
+    halfway: torch.Tensor
+    tokens_halfway: torch.Tensor
+    tokens: torch.Tensor
+
+
+def group_losses(heads: Heads, states: States, drawn: list[Group], groups: Groups, extra: np.ndarray) -> torch.Tensor:
+    """rank, km, far, cosine, overlap, match, offset and places loss (8,) of groups' prompts.
+
+    :param extra: (n, 2) degrees, more wrong places.
+    """
+    km = torch.from_numpy(np.stack([group.km for group in drawn])).float()  # (groups, candidates)
     rewards, log_km, similarity = (
-        head(states).unflatten(0, km.shape) for head in (heads.rank, heads.log_km, heads.similarity)
+        head(states.answer).unflatten(0, km.shape) for head in (heads.rank, heads.log_km, heads.similarity)
     )
     rewards, log_km = rewards.squeeze(2), log_km.squeeze(2)
     rank = torch.stack([first_order_loss(*group, K=TOP) for group in zip(rewards, km, strict=True)]).mean()
+    pictures = groups.pictures
+    far = F.smooth_l1_loss(log_km[:, pictures:], km[:, pictures:].log1p())
     wanted = standardised([group.similarity for group in drawn], *groups.spread)  # (groups, pictures, 2)
-    said = similarity[:, : wanted.shape[1]]
-    order = F.cross_entropy(said[..., 1] / SHARPNESS, torch.softmax(wanted[..., 1] / SHARPNESS, dim=1))
-    return torch.stack([rank, F.smooth_l1_loss(log_km, km.log1p()), *(said - wanted).square().mean((0, 1)), order])
+    cosine, overlap = (similarity[:, :pictures] - wanted).square().mean((0, 1))
 
+    match = standardised([group.match for group in drawn], *groups.match_spread)
+    match = F.mse_loss(heads.match(states.tokens_halfway), match.flatten(0, 2))
+    token_km = torch.from_numpy(np.stack([group.token_km for group in drawn])).float()
+    offset = F.smooth_l1_loss(heads.offset(states.tokens), token_km.log1p().view(-1, 1))
 
-def token_losses(heads: Heads, states: torch.Tensor, drawn: list[Group], groups: Groups) -> torch.Tensor:
-    """match and offset loss (2,) of the states (groups * pictures * tokens, hidden) at candidates' image tokens."""
-    match, offset = heads.token(states).unbind(1)
-    wanted = standardised([group.match for group in drawn], *groups.match_spread)
-    km = torch.from_numpy(np.stack([group.token_km for group in drawn])).float()
-    return torch.stack([F.mse_loss(match, wanted.flatten()), F.smooth_l1_loss(offset, km.log1p().flatten())])
+    asked = np.concatenate([group.places for group in drawn])
+    shown = np.array([(group.query.latitude, group.query.longitude) for group in drawn]).repeat(km.shape[1], axis=0)
+    places = [
+        place_loss(heads.location, heads.log_scale, located, points, extra)
+        for located, points in zip(heads.places(states.halfway).chunk(2, dim=1), (asked, shown), strict=True)
+    ]
+    places = torch.stack(places).mean()
+    return torch.stack([rank, F.smooth_l1_loss(log_km, km.log1p()), far, cosine, overlap, match, offset, places])
 
 
 def standardised(values: list[np.ndarray], mean: np.ndarray | float, deviation: np.ndarray | float) -> torch.Tensor:
@@ -108,7 +135,7 @@ def standardised(values: list[np.ndarray], mean: np.ndarray | float, deviation: 
 
 
 class Validation:
-    """The first POOL candidates of the validation photos, ranked by the heads."""
+    """The first POOL candidates of the validation photos, and as many guesses as a group has, ranked by the heads."""
 
     def __init__(self, model: Qwen2VLForConditionalGeneration, groups: Groups, data: Path, run: Path) -> None:
         metadata = read_metadata(data / "val" / "metadata.csv")
@@ -116,36 +143,40 @@ class Validation:
         pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
         self.tokens = image_tokens(model, pictures, run / "val_tokens.npy")
         found, _ = groups.index.search(embeddings(self.tokens), TOPK)
+        rng = np.random.default_rng(0)
         points = metadata[["LAT", "LON"]].to_numpy(float)
-        tiles = groups.tile_points[found[:, :POOL]]
-        self.km = haversine_km(points[:, None, 0], points[:, None, 1], tiles[..., 0], tiles[..., 1])  # (photos, POOL)
-        self.queries = [
-            Query(
-                f"photo {photo}",
-                tuple(groups.candidate(tile) for tile in row[:POOL]),
-                tuple(groups.candidate(tile) for tile in row[-NUM_NEGATIVES:]),
-            )
-            for photo, row in enumerate(found.tolist())
-        ]
+        self.queries, km = [], []
+        for photo, (point, row) in enumerate(zip(points, found.tolist(), strict=True)):
+            guesses = [Candidate(*draw_guess(point, rng), source="generation") for _ in range(groups.guesses)]
+            candidates = (*map(groups.candidate, row[:POOL]), *guesses)
+            negatives = tuple(map(groups.candidate, row[-NUM_NEGATIVES:]))
+            self.queries.append(Query(f"photo {photo}", candidates, negatives))
+            places = np.array([(candidate.latitude, candidate.longitude) for candidate in candidates])
+            km.append(haversine_km(*point, *places.T))
+        self.km = np.stack(km)  # (photos, POOL + guesses)
 
     @torch.inference_mode()
     def __call__(self, ranker: GeoRanker, heads: Heads, tiles: np.ndarray, batch_size: int = 25) -> str:
+        """Accuracy among the tiles, in % within 25 / 200 km; and how often the nearest guess has the highest reward."""
         photos = Tokens(self.tokens, tiles)
         rewards, log_km = [], []
         for start in range(0, len(self.queries), batch_size):
             batch = ranker.packer.pack(*shown(self.queries[start : start + batch_size], photos))
             with torch.autocast("cpu", torch.bfloat16):
                 states = ranker.read(batch).float()
-            rewards.append(heads.rank(states).view(-1, POOL))
-            log_km.append(heads.log_km(states).view(-1, POOL))
+            rewards.append(heads.rank(states).view(-1, self.km.shape[1]))
+            log_km.append(heads.log_km(states).view(-1, self.km.shape[1]))
+        rewards, log_km, km = torch.cat(rewards).numpy(), torch.cat(log_km).numpy(), self.km[:, :POOL]
         picks = {
-            "first": np.zeros(len(self.km), dtype=int),
-            "highest reward": torch.cat(rewards).argmax(1).numpy(),
-            "fewest km": torch.cat(log_km).argmin(1).numpy(),
-            "oracle": self.km.argmin(1),
+            "first": np.zeros(len(km), dtype=int),
+            "highest reward": rewards[:, :POOL].argmax(1),
+            "fewest km": log_km[:, :POOL].argmin(1),
+            "oracle": km.argmin(1),
         }
-        within = {name: accuracy(self.km[np.arange(len(self.km)), pick], (25, 200)) for name, pick in picks.items()}
-        return "  ".join(f"{name} {near:.1f} / {far:.1f}" for name, (near, far) in within.items())
+        within = {name: accuracy(km[np.arange(len(km)), pick], (25, 200)) for name, pick in picks.items()}
+        nearest = np.mean(rewards[:, POOL:].argmax(1) == self.km[:, POOL:].argmin(1))
+        said = [f"{name} {near:.1f} / {far:.1f}" for name, (near, far) in within.items()]
+        return "  ".join([*said, f"nearest guess {nearest:.1%}"])
 
 
 def shown(queries: list[Query], photos: Tokens) -> tuple[list[Query], dict]:
@@ -159,21 +190,24 @@ def shown(queries: list[Query], photos: Tokens) -> tuple[list[Query], dict]:
     return queries, {image_id: photos[image_id] for image_id in ids}
 
 
-def read(ranker: GeoRanker, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Last states (candidates, hidden), and those of the candidates' image tokens before the last layer, float32.
-
-    The latter (pictures * tokens, hidden) stand in the order of the candidates.
-    """
-    outputs = []
-    layer = ranker.backbone.language_model.layers[-2]
-    hook = layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    states = ranker.read(batch)
-    hook.remove()
-    shown = batch.suffix_image_rows >= 0  # (candidates, length)
-    tokens = states.new_empty(*shown.shape, states.shape[-1])
-    for chosen, output in zip(batch.suffixes_by_length(), outputs[1:], strict=True):  # the prefixes were read first
-        tokens[chosen, : output.shape[1]] = output.to(tokens.dtype)
-    return states.float(), tokens[shown].float()
+def read(ranker: GeoRanker, batch: PackedBatch) -> States:
+    layers = ranker.backbone.language_model.layers
+    outputs = [[], []]
+    hooks = [
+        layer.register_forward_hook(lambda module, inputs, output, kept=kept: kept.append(output))
+        for layer, kept in zip((layers[len(layers) // 2 - 1], layers[-2]), outputs, strict=True)
+    ]
+    answer = ranker.read(batch)
+    for hook in hooks:
+        hook.remove()
+    halfway, late = (answer.new_zeros(*batch.suffix_ids.shape, answer.shape[-1]) for _ in outputs)
+    for whole, parts in zip((halfway, late), outputs, strict=True):
+        for chosen, output in zip(batch.suffixes_by_length(), parts[1:], strict=True):  # the prefixes were read first
+            whole[chosen, : output.shape[1]] = output.to(whole.dtype)
+    is_image = batch.suffix_image_rows >= 0  # (candidates, length)
+    return States(
+        answer.float(), halfway[batch.suffix_last()].float(), halfway[is_image].float(), late[is_image].float()
+    )
 
 
 def average_gradients(parameters: list[nn.Parameter]) -> None:
@@ -189,7 +223,7 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
 def teach(args: argparse.Namespace) -> None:
     processes = Processes.from_environment()
     torch.manual_seed(args.seed)
-    data = PretrainData(args.data, args.photos, args.views, args.seed, args.workers)
+    data = PretrainData(args.data, args.photos, args.views, args.photo_seed, args.workers)
     model = Qwen2VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
     model.model.visual.requires_grad_(False)
@@ -200,7 +234,7 @@ def teach(args: argparse.Namespace) -> None:
             dist.barrier()  # until the first process has computed all image tokens
     photos = image_tokens(model, data.photos.reshape(-1, *data.tiles.shape[1:]), args.run / "photo_tokens.npy")
     tiles = image_tokens(model, data.tiles, args.run / "tile_tokens.npy")
-    groups, tokens = Groups(data, photos, tiles, args.group_size), Tokens(photos, tiles)
+    groups, tokens = Groups(data, photos, tiles, args.group_size, args.guesses), Tokens(photos, tiles)
     validation = Validation(model, groups, args.data, args.run)
     if processes.count > 1 and processes.rank == 0:
         dist.barrier()
@@ -208,11 +242,8 @@ def teach(args: argparse.Namespace) -> None:
     ranker = GeoRanker(model.model, packer, AdapterInfo(str(args.model)))
     heads = Heads(model.config.text_config.hidden_size)
 
-    parameters = [parameter for parameter in [*model.parameters(), *heads.parameters()] if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    checkpoint, first = args.run / "checkpoint.pt", 0
-    if args.resume:
-        first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
+    trainer = Trainer(args.run / "checkpoint.pt", model=model, heads=heads)
+    first = trainer.load() if args.resume else 0
     if processes.rank == 0:
         print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
 
@@ -220,8 +251,6 @@ def teach(args: argparse.Namespace) -> None:
     log = LossLog(WEIGHTS, args.log_every, "groups", args.groups * processes.count)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.learning_rate, args.warmup, fall=0.5)
         # All groups of a step with negatives or texts, or none: padding them to the same length would waste time.
         kinds = bool(rng.random() < args.negatives), bool(rng.random() < args.texts)
         rng = np.random.default_rng((args.seed, step, processes.rank))
@@ -231,60 +260,44 @@ def teach(args: argparse.Namespace) -> None:
         lessons = guess_lessons(packer.frame, points, np.arange(args.lessons))
         batch = packer.pack(*shown([group.query for group in drawn], tokens))
         with torch.autocast("cpu", torch.bfloat16):
-            states, token_states = read(ranker, batch)
+            states = read(ranker, batch)
             pictures = torch.from_numpy(photos[asked])
             guess, before = lesson_loss(model, tokenizer, lessons, pictures)
         located = heads.answer_to_location(before)
         state = place_loss(heads.location, heads.log_scale, located, points, extra)
-        losses = torch.cat(
-            [
-                group_losses(heads, states, drawn, groups),
-                token_losses(heads, token_states, drawn, groups),
-                torch.stack([guess, state]),
-            ]
-        )
+        losses = torch.cat([group_losses(heads, states, drawn, groups, extra), torch.stack([guess, state])])
         (losses * weights).sum().backward()
         if processes.count > 1:
-            average_gradients(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+            average_gradients(trainer.parameters)
+        trainer.step(learning_rate(step, args.steps, args.learning_rate, args.warmup, fall=0.5))
 
         done = step + 1
         if processes.rank > 0:
             continue
         log.add(done, losses)
         if done % args.save_every == 0 or done == args.steps:
-            save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)
+            trainer.save(done)
             lvlm.save(model, tokenizer, args.output_dir)
             print(f"step {done}  validation: {validation(ranker, heads, tiles)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_flags(parser, "runs/earth-language", steps=4000, peak=1.2e-3, save_every=200, seed=1)
+    add_flags_of_later_stages(parser)
     add = parser.add_argument
-    add("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
-    add("--model", type=Path, default=Path("checkpoints/earth-base"), help="where the first stage is (%(default)s)")
-    add("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
-    add("--run", type=Path, default=Path("runs/earth-language"), help="checkpoint, image tokens (%(default)s)")
-    add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
-    add("--resume", action="store_true", help="go on from the checkpoint in --run")
-    add("--steps", type=int, default=4000, help="(%(default)s)")
     add("--groups", type=int, default=16, help="groups a step (%(default)s)")
-    add("--group_size", type=int, default=8, help="candidates in a group (%(default)s)")
+    add("--group_size", type=int, default=10, help="candidates in a group (%(default)s)")
+    add("--guesses", type=int, default=3, help="of them places without a picture (%(default)s)")
     add("--lessons", type=int, default=64, help="photos a step to guess the coordinates of (%(default)s)")
     add("--negatives", type=float, default=0.3, help="share of steps with negative examples (%(default)s)")
     add("--texts", type=float, default=0.5, help="share of steps with place names (%(default)s)")
-    add("--views", type=int, default=4, help="photos of each place, as in the first stage (%(default)s)")
-    add("--learning_rate", type=float, default=1.2e-3)
     add("--warmup", type=int, default=50, help="steps (%(default)s)")
-    add("--log_every", type=int, default=50)
-    add("--save_every", type=int, default=200, help="and validate (%(default)s)")
-    add("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
-    add("--seed", type=int, default=1)
     args = parser.parse_args()
-    if args.group_size < 5 or args.groups < 1 or args.lessons < 1:
-        parser.error("--group_size must be at least 5, --groups and --lessons at least 1")
+    if args.guesses < 1 or args.group_size - args.guesses < 4 or args.groups < 1 or args.lessons < 1:
+        parser.error(
+            "--guesses, --groups and --lessons must be at least 1, --group_size at least 4 more than --guesses"
+        )
     args.run.mkdir(parents=True, exist_ok=True)
     teach(args)
 

@@ -31,10 +31,9 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
-from earth.build_dataset import DEFAULT_DIR
 from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
 from earth.pretrain_data import Batch, PretrainData, patches
-from earth.schedule import LossLog, learning_rate, load_checkpoint, save_checkpoint
+from earth.schedule import LossLog, Trainer, add_flags, learning_rate
 from utils.candidates import Candidate
 from utils.geodesy import haversine_km
 from utils.images import ImageStore
@@ -213,19 +212,14 @@ def pretrain(args: argparse.Namespace) -> None:
     model = lvlm.build_model(tokenizer)
     model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
     heads = Heads(model.config.text_config.hidden_size)
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    checkpoint, first = args.run / "checkpoint.pt", 0
-    if args.resume:
-        first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
+    trainer = Trainer(args.run / "checkpoint.pt", model=model, heads=heads)
+    first = trainer.load() if args.resume else 0
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
 
     log = LossLog(LOSSES, args.log_every, "pairs", args.batch_size)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         batch = data.batch(args.batch_size, rng)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.learning_rate)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles]))
             rows = rng.permutation(args.batch_size)[: args.lessons]
@@ -250,15 +244,13 @@ def pretrain(args: argparse.Namespace) -> None:
             log_km = torch.tensor([lesson.km for lesson in lessons]).float().log1p()
             state = F.smooth_l1_loss(heads.answer_to_log_km(states).squeeze(1), log_km)
         (match + PLACE_WEIGHT * place + lesson + state).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        trainer.step(learning_rate(step, args.steps, args.learning_rate))
 
         is_far = not is_guess  # of two steps one is of a kind, so twice the sum is its mean
         of_kind = (2 * lesson * is_guess, 2 * lesson * is_far, 2 * state * is_guess, 2 * state * is_far)
         log.add(step + 1, torch.stack([match, place, *of_kind]))
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
-            save_checkpoint(checkpoint, step + 1, model=model, heads=heads, optimizer=optimizer)
+            trainer.save(step + 1)
             lvlm.save(model, tokenizer, args.output_dir)
         if (step + 1) % args.validate_every == 0 or step + 1 == args.steps:
             print(
@@ -280,20 +272,11 @@ def _phrases() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
-    parser.add_argument("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
-    parser.add_argument("--run", type=Path, default=Path("runs/earth-base"), help="checkpoint and photos (%(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --run")
-    parser.add_argument("--steps", type=int, default=4400, help="(%(default)s)")
-    parser.add_argument("--batch_size", type=int, default=64, help="photo-tile pairs a step (%(default)s)")
-    parser.add_argument("--lessons", type=int, default=64, help="texts a step (%(default)s)")
-    parser.add_argument("--views", type=int, default=4, help="photos taken of each place (%(default)s)")
-    parser.add_argument("--learning_rate", type=float, default=1.5e-3)
-    parser.add_argument("--log_every", type=int, default=50)
-    parser.add_argument("--save_every", type=int, default=250)
-    parser.add_argument("--validate_every", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    add_flags(parser, "runs/earth-base", steps=4400, peak=1.5e-3, save_every=250, seed=0)
+    add = parser.add_argument
+    add("--batch_size", type=int, default=64, help="photo-tile pairs a step (%(default)s)")
+    add("--lessons", type=int, default=64, help="texts a step (%(default)s)")
+    add("--validate_every", type=int, default=1000, help="steps (%(default)s)")
     args = parser.parse_args()
     if args.batch_size < 9 or not 1 <= args.lessons <= args.batch_size:
         parser.error("--batch_size must be at least 9, and --lessons between 1 and that")

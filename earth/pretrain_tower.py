@@ -29,12 +29,11 @@ from torch import nn
 from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
-from earth.build_dataset import DEFAULT_DIR
 from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
 from earth.imagery import ground
 from earth.pretrain_data import COMPONENTS, POOL, Batch, PretrainData
 from earth.pretrain_lvlm import MATCH_KM, encode_tiles
-from earth.schedule import LossLog, learning_rate, load_checkpoint, save_checkpoint
+from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate
 from utils.exact_index import ExactIndex
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from utils.images import ImageStore
@@ -177,34 +176,29 @@ def train(args: argparse.Namespace) -> None:
     data = PretrainData(args.data, args.photos, args.views, args.photo_seed, args.workers)
     model = Qwen2VLForConditionalGeneration.from_pretrained(args.model, dtype=torch.float32)
     model.set_attn_implementation({"vision_config": "tile_attention"})
+    model.requires_grad_(False)
+    model.model.visual.requires_grad_(True)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     heads = Heads(model.config.text_config.hidden_size)
-    parameters = [*model.model.visual.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    checkpoint, first = args.run / "checkpoint.pt", 0
-    if args.resume:
-        first = load_checkpoint(checkpoint, model=model, heads=heads, optimizer=optimizer)
+    trainer = Trainer(args.run / "checkpoint.pt", model=model, heads=heads)
+    first = trainer.load() if args.resume else 0
     print(f"steps {first} to {args.steps}", flush=True)
 
     log = LossLog(LOSSES, args.log_every, "pairs", args.batch_size)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         batch = data.batch(args.batch_size, rng)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.learning_rate)
         with torch.autocast("cpu", torch.bfloat16):
             tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles])).float()
         extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
         losses = tower_losses(heads, tokens, batch, extra)
         losses.sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        trainer.step(learning_rate(step, args.steps, args.learning_rate))
 
         done = step + 1
         log.add(done, losses)
         if done % args.save_every == 0 or done == args.steps:
-            save_checkpoint(checkpoint, done, model=model, heads=heads, optimizer=optimizer)
+            trainer.save(done)
             lvlm.save(model, tokenizer, args.output_dir)
         if done % args.validate_every == 0 or done == args.steps:
             print(f"step {done}  validation: {validate(model, data, args.data)}", flush=True)
@@ -212,23 +206,11 @@ def train(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_flags(parser, "runs/earth-tower", steps=4000, peak=6e-4, save_every=250, seed=2)
+    add_flags_of_later_stages(parser)
     add = parser.add_argument
-    add("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
-    add("--model", type=Path, default=Path("checkpoints/earth-base"), help="where the first stage is (%(default)s)")
-    add("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
-    add("--run", type=Path, default=Path("runs/earth-tower"), help="checkpoint (%(default)s)")
-    add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
-    add("--resume", action="store_true", help="go on from the checkpoint in --run")
-    add("--steps", type=int, default=4000, help="(%(default)s)")
     add("--batch_size", type=int, default=96, help="photo-tile pairs a step (%(default)s)")
-    add("--views", type=int, default=4, help="photos of each place, as in the first stage (%(default)s)")
-    add("--photo_seed", type=int, default=0, help="--seed of the first stage, which took the photos (%(default)s)")
-    add("--learning_rate", type=float, default=6e-4)
-    add("--log_every", type=int, default=50)
-    add("--save_every", type=int, default=250)
-    add("--validate_every", type=int, default=500)
-    add("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
-    add("--seed", type=int, default=2)
+    add("--validate_every", type=int, default=500, help="steps (%(default)s)")
     args = parser.parse_args()
     if args.batch_size < 9:
         parser.error("--batch_size must be at least 9")

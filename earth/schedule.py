@@ -1,5 +1,6 @@
-"""What the loops of pretraining share: the learning rate, checkpoints, and the log of losses."""
+"""What the pretraining scripts share: their flags, the learning rate, steps and checkpoints, and the log of losses."""
 
+import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,30 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from earth.build_dataset import DEFAULT_DIR
 from utils.files import atomic_path
+
+
+def add_flags(parser: argparse.ArgumentParser, run: str, steps: int, peak: float, save_every: int, seed: int) -> None:
+    add = parser.add_argument
+    add("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
+    add("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
+    add("--run", type=Path, default=Path(run), help="checkpoint and what is computed once (%(default)s)")
+    add("--resume", action="store_true", help="go on from the checkpoint in --run")
+    add("--steps", type=int, default=steps, help="(%(default)s)")
+    add("--views", type=int, default=4, help="photos of each place, the same in all stages (%(default)s)")
+    add("--learning_rate", type=float, default=peak, help="(%(default)s)")
+    add("--log_every", type=int, default=50, help="steps (%(default)s)")
+    add("--save_every", type=int, default=save_every, help="steps (%(default)s)")
+    add("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
+    add("--seed", type=int, default=seed, help="(%(default)s)")
+
+
+def add_flags_of_later_stages(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", type=Path, default=Path("checkpoints/earth-base"), help="where the stage before is (%(default)s)")
+    add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
+    add("--photo_seed", type=int, default=0, help="--seed of the first stage, which took the photos (%(default)s)")
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 200, fall: float = 0.25) -> float:
@@ -15,17 +39,33 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 200, fall: f
     return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps * fall))
 
 
-def save_checkpoint(path: Path, step: int, **parts: nn.Module | torch.optim.Optimizer) -> None:
-    with atomic_path(path) as temporary:
-        torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step}, temporary)
+class Trainer:
+    """AdamW on the parameters of ``modules`` that want a gradient, which is clipped to length 1; and a checkpoint."""
 
+    def __init__(self, checkpoint: Path, **modules: nn.Module) -> None:
+        self.checkpoint, self.modules = checkpoint, modules
+        self.parameters = [own for module in modules.values() for own in module.parameters() if own.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
 
-def load_checkpoint(path: Path, **parts: nn.Module | torch.optim.Optimizer) -> int:
-    """Put the parts back to where they were saved, and return the steps done."""
-    state = torch.load(path, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"]
+    def step(self, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def save(self, done: int) -> None:
+        """``done``: how many steps."""
+        parts = {**self.modules, "optimizer": self.optimizer}
+        with atomic_path(self.checkpoint) as temporary:
+            torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": done}, temporary)
+
+    def load(self) -> int:
+        """Put everything back to where it was saved, and return the steps done."""
+        state = torch.load(self.checkpoint, weights_only=True)
+        for name, part in {**self.modules, "optimizer": self.optimizer}.items():
+            part.load_state_dict(state[name])
+        return state["step"]
 
 
 class LossLog:

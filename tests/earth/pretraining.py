@@ -22,9 +22,9 @@ def runner(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], world: Pat
     """
 
     def run(name: str, *more: str) -> dict[str, Tensor]:
-        paths = {"data": "data", "output_dir": name, "run": f"{name}-run", "photos": "photos.npy"}
+        paths = {"data": "data", "output_dir": name, "run": f"{name}-run"}
         arguments = [part for flag, path in paths.items() for part in (f"--{flag}", str(world / path))]
-        arguments += ["--model", str(BASE), "--views", "1", "--steps", "2", "--save_every", "1", "--workers", "1"]
+        arguments += ["--views", "1", "--steps", "2", "--save_every", "1", "--workers", "1"]
         monkeypatch.setattr("sys.argv", ["pretrain", *arguments, *flags, *more])
         main()
         return load_file(world / name / "model.safetensors")
@@ -32,15 +32,14 @@ def runner(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], world: Pat
     return run
 
 
-def check_learning(monkeypatch: pytest.MonkeyPatch, run: Run, learns: Callable[[str], bool]) -> None:
-    """Only weights that ``learns`` names change, and a run that is resumed after a step ends where a whole one does."""
-    base = load_file(BASE / "model.safetensors")
-    whole = run("whole")
-    assert base.keys() == whole.keys()
-    changed = {name for name in base if not torch.equal(base[name], whole[name])}
-    assert changed
-    assert all(learns(name) for name in changed)
+def later_stage(world: Path) -> tuple[str, ...]:
+    """Flags of a stage that goes on from the shipped weights."""
+    return "--model", str(BASE), "--photos", str(world / "photos.npy")
 
+
+def check_resuming(monkeypatch: pytest.MonkeyPatch, run: Run) -> dict[str, Tensor]:
+    """A run that is resumed after a step ends where a whole one does, whose weights are returned."""
+    whole = run("whole")
     save = lvlm.save
 
     def interrupted(*arguments):
@@ -53,3 +52,14 @@ def check_learning(monkeypatch: pytest.MonkeyPatch, run: Run, learns: Callable[[
             run("part")
     resumed = run("part", "--resume")
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    return whole
+
+
+def check_learning(monkeypatch: pytest.MonkeyPatch, run: Run, learns: Callable[[str], bool]) -> None:
+    """Only weights that ``learns`` names change, and a run can be resumed."""
+    base = load_file(BASE / "model.safetensors")
+    whole = check_resuming(monkeypatch, run)
+    assert base.keys() == whole.keys()
+    changed = {name for name in base if not torch.equal(base[name], whole[name])}
+    assert changed
+    assert all(learns(name) for name in changed)

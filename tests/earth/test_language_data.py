@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from earth.language_data import REGION, TOPK, Groups, Tokens, _guess, embeddings
+from earth.language_data import REGION, TOPK, Groups, Tokens, draw_guess, embeddings
 from earth.pretrain_data import POOL
 from utils.candidates import NUM_NEGATIVES
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km
@@ -38,7 +38,7 @@ def groups() -> Groups:
         photos=np.empty((PLACES + TILES, VIEWS)),
     )
     assert TILES > REGION > TOPK
-    return Groups(data, photos, tiles, size=8)
+    return Groups(data, photos, tiles, size=10, guesses=3)
 
 
 def test_a_photo_never_meets_the_tile_of_its_own_place(groups):
@@ -65,19 +65,22 @@ def test_a_group_is_what_a_ranker_meets(groups):
         assert (group.query.latitude, group.query.longitude) == tuple(truth)
         found = groups.found[photo].tolist()
         assert [number(negative.image) for negative in group.query.negatives] == found[-NUM_NEGATIVES:]
-        retrieved = sum(number(candidate.image) in found for candidate in candidates[:-1])
+        retrieved = sum(number(candidate.image) in found for candidate in candidates[:7])
         assert retrieved >= 3
         hard += retrieved >= 6
-        assert candidates[-1].image is None
+        assert len(candidates) == 10
+        assert [candidate.image for candidate in candidates[7:]] == [None] * 3
+        assert len(set(candidates[7:])) > 1  # the nearest ones may round to the same
         assert group.similarity.shape == (7, 2)
         expected = [haversine_km(*truth, candidate.latitude, candidate.longitude) for candidate in candidates]
         assert group.km == pytest.approx(expected)
+        assert group.places.tolist() == [[candidate.latitude, candidate.longitude] for candidate in candidates]
         first = number(candidates[0].image)
         cosine, late = group.similarity[0]
         assert cosine == pytest.approx(groups.photos[photo] @ groups.tiles[first], abs=1e-5)
         cosines = cosines_by_loops(groups, photo, first)
         assert late == pytest.approx((cosines.max(0).mean() + cosines.max(1).mean()) / 2, abs=1e-5)
-        np.testing.assert_allclose(group.match[0], cosines.max(0), atol=1e-5)
+        np.testing.assert_allclose(group.match[0], cosines.T, atol=1e-5)
         corners = group.token_km[0, [0, 3, 12, 15]]
         through_the_earth = 2 * EARTH_RADIUS_KM * np.sin(group.km[0] / 2 / EARTH_RADIUS_KM)
         assert abs(corners - through_the_earth).max() < 192  # from the middle of a tile to that of its corner token
@@ -94,7 +97,7 @@ def test_draws_are_fixed_by_their_generator_and_kinds(groups):
 
 def test_guesses_lie_where_they_should():
     rng = np.random.default_rng(0)
-    km = [haversine_km(89.9, 12.0, *_guess(np.array([89.9, 12.0]), rng)) for _ in range(400)]
+    km = [haversine_km(89.9, 12.0, *draw_guess(np.array([89.9, 12.0]), rng)) for _ in range(400)]
     assert 0 <= min(km) < 20
     assert 5000 < max(km) < 8020
     assert 200 < np.median(km) < 400  # the geometric mean of 10 and 8,000 is 283

@@ -8,76 +8,89 @@ import torch
 import torch.distributed as dist
 
 from earth import build_dataset
+from earth.contrast import PLACE_KM
 from earth.language_data import Group, Tokens
-from earth.pretrain_language import (
-    SHARPNESS,
-    TOP,
-    Heads,
-    average_gradients,
-    group_losses,
-    main,
-    read,
-    shown,
-    token_losses,
-)
-from tests.earth.pretraining import BASE, check_learning, runner
+from earth.pretrain_language import TOP, Heads, States, average_gradients, group_losses, main, read, shown
+from tests.earth.pretraining import BASE, check_learning, later_stage, runner
 from utils import packing
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
+from utils.geodesy import haversine_km
 
 
 def test_losses_of_groups_against_loops():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    heads, states, token_states = Heads(12), torch.randn(10, 12), torch.randn(2 * 4 * 3, 12)
-    groups = SimpleNamespace(spread=(np.array([0.8, 0.7]), np.array([0.1, 0.2])), match_spread=(0.5, 0.3))
+    heads = Heads(12)
+    states = States(*(torch.randn(rows, 12) for rows in (12, 12, 2 * 4 * 16, 2 * 4 * 16)))
+    groups = SimpleNamespace(pictures=4, spread=(np.array([0.8, 0.7]), np.array([0.1, 0.2])), match_spread=(0.5, 0.3))
     drawn = [
         Group(
-            query=Query("photo 0", ()),
-            km=rng.uniform(1, 5000, 5),
+            query=Query("photo 0", (), (), *rng.uniform(-60, 60, 2).tolist()),
+            places=rng.uniform(-60, 60, (6, 2)),
+            km=rng.uniform(1, 5000, 6),
             similarity=rng.uniform(0.5, 1, (4, 2)),
-            match=rng.uniform(0, 1, (4, 3)),
-            token_km=rng.uniform(1, 500, (4, 3)),
+            match=rng.uniform(0, 1, (4, 16, 16)),
+            token_km=rng.uniform(1, 500, (4, 16)),
         )
         for _ in range(2)
     ]
+    extra = rng.uniform(-60, 60, (5, 2))
     with torch.no_grad():
-        found = group_losses(heads, states, drawn, groups).tolist()
-        found_of_tokens = token_losses(heads, token_states, drawn, groups).tolist()
+        found = group_losses(heads, states, drawn, groups, extra).tolist()
 
     def smooth(value: float, wanted: float) -> float:
         far = abs(value - wanted)
         return far - 0.5 if far > 1 else far**2 / 2
 
-    ranks, squares, smooths, orders, matches, offsets = [], [], [], [], [], []
+    ranks, squares, smooths, matches, offsets, places = [], [], [], [], [], ([], [])
+    asked = np.concatenate([group.places for group in drawn])
+    truths = np.array([(group.query.latitude, group.query.longitude) for group in drawn]).repeat(6, axis=0)
     for number, group in enumerate(drawn):
-        own = states[number * 5 : number * 5 + 5]
-        own_tokens = token_states[number * 12 : number * 12 + 12].view(4, 3, 12)
+        own = states.answer[number * 6 : number * 6 + 6]
+        tokens_halfway, tokens = (
+            side[number * 64 : number * 64 + 64].view(4, 16, 12) for side in (states.tokens_halfway, states.tokens)
+        )
         rewards = heads.rank(own)[:, 0].tolist()
-        left = sorted(range(5), key=lambda candidate, group=group: group.km[candidate])
+        left = sorted(range(6), key=lambda candidate, group=group: group.km[candidate])
         for _ in range(TOP):
             total = sum(np.exp(rewards[candidate]) for candidate in left)
             ranks.append(-np.log(np.exp(rewards[left.pop(0)]) / total))
-        for candidate in range(5):
-            smooths.append(smooth(heads.log_km(own[candidate]).item(), np.log(1 + group.km[candidate])))
-        said, true = [], []
+        smooths.append(
+            [smooth(heads.log_km(state).item(), np.log(1 + km)) for state, km in zip(own, group.km, strict=True)]
+        )
         for picture in range(4):
-            said.append(heads.similarity(own[picture])[1].item() / SHARPNESS)
-            true.append((group.similarity[picture, 1] - 0.7) / 0.2 / SHARPNESS)
             wanted = (group.similarity[picture] - groups.spread[0]) / groups.spread[1]
             squares.append((heads.similarity(own[picture]).detach().numpy() - wanted) ** 2)
-            for token in range(3):
-                match, offset = heads.token(own_tokens[picture, token]).tolist()
+            for token in range(16):
+                match = heads.match(tokens_halfway[picture, token]).detach().numpy()
                 matches.append((match - (group.match[picture, token] - 0.5) / 0.3) ** 2)
+                offset = heads.offset(tokens[picture, token]).item()
                 offsets.append(smooth(offset, np.log(1 + group.token_km[picture, token])))
-        likely = np.exp(true) / np.exp(true).sum()
-        orders.append(-(likely * (said - np.log(np.exp(said).sum()))).sum())
-    expected = [np.mean(ranks), np.mean(smooths), *np.mean(squares, axis=0), np.mean(orders)]
+    with torch.no_grad():
+        located = heads.places(states.halfway).split(12, dim=1)
+        for side, (vectors, points) in enumerate(zip(located, (asked, truths), strict=True)):
+            others = np.concatenate([points, extra])
+            codes = heads.location(others).numpy()
+            for vector, point in zip(vectors.numpy(), points, strict=True):
+                logits = np.exp(heads.log_scale.item()) * codes @ vector / np.linalg.norm(vector)
+                likely = np.exp(-haversine_km(*point, *others.T) / PLACE_KM)
+                logs = logits - np.log(np.exp(logits).sum())
+                places[side].append(-(likely / likely.sum() * logs).sum())
+    smooths = np.array(smooths)
+    expected = [
+        np.mean(ranks),
+        smooths.mean(),
+        smooths[:, 4:].mean(),
+        *np.mean(squares, axis=0),
+        np.mean(matches),
+        np.mean(offsets),
+        np.mean(places),
+    ]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    np.testing.assert_allclose(found_of_tokens, [np.mean(matches), np.mean(offsets)], rtol=1e-4)
 
 
-def test_read_gives_image_tokens_in_the_order_of_the_candidates(monkeypatch):
+def test_read_gives_states_in_the_order_of_the_candidates(monkeypatch):
     """Whole prompts through the stock language model, one candidate at a time; some come without a picture."""
     monkeypatch.setattr(packing, "CALL_TOKENS", 1)  # candidates with and without a picture are read in two calls
     ranker = GeoRanker.from_pretrained(BASE, dtype=torch.float32, layout="negatives_first")
@@ -91,23 +104,25 @@ def test_read_gives_image_tokens_in_the_order_of_the_candidates(monkeypatch):
     batch = ranker.packer.pack(*shown([query], tokens))
     assert len(batch.suffixes_by_length()) == 2
     language_model = ranker.backbone.language_model
+    expected = []
     with torch.no_grad():
-        states, found = read(ranker, batch)
-        expected, expected_states = [], []
+        states = read(ranker, batch)
         for candidate in candidates:
             alone = ranker.packer.pack(*shown([Query("photo 0", (candidate,), candidates[:2])], tokens))
             rows = alone.rows()
-            before = language_model(
+            stock = language_model(
                 **ranker._embed(rows.ids, rows.image_rows, alone.features),
                 position_ids=rows.positions,
                 use_cache=False,
                 output_hidden_states=True,
             )
             in_suffix = (rows.segment == rows.segment.max()) & (rows.image_rows >= 0)
-            expected.append(before.hidden_states[-2][in_suffix])
-            expected_states.append(before.last_hidden_state[rows.last])
-    torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
-    torch.testing.assert_close(states, torch.cat(expected_states), atol=1e-4, rtol=0)
+            halfway, late = (stock.hidden_states[layer] for layer in (2, 3))  # after so many of the four layers
+            last = stock.last_hidden_state[rows.last]
+            expected.append((last, halfway[rows.last], halfway[in_suffix], late[in_suffix]))
+    found = (states.answer, states.halfway, states.tokens_halfway, states.tokens)
+    for one, several in zip(found, zip(*expected, strict=True), strict=True):
+        torch.testing.assert_close(one, torch.cat(several), atol=1e-4, rtol=0)
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +137,14 @@ FEW = ("--groups", "2", "--lessons", "2")
 
 
 def test_only_the_language_model_learns_and_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):
-    check_learning(monkeypatch, runner(monkeypatch, main, world, *FEW), lambda name: "visual" not in name)
+    run = runner(monkeypatch, main, world, *later_stage(world), *FEW)
+    check_learning(monkeypatch, run, lambda name: "visual" not in name)
     assert "validation: first" in capsys.readouterr().out
 
 
 def test_few_candidates_are_refused(monkeypatch, world):
     with pytest.raises(SystemExit):
-        runner(monkeypatch, main, world, *FEW)("none", "--group_size", "4")
+        runner(monkeypatch, main, world, *later_stage(world), *FEW)("none", "--group_size", "6")
 
 
 def average_in_process(rank: int, port: int, folder: Path) -> None:

@@ -21,7 +21,7 @@ from earth.pretrain_tower import (
     token_ground,
     tower_losses,
 )
-from tests.earth.pretraining import check_learning, runner
+from tests.earth.pretraining import check_learning, later_stage, runner
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 
 
@@ -103,10 +103,11 @@ def world(tmp_path_factory):
 
 
 def test_only_the_tower_learns_and_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):
-    check_learning(monkeypatch, runner(monkeypatch, main, world, "--batch_size", "9"), lambda name: "visual" in name)
+    run = runner(monkeypatch, main, world, *later_stage(world), "--batch_size", "9")
+    check_learning(monkeypatch, run, lambda name: "visual" in name)
     assert "validation: nearest" in capsys.readouterr().out
 
 
 def test_small_batches_are_refused(monkeypatch, world):
     with pytest.raises(SystemExit):
-        runner(monkeypatch, main, world)("none", "--batch_size", "8")
+        runner(monkeypatch, main, world, *later_stage(world))("none", "--batch_size", "8")

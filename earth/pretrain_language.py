@@ -14,7 +14,8 @@ tower is frozen and every picture's tokens are computed once, so all the time go
               about them without knowing the Earth, a target without noise, and learnt first
     overlap   the same with their late interaction, which takes comparing token with token
     match     at each image token of a candidate, half-way through the layers: its cosine with each token of the photo
-    offset    in the same place, before the last layer: log kilometres from the token's ground to the photo's centre
+    offset    in the same place, before the last layer: log kilometres from the token's ground to the photo's centre, of
+              which all beyond UNSEEN_KM are the same: the photo does not show that ground
     places    where the answer starts, half-way through the layers: the candidate's coordinates and the photo's, each
               against encoded coordinates as in the first stage; a distance takes both in one place
     guess     next token: the generation prompt, answered with the photo's coordinates as JSON
@@ -53,6 +54,7 @@ from utils.processes import Processes
 from utils.tables import read_metadata
 
 TOP = 3
+UNSEEN_KM = 400  # further than the corners of a photo are from its centre
 # What makes a ranker precise is how well it compares; and a guess is a mean over tokens of which most are certain.
 WEIGHTS = {
     "rank": 2,
@@ -61,8 +63,8 @@ WEIGHTS = {
     "cosine": 2,
     "overlap": 2,
     "match": 5,
-    "offset": 1,
-    "places": 2 * PLACE_WEIGHT,
+    "offset": 3,
+    "places": 4 * PLACE_WEIGHT,
     "guess": 5,
     "state": PLACE_WEIGHT,
 }
@@ -117,7 +119,7 @@ def group_losses(heads: Heads, states: States, drawn: list[Group], groups: Group
     match = standardised([group.match for group in drawn], *groups.match_spread)
     match = F.mse_loss(heads.match(states.tokens_halfway), match.flatten(0, 2))
     token_km = torch.from_numpy(np.stack([group.token_km for group in drawn])).float()
-    offset = F.smooth_l1_loss(heads.offset(states.tokens), token_km.log1p().view(-1, 1))
+    offset = F.smooth_l1_loss(heads.offset(states.tokens), token_km.clamp(max=UNSEEN_KM).log1p().view(-1, 1))
 
     asked = np.concatenate([group.places for group in drawn])
     shown = np.array([(group.query.latitude, group.query.longitude) for group in drawn]).repeat(km.shape[1], axis=0)

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from earth import build_dataset
 from earth.contrast import PLACE_KM
 from earth.language_data import Group, Tokens
-from earth.pretrain_language import TOP, Heads, States, average_gradients, group_losses, main, read, shown
+from earth.pretrain_language import TOP, UNSEEN_KM, Heads, States, average_gradients, group_losses, main, read, shown
 from tests.earth.pretraining import BASE, check_learning, later_stage, runner
 from utils import packing
 from utils.candidates import Candidate, Query
@@ -66,7 +66,7 @@ def test_losses_of_groups_against_loops():
                 match = heads.match(tokens_halfway[picture, token]).detach().numpy()
                 matches.append((match - (group.match[picture, token] - 0.5) / 0.3) ** 2)
                 offset = heads.offset(tokens[picture, token]).item()
-                offsets.append(smooth(offset, np.log(1 + group.token_km[picture, token])))
+                offsets.append(smooth(offset, np.log(1 + min(group.token_km[picture, token], UNSEEN_KM))))
     with torch.no_grad():
         located = heads.places(states.halfway).split(12, dim=1)
         for side, (vectors, points) in enumerate(zip(located, (asked, truths), strict=True)):

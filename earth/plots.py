@@ -1,18 +1,20 @@
-"""Draw the study of the embedded world from its stored figures: docs/earth/*.json into docs/images/earth_*.png.
+"""Draw the study of the embedded world from its stored figures: docs/earth/* into docs/images/earth_*.png.
 
 python -m earth.plots
 
 confidence.json   earth_reliability.png   how often answers of some confidence are right
                   earth_coverage.png      accuracy when the less sure answers are withheld
 scaling.json      earth_scaling.png       accuracy against the size of the gallery
+ablations.jsonl   earth_ablations.png     what a change of the recipe gains or loses, beside the paper's figures
 """
 
 import argparse
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 from scipy.stats import binomtest
 
+from earth.ablation_runs import BASELINE, SETTINGS
+from earth.ablation_table import THRESHOLDS_KM, Result, paired_difference, read_results
 from utils.command import run_command
 from utils.files import atomic_path
 from utils.maps import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
@@ -135,10 +139,44 @@ def scaling_plot(result: dict) -> Figure:
     return figure
 
 
-PLOTS = (
-    ("confidence.json", reliability_diagram, "earth_reliability.png"),
-    ("confidence.json", coverage_plot, "earth_coverage.png"),
-    ("scaling.json", scaling_plot, "earth_scaling.png"),
+def ablation_plot(results: Sequence[Result]) -> Figure:
+    """Differences to the baseline with 95% intervals, a row for every setting that was run; a panel for each threshold.
+
+    Diamonds are the paper's differences, which are other data and another model: only their sides can be compared.
+    """
+    baseline = [result for result in results if result.setting == BASELINE.name]
+    shown = []  # settings that were run, each with its difference
+    for setting in SETTINGS:
+        difference = paired_difference([result for result in results if result.setting == setting.name], baseline)
+        if setting != BASELINE and difference is not None:
+            shown.append((setting, difference))
+    figure, axes = panels(len(THRESHOLDS_KM))
+    figure.set_figheight(1.2 + 0.24 * len(shown))
+    for number, (panel, km) in enumerate(zip(axes, THRESHOLDS_KM, strict=True)):
+        panel.axvline(0, color=FAINT, linewidth=1)
+        for row, (setting, difference) in enumerate(shown):
+            gain, low, high = (values[number] for values in difference)
+            panel.plot([low, high], [row, row], color=LINE_COLOURS[0], linewidth=1.6)
+            panel.plot(gain, row, "o", color=LINE_COLOURS[0], markersize=5)
+            if setting.paper:
+                panel.plot(setting.paper[number], row, "D", color=LINE_COLOURS[1], markersize=5, fillstyle="none")
+        panel.set(ylim=(len(shown) - 0.5, -0.5), yticks=range(len(shown)))
+        panel.set_title(f"within {km} km", fontsize=10.5, color=INK)
+        panel.set_xlabel("Points more than the baseline", color=INK)
+    axes[0].set_yticklabels([setting.name for setting, _ in shown])
+    axes[1].set_yticklabels([])
+    return figure
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+PLOTS: tuple[tuple[str, Callable[[Path], Any], Callable[[Any], Figure], str], ...] = (
+    ("confidence.json", read_json, reliability_diagram, "earth_reliability.png"),
+    ("confidence.json", read_json, coverage_plot, "earth_coverage.png"),
+    ("scaling.json", read_json, scaling_plot, "earth_scaling.png"),
+    ("ablations.jsonl", read_results, ablation_plot, "earth_ablations.png"),
 )
 
 
@@ -153,11 +191,11 @@ def write(figure: Figure, path: Path) -> None:
 def draw(results: Path, images: Path) -> list[str]:
     """Every plot whose figures are there. Returns which are not."""
     problems = []
-    for source, plot, name in PLOTS:
+    for source, read, plot, name in PLOTS:
         if not (results / source).exists():
             problems.append(f"{results / source} does not exist: no {name}")
             continue
-        write(plot(json.loads((results / source).read_text(encoding="utf-8"))), images / name)
+        write(plot(read(results / source)), images / name)
         print(images / name)
     return problems
 
@@ -165,7 +203,7 @@ def draw(results: Path, images: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--results", type=Path, default=Path("docs/earth"), help="folder of the JSON files (%(default)s)")
+    add("--results", type=Path, default=Path("docs/earth"), help="folder of the figures (%(default)s)")
     add("--images", type=Path, default=Path("docs/images"), help="folder for the plots (%(default)s)")
     args = parser.parse_args(arguments)
     return run_command(lambda: draw(args.results, args.images))

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from earth import plots
+from earth.ablation_table import Result, append_result, paired_difference
 
 TILES = (500, 1000, 4000)
 
@@ -31,6 +32,17 @@ def scaling_result():
             rankers[name] = {"accuracy": at, "accuracy_ci95": {km: [value - 3, value + 3] for km, value in at.items()}}
         sizes.append({"gallery": tiles, "rankers": rankers})
     return {"sizes": sizes}
+
+
+def ablation_results():
+    """Of two settings and the baseline, two seeds each; the paper has figures for the first."""
+    rng = np.random.default_rng(0)
+    errors = {"baseline": 100, "no_images": 300, "K_3": 100}
+    return [
+        Result(name, name, seed, "abc", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, rng.exponential(km, 90).tolist())
+        for name, km in errors.items()
+        for seed in (0, 1)
+    ]
 
 
 def drawn(panel):
@@ -78,7 +90,28 @@ def test_scaling_shows_every_ranker_and_the_bound():
             assert lines[label] == (list(TILES), [entry["rankers"][name]["accuracy"][km] for entry in result["sizes"]])
 
 
+def test_ablations_show_differences_intervals_and_the_papers():
+    results = ablation_results()
+    figure = plots.ablation_plot(results)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["no_images", "K_3"]
+    expected = [paired_difference(results[2 * place : 2 * place + 2], results[:2]) for place in (1, 2)]
+    for number, (panel, paper) in enumerate(zip(figure.axes, (-3.28, -2.34), strict=True)):
+        zero, *lines = panel.lines
+        assert list(zero.get_xdata()) == [0, 0]
+        found = [(list(np.ravel(line.get_xdata())), set(np.ravel(line.get_ydata()))) for line in lines]
+        (first, first_low, first_high), (second, second_low, second_high) = np.array(expected)[:, :, number]
+        assert found == [
+            ([first_low, first_high], {0}),
+            ([first], {0}),
+            ([paper], {0}),
+            ([second_low, second_high], {1}),
+            ([second], {1}),
+        ]
+
+
 def test_pictures_are_small_pngs(tmp_path):
+    for result in ablation_results():
+        append_result(tmp_path / "ablations.jsonl", result)
     (tmp_path / "confidence.json").write_text(json.dumps(confidence_result()))
     (tmp_path / "scaling.json").write_text(json.dumps(scaling_result()))
     assert plots.main(["--results", str(tmp_path), "--images", str(tmp_path / "images")]) == 0
@@ -96,5 +129,5 @@ def test_missing_figures_are_named_and_cost_only_their_plots(tmp_path, capsys):
     assert plots.main(["--results", str(tmp_path), "--images", str(tmp_path)]) == 1
     assert (tmp_path / "earth_scaling.png").exists()
     problems = capsys.readouterr().err.splitlines()
-    assert len(problems) == 2
+    assert len(problems) == 3
     assert "confidence.json does not exist: no earth_reliability.png" in problems[0]

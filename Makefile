@@ -53,7 +53,7 @@ earth: earth-data
 		--dataset $(EARTH)/train/georanking.parquet --eval_dataset $(EARTH)/val/georanking.parquet \
 		--image_path $(EARTH)/train/images $(EARTH)/val/images \
 		--image_data_path $(GALLERY)/images.tar --gallery $(GALLERY)/metadata.csv \
-		--group_size 8 --hard_pool 12 --generated 1 --easy_share 0.5:0.1 --prompt_layout negatives_first \
+		--group_size 10 --hard_pool 12 --generated 3 --easy_share 0.5:0.1 --prompt_layout negatives_first \
 		--cache_image_features --attn_implementation eager --num_workers 1 \
 		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
 		--learning_rate 7e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \

@@ -12,9 +12,9 @@ TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of a query, as publi
 
 # README's Earth command, but that one process prepares its own batches, and that the warm-up is a share of the steps.
 TRAINING = {
-    "group_size": "8",
+    "group_size": "10",
     "hard_pool": "12",
-    "generated": "1",
+    "generated": "3",
     "easy_share": "0.5:0.1",
     "prompt_layout": "negatives_first",
     "lambda1": "0.7",
@@ -67,7 +67,8 @@ SETTINGS = (
     Setting("lambda_0.5", "lambda", {"lambda1": "0.5"}),
     Setting("K_3", "K", {"K": "3"}),
     Setting("K_all", "K", {"K": "all"}),
-    Setting("group_size_4", "group size", {"group_size": "4"}),
+    Setting("group_size_4", "group size", {"group_size": "4", "generated": "1"}),
+    Setting("group_size_7", "group size", {"group_size": "7", "generated": "2"}),
     Setting("group_size_12", "group size", {"group_size": "12"}),
     Setting("lora_r_4", "LoRA rank", {"lora_r": "4"}),
     Setting("lora_r_16", "LoRA rank", {"lora_r": "16"}),

@@ -186,7 +186,7 @@ def test_the_constants_name_the_embedded_world():
     args = quick_start.parse_arguments([])
     assert args.candidates == "dataset/earth/test/candidates.csv"
     assert (args.model, args.model_path) == ("checkpoints/earth-base", "checkpoints/earth")
-    assert (args.query, args.topn, args.topn_zs) == ("test_000456.jpg", 12, 3)
+    assert (args.query, args.topn, args.topn_zs) == ("test_000437.jpg", 12, 3)
 
 
 def test_what_is_missing_is_named(world, tiny_base, own_photo, run):

@@ -58,7 +58,7 @@ MAP_RATIO = MAP_BOX[2] / MAP_BOX[3]
 LEAST_SPAN = 9.0  # degrees of latitude; closer, Blue Marble (7 km a pixel) only blurs
 LEAST_PROBABILITY = 0.01  # of a candidate on the map: an outlier nobody believes would shrink all the others
 LISTED = 10  # candidates named beside the map
-NAME_LENGTH = 36  # characters of a name that fit there
+NAME_LENGTH = {"normal": 36, "bold": 32}  # characters of a name that fit there
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
@@ -321,10 +321,11 @@ def _list(
         y, name = row + 0.5, names[index]
         text = {"size": 9, "color": INK, "va": "center_baseline", "parse_math": False}
         text["weight"] = "bold" if index == predicted else "normal"
+        fits = NAME_LENGTH[text["weight"]]
         axes.barh(y, 0.92 * probabilities[index], left=0.08, height=0.82, color="#e4e9f1")
         axes.scatter(0.03, y, 190, [PROBABILITY_COLOURS(shares[index])], edgecolors=FAINT, linewidths=0.5)
         _number(axes, 0.03, y, row + 1, shares[index])
-        axes.text(0.1, y, name if len(name) <= NAME_LENGTH else name[: NAME_LENGTH - 1] + "…", **text)
+        axes.text(0.1, y, name if len(name) <= fits else name[: fits - 1] + "…", **text)
         axes.text(0.99, y, f"{100 * probabilities[index]:.1f}%", ha="right", **text)
     if truth is not None:
         y = min(len(ranks), LISTED) + 0.8

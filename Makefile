@@ -53,10 +53,10 @@ earth: earth-data
 		--dataset $(EARTH)/train/georanking.parquet --eval_dataset $(EARTH)/val/georanking.parquet \
 		--image_path $(EARTH)/train/images $(EARTH)/val/images \
 		--image_data_path $(GALLERY)/images.tar --gallery $(GALLERY)/metadata.csv \
-		--group_size 10 --hard_pool 12 --generated 3 --easy_share 0.5:0.1 --prompt_layout negatives_first \
+		--group_size 10 --hard_pool 12 --generated 3 --easy_share 0.2:0 --prompt_layout negatives_first \
 		--cache_image_features --attn_implementation eager --num_workers 1 \
 		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
-		--learning_rate 7e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
+		--learning_rate 3e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
 		--num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
 	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path outputs/earth --calibrate
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path outputs/earth

@@ -11,10 +11,10 @@ The embedded world, one process, CPU or GPU (torchrun for several); `make earth`
         --dataset dataset/earth/train/georanking.parquet --eval_dataset dataset/earth/val/georanking.parquet \\
         --image_path dataset/earth/train/images dataset/earth/val/images \\
         --image_data_path dataset/earth/gallery/images.tar --gallery dataset/earth/gallery/metadata.csv \\
-        --group_size 10 --hard_pool 12 --generated 3 --easy_share 0.5:0.1 --prompt_layout negatives_first \\
+        --group_size 10 --hard_pool 12 --generated 3 --easy_share 0.2:0 --prompt_layout negatives_first \\
         --cache_image_features --attn_implementation eager --num_workers 1 \\
         --total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \\
-        --learning_rate 7e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \\
+        --learning_rate 3e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \\
         --num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
 
 An interrupted run goes on from its last complete checkpoint, with the same data, when the same command is

@@ -142,9 +142,7 @@ class Groups:
         similarity, match = self.compare(photo, tiles)
         ground = self.tile_ground[tiles]  # (pictures, tokens, 3)
         token_km = ground_km(unit_vectors(*point)[None], ground.reshape(-1, 3)).reshape(ground.shape[:2])
-        return Group(
-            query, places, haversine_km(*point, *places.T), similarity, match, token_km.reshape(len(tiles), -1)
-        )
+        return Group(query, places, haversine_km(*point, *places.T), similarity, match, token_km)
 
     def compare(self, photo: int, tiles: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """``similarity`` (tiles, 2) and ``match`` (tiles, tokens, tokens) of a photo and tiles, see ``Group``."""

@@ -115,6 +115,7 @@ def standardised(values: list[np.ndarray], mean: np.ndarray | float, deviation: 
 
 
 def read(ranker: GeoRanker, batch: PackedBatch) -> States:
+    """``ranker.read``, and what some layers make of the candidates' suffixes on the way."""
     layers = ranker.backbone.language_model.layers
     outputs = [[], []]
     hooks = [

@@ -7,7 +7,7 @@
               about them without knowing the Earth, a target without noise, and learnt first
     overlap   the same with their late interaction, which takes comparing token with token
     match     at each image token of a candidate, half-way through the layers: its cosine with each token of the photo
-    offset    in the same place, before the last layer: log kilometres from the token's ground to the photo's centre, of
+    offset    at the same token, but before the last layer: log kilometres from its ground to the photo's centre, of
               which all beyond UNSEEN_KM are the same: the photo does not show that ground
     places    where the answer starts, half-way through the layers: the candidate's coordinates and the photo's, each
               against encoded coordinates as in the first stage; a distance takes both in one place

@@ -13,6 +13,7 @@ from utils.files import atomic_path
 
 
 def add_flags(parser: argparse.ArgumentParser, run: str, steps: int, peak: float, save_every: int, seed: int) -> None:
+    """The flags of every stage; the arguments are a stage's own defaults, ``peak`` that of the learning rate."""
     add = parser.add_argument
     add("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
     add("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
@@ -28,6 +29,7 @@ def add_flags(parser: argparse.ArgumentParser, run: str, steps: int, peak: float
 
 
 def add_flags_of_later_stages(parser: argparse.ArgumentParser) -> None:
+    """Flags of a stage that goes on from the weights and the photos of the first."""
     add = parser.add_argument
     add("--model", type=Path, default=Path("checkpoints/earth-base"), help="where the stage before is (%(default)s)")
     add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
@@ -48,6 +50,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
 
     def step(self, learning_rate: float) -> None:
+        """Follow the gradients that the parameters have, and clear them."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         nn.utils.clip_grad_norm_(self.parameters, 1.0)

@@ -5,18 +5,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from earth import build_dataset
 from earth.pretrain_language import average_gradients, main
 from tests.earth.pretraining import check_learning, later_stage, runner
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A folder with a small Earth."""
-    folder = tmp_path_factory.mktemp("earth")
-    build_dataset.build(folder / "data", (60, 10, 1, 5, 1), seed=0, workers=1)
-    return folder
-
 
 FEW = ("--groups", "2", "--lessons", "2")
 

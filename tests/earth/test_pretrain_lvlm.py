@@ -1,18 +1,9 @@
 import pytest
 
-from earth import build_dataset
 from earth.pretrain_lvlm import main
 from tests.earth.pretraining import check_resuming, runner
 
 FEW = ("--batch_size", "12", "--lessons", "4")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A folder with a small Earth."""
-    folder = tmp_path_factory.mktemp("earth")
-    build_dataset.build(folder / "data", (60, 10, 1, 5, 1), seed=0, workers=1)
-    return folder
 
 
 def test_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):

@@ -5,7 +5,6 @@ from geopy.distance import great_circle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earth import build_dataset
 from earth.contrast import soft_contrastive
 from earth.imagery import FOOTPRINT_KM
 from earth.pretrain_data import Batch
@@ -92,14 +91,6 @@ def test_tower_losses_fall_when_tokens_know_their_ground():
     assert blank[2].item() == pytest.approx(np.log(9 * 16), rel=1e-3)
     km = haversine_km(*points.T[:, :, None], *(points + 0.05).T[:, None, :])
     assert soft_contrastive(torch.zeros(9, 9), km, 30.0).item() == pytest.approx(blank[3].item(), rel=1e-3)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A folder with a small Earth."""
-    folder = tmp_path_factory.mktemp("earth")
-    build_dataset.build(folder / "data", (60, 10, 1, 5, 1), seed=0, workers=1)
-    return folder
 
 
 def test_only_the_tower_learns_and_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):

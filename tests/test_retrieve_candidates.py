@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import build_tiny_base
+from tiny_models import build_tiny_base
 
 from retrieve_candidates import main
 from utils import compressed_index, gallery_embeddings

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_tiny_base
 from photos import write_photos
+from tiny_models import build_tiny_base
 
 from utils.embedding import compute_dtype, embed_photos, fingerprint, load_encoder
 from utils.images import ImageStore

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FAMILIES, build_tiny_base
 from released import write_base
 from safetensors.torch import load_file, save_file
+from tiny_models import FAMILIES, build_tiny_base
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,

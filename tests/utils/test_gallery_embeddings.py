@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_tiny_base
 from photos import write_photos
+from tiny_models import build_tiny_base
 
 from utils import gallery_embeddings as module
 from utils.gallery_embeddings import gallery_embeddings

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import build_tiny_tokenizer
 from scipy.stats import chisquare
+from tiny_models import build_tiny_tokenizer
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,

@@ -1,5 +1,5 @@
 import pytest
-from conftest import build_tiny_tokenizer
+from tiny_models import build_tiny_tokenizer
 
 from utils.candidates import Candidate, Query
 from utils.prompts import PARTS, ChatFrame, leave_out, negative_examples, place, question

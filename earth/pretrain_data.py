@@ -54,6 +54,14 @@ def take_photos(point: tuple[float, float], number: int, count: int, seed: int) 
     return np.stack(photos), np.array(poses)
 
 
+def validation_photos(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of the benchmark in ``folder``: pictures (n, TILE_PIXELS, TILE_PIXELS, 3) uint8, places (n, 2) degrees."""
+    metadata = read_metadata(folder / "val" / "metadata.csv")
+    store = ImageStore.from_paths([folder / "val" / "images"])
+    pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
+    return pictures, metadata[["LAT", "LON"]].to_numpy(float)
+
+
 class PretrainData:
     """The places of the pretraining split and of the gallery, ``num_views`` photos of each, and the gallery's tiles."""
 

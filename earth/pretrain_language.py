@@ -23,31 +23,26 @@ from earth import lvlm
 from earth.contrast import place_loss
 from earth.language_data import TOPK, Groups, Tokens, draw_guess, embeddings, image_tokens
 from earth.language_losses import WEIGHTS, Heads, group_losses, read
-from earth.pretrain_data import POOL, PretrainData
+from earth.pretrain_data import POOL, PretrainData, validation_photos
 from earth.pretrain_lvlm import guess_lessons, lesson_loss
 from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate
 from utils.adapter import AdapterInfo
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.geo_ranker import GeoRanker, rope_index
 from utils.geodesy import haversine_km
-from utils.images import ImageStore
 from utils.metrics import accuracy
 from utils.packing import Packer
 from utils.processes import Processes
-from utils.tables import read_metadata
 
 
 class Validation:
     """The first POOL candidates of the validation photos, and as many guesses as a group has, ranked by the heads."""
 
     def __init__(self, model: Qwen2VLForConditionalGeneration, groups: Groups, data: Path, run: Path) -> None:
-        metadata = read_metadata(data / "val" / "metadata.csv")
-        store = ImageStore.from_paths([data / "val" / "images"])
-        pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
+        pictures, points = validation_photos(data)
         self.tokens = image_tokens(model, pictures, run / "val_tokens.npy")
         found, _ = groups.index.search(embeddings(self.tokens), TOPK)
         rng = np.random.default_rng(0)
-        points = metadata[["LAT", "LON"]].to_numpy(float)
         self.queries, km = [], []
         for photo, (point, row) in enumerate(zip(points, found.tolist(), strict=True)):
             guesses = [Candidate(*draw_guess(point, rng), source="generation") for _ in range(groups.guesses)]

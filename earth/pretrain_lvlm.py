@@ -32,14 +32,12 @@ from transformers import AttentionInterface, PreTrainedTokenizerBase, Qwen2VLFor
 
 from earth import lvlm
 from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
-from earth.pretrain_data import Batch, PretrainData, patches
+from earth.pretrain_data import Batch, PretrainData, patches, validation_photos
 from earth.schedule import LossLog, Trainer, add_flags, learning_rate
 from utils.candidates import Candidate
 from utils.geodesy import haversine_km
-from utils.images import ImageStore
 from utils.metrics import THRESHOLDS_KM
 from utils.prompts import GENERATION_PROMPT, ChatFrame, question
-from utils.tables import read_metadata
 
 TILE_GRID = (1, 8, 8)  # frames, rows and columns of patches
 PATCHES = 64
@@ -187,16 +185,14 @@ def lesson_loss(
 @torch.inference_mode()
 def validate(model: Qwen2VLForConditionalGeneration, data: PretrainData, folder: Path) -> str:
     """Accuracy of the nearest gallery tile by cosine of the mean image tokens, on the validation photos."""
-    metadata = read_metadata(folder / "val" / "metadata.csv")
-    store = ImageStore.from_paths([folder / "val" / "images"])
-    photos = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
+    photos, points = validation_photos(folder)
 
     def embed(pictures: np.ndarray) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return F.normalize(encode_tiles(model, pictures).float().mean(1), dim=1)
 
     best = (embed(photos) @ embed(data.tiles).T).argmax(1).numpy()
-    km = haversine_km(*metadata[["LAT", "LON"]].to_numpy(float).T, *data.tile_points[best].T)
+    km = haversine_km(*points.T, *data.tile_points[best].T)
     return "  ".join(f"{threshold} km {np.mean(km < threshold):.1%}" for threshold in THRESHOLDS_KM[1:])
 
 

@@ -31,17 +31,15 @@ from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 from earth import lvlm
 from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
 from earth.imagery import ground
-from earth.pretrain_data import COMPONENTS, POOL, Batch, PretrainData
+from earth.pretrain_data import COMPONENTS, POOL, Batch, PretrainData, validation_photos
 from earth.pretrain_lvlm import MATCH_KM, encode_tiles
 from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate
 from utils.exact_index import ExactIndex
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
-from utils.images import ImageStore
 from utils.metrics import accuracy
-from utils.tables import read_metadata
 
 PATCH_KM = 30.0
-UNSEEN_KM = 60.0  # a token further than this from all tokens of the other side shows ground that they do not
+APART_KM = 60.0  # a token further than this from all tokens of the other side shows ground that they do not
 GRID = 4  # rows and columns of tokens in a tile
 LOSSES = ("match", "place", "patch", "overlap")
 
@@ -75,7 +73,7 @@ def ground_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def patch_loss(similarity: torch.Tensor, km: np.ndarray) -> torch.Tensor:
     """Contrast of tokens with tokens, (tokens, tokens) each, over the rows whose ground the other side shows."""
-    seen = km.min(1) < UNSEEN_KM
+    seen = km.min(1) < APART_KM
     return soft_contrastive(similarity[torch.from_numpy(seen)], km[seen], PATCH_KM)
 
 
@@ -131,10 +129,8 @@ def compare(
     model: Qwen2VLForConditionalGeneration, tiles: np.ndarray, tile_points: np.ndarray, folder: Path
 ) -> Comparison:
     """Look at the validation photos in ``folder`` and the gallery's tiles (n, 64, 64, 3), (n, 2) degrees."""
-    metadata = read_metadata(folder / "val" / "metadata.csv")
-    store = ImageStore.from_paths([folder / "val" / "images"])
+    pictures, points = validation_photos(folder)
     with torch.autocast("cpu", torch.bfloat16):
-        pictures = np.stack([np.asarray(store.open(name)) for name in metadata["IMG_ID"]])
         photo_tokens, tile_tokens = (encode_tiles(model, side).float() for side in (pictures, tiles))
     photo_means, tile_means = (F.normalize(side.mean(1), dim=1) for side in (photo_tokens, tile_tokens))
     found, _ = ExactIndex.build(tile_means.numpy(), COMPONENTS).search(photo_means.numpy(), POOL)
@@ -144,7 +140,6 @@ def compare(
         late_interaction(torch.einsum("id,kjd->ikj", photo, tile_tokens[row])[None])[0]
         for photo, row in zip(photo_tokens, torch.from_numpy(found), strict=True)
     ]
-    points = metadata[["LAT", "LON"]].to_numpy(float)
     return Comparison(
         km=haversine_km(points[:, None, 0], points[:, None, 1], *tile_points[found].transpose(2, 0, 1)),
         cosine=cosine.gather(1, torch.from_numpy(found)).numpy(),

@@ -9,9 +9,9 @@ from earth.contrast import soft_contrastive
 from earth.imagery import FOOTPRINT_KM
 from earth.pretrain_data import Batch
 from earth.pretrain_tower import (
+    APART_KM,
     GRID,
     PATCH_KM,
-    UNSEEN_KM,
     Heads,
     ground_km,
     late_interaction,
@@ -51,7 +51,7 @@ def test_ground_km_is_the_distance_on_the_sphere():
 def test_patch_loss_leaves_out_tokens_whose_ground_is_not_shown():
     torch.manual_seed(0)
     similarity, km = torch.randn(3, 4), np.array([[5.0, 90, 500, 700], [200, 100, 300, 400], [80, 10, 90, 20]])
-    assert (km.min(1) < UNSEEN_KM).tolist() == [True, False, True]
+    assert (km.min(1) < APART_KM).tolist() == [True, False, True]
     expected = []
     for row in (0, 2):
         target = np.exp(-km[row] / PATCH_KM) / np.exp(-km[row] / PATCH_KM).sum()

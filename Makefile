@@ -78,7 +78,7 @@ GPUS ?= 4
 RELEASED ?= published/checkpoints
 REPRODUCED := outputs/reproduce
 EVALUATE = $(BIN)/torchrun --nproc_per_node $(GPUS) evaluate.py
-AS_PUBLISHED := --topn 12 --topn_zs 3 --batch_size 16
+AS_PUBLISHED := --topn 12 --topn_zs 3
 
 .PHONY: reproduce $(addprefix reproduce-,tables sample released train own)
 reproduce: reproduce-tables reproduce-sample reproduce-released reproduce-own

@@ -61,7 +61,7 @@ def of_queries(args: argparse.Namespace, generated: dict, problems: list[str]) -
 def of_gallery(args: argparse.Namespace, generated: dict, problems: list[str]) -> tuple[Iterable[GeoRankingRow], int]:
     """Rows of queries chosen from the gallery of --index, and how many."""
     gallery = Gallery(args.index)
-    owners = args.owner_column and read_owners(gallery.table, args.owner_column)
+    owners = args.owner_column and read_owners([part.table for part in gallery.parts], args.owner_column)
     finder = ReferenceFinder(gallery, args.references, CopyRule(args.copy_metres, args.copy_cosine), owners)
     queries = choose_queries(gallery, args.num_rows, args.seed)
     return gallery_rows(finder, queries, generated, problems), len(queries)

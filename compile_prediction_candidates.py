@@ -66,7 +66,8 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     check_files([("retrieval_path", retrieval_path), *((name, getattr(args, name)) for name in NAMED)])
     index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
     gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
-    similarity_path = optional(args.similarity_path, root / "S.npy", "no similarities")
+    beside = (args.index_path or root / "I.npy").with_name("S.npy")  # of the same search
+    similarity_path = optional(args.similarity_path, beside, "no similarities")
     generation_path = args.generation_path or optional(None, default_generation(root), "no generated candidates")
 
     print(f"retrieved candidates: {retrieval_path}")
@@ -98,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     add("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path, or the released candidate table")
     add("--index_path", type=Path, help="default: I.npy in --root_path")
     add("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {PUBLISHED_METADATA})")
-    add("--similarity_path", type=Path, help="default: S.npy in --root_path")
+    add("--similarity_path", type=Path, help="default: S.npy beside I.npy")
     add("--generation_path", type=Path, help="default: generation.csv or llm_predict_results_zs_*.csv in --root_path")
     add("--fill_names", action="store_true", help="name nameless candidates after the nearest populated place")
     add("--result_path", type=Path, help="default: candidates.csv in --root_path")

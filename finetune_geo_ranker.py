@@ -64,6 +64,12 @@ def main(argv: list[str] | None = None) -> None:
     if args.continue_ckpt_path:
         latest = args.continue_ckpt_path == "latest"
         checkpoint = find_checkpoint(args.model_save_path if latest else args.continue_ckpt_path)
+    elif any(Path(args.model_save_path).glob("checkpoint-*")):
+        # Whoever says `latest` later would go on from the wrong training.
+        sys.exit(
+            f"finetune_geo_ranker.py: {args.model_save_path} has checkpoints of an earlier training: go on from them "
+            "with --continue_ckpt_path latest, or remove them, or save to another folder"
+        )
 
     # Before the model: under DeepSpeed ZeRO-3 they make transformers load it in shards.
     settings = training_arguments(args)

@@ -28,6 +28,7 @@ Coordinates that a photo carries in its EXIF are never used.
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from utils.adapter import recorded_base
 from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, set_default_paths
 from utils.candidates import Candidate, Query
 from utils.command import run_command
@@ -45,6 +47,7 @@ from utils.images import ImageStore, open_image
 from utils.locate import Locator
 from utils.locations import CONFIDENCE_KM, Location, locate_photos
 from utils.maps import ranking_map, save
+from utils.reward_log import fingerprint
 from utils.task import Task, benchmark_task, rank_task, read_places, write_ranking
 
 # ---- edit here, or use the flags ----
@@ -59,7 +62,7 @@ LATITUDE, LONGITUDE = None, None  # with IMAGE: where it was taken (degrees), if
 DATASET = "earth"  # earth, im2gps3k or yfcc4k
 QUERY = "test_000437.jpg"  # IMG_ID of the candidate table
 TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of the query
-MODEL = None  # base model: hub name or folder; None: that of DATASET, the published one for IMAGE
+MODEL = None  # base model: hub name or folder; None: the adapter's, else that of DATASET, the published one for IMAGE
 MODEL_PATH = None  # adapter folder; None: that of DATASET
 OUTPUT = "outputs/ranking.json"
 MAP = "outputs/map.png"
@@ -122,7 +125,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):
             parser.error("--latitude and --longitude belong together")
-        args.model = args.model or PUBLISHED_BASE
+        args.model = args.model or recorded_base(args.model_path) or PUBLISHED_BASE
         return args
     set_default_paths(args)
     if args.model_path is None:
@@ -241,7 +244,10 @@ def rank_folder(args: argparse.Namespace, ranker: GeoRanker, locator: Locator) -
         place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
         return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
 
-    rows = locate_photos(folder, table, locate)
+    scorer = fingerprint(args.model, args.model_path, ranker.info, {})
+    settings = {"index": str(Path(args.index).resolve()), "ranker": hashlib.sha256(scorer.encode()).hexdigest()[:16]}
+    settings |= {name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode")}
+    rows = locate_photos(folder, table, locate, settings)
     print_unusable(args, locator)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")

@@ -33,6 +33,7 @@ class Result:
     question: str
     seed: int
     base: str  # start of the SHA-256 of the base model's weights
+    recipe: str  # start of the SHA-256 of what all trainings have in common and of the data
     budget: int  # training steps of 16 groups
     changes: dict[str, str | int]  # what differs from the baseline
     date: str
@@ -42,6 +43,11 @@ class Result:
     validation: dict[str, dict]  # ranker (utils/report.py) -> accuracy, accuracy_ci95 by threshold
     test: dict[str, dict]
     errors_km: list[int]  # of the ranker's pick, by test query, rounded down: accuracies stay exact
+
+    @property
+    def kind(self) -> tuple[str, str, int]:
+        """What results have to share to be compared."""
+        return self.base, self.recipe, self.budget
 
 
 def read_results(path: str | Path) -> list[Result]:
@@ -57,17 +63,17 @@ def read_results(path: str | Path) -> list[Result]:
             results.append(Result(**json.loads(line)))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: line {number} is no result of the queue ({error}): remove it") from error
-    check_comparable(path, {(result.base, result.budget) for result in results})
+    check_comparable(path, {result.kind for result in results})
     counts = Counter((result.setting, result.seed) for result in results)
     if repeated := [f"{setting}, seed {seed}" for (setting, seed), count in counts.items() if count > 1]:
         raise ValueError(f"{path} has several lines of {'; '.join(repeated)}: remove all but one of each")
     return results
 
 
-def check_comparable(path: str | Path, kinds: set[tuple[str, int]]) -> None:
-    """Raise ``ValueError`` unless all results of ``path`` have the same base model and budget."""
+def check_comparable(path: str | Path, kinds: set[tuple[str, str, int]]) -> None:
+    """Raise ``ValueError`` unless all results of ``path`` are of one kind."""
     if len(kinds) > 1:
-        listed = " and ".join(f"base {base}, {budget} steps" for base, budget in sorted(kinds))
+        listed = " and ".join(f"base {base}, recipe {recipe}, {budget} steps" for base, recipe, budget in sorted(kinds))
         raise ValueError(f"{path} would mix runs that cannot be compared: {listed}; use another --results")
 
 

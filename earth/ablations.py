@@ -41,6 +41,7 @@ from utils.metrics import THRESHOLDS_KM
 SCRIPTS = Path(__file__).parents[1]
 # The rankers of a report that a result holds.
 RANKERS = ("model", "model_consensus", "similarity", "retrieval", "oracle")
+NEEDED = ("train/georanking.parquet", "val/candidates.csv", "test/candidates.csv")  # of the built benchmark
 
 
 class RunError(Exception):
@@ -100,6 +101,19 @@ class Queue:
         """The start of the SHA-256 of the base model's weights."""
         return hashlib.sha256((self.model_path / "model.safetensors").read_bytes()).hexdigest()[:12]
 
+    @cached_property
+    def recipe(self) -> str:
+        """The start of the SHA-256 of TRAINING and of the rows and queries that all runs have."""
+        digest = hashlib.sha256(json.dumps(TRAINING).encode())
+        for name in NEEDED:
+            digest.update((self.data / name).read_bytes())
+        return digest.hexdigest()[:12]
+
+    @property
+    def kind(self) -> tuple[str, str, int]:
+        """``Result.kind`` of its runs."""
+        return self.base, self.recipe, self.steps
+
 
 def execute(script: str, flags: dict[str, str], switches: Sequence[str], log: Path, lock: int) -> None:
     """Run a script of the checkout, what it prints going into ``log``.
@@ -155,6 +169,7 @@ def run(queue: Queue, setting: Setting, seed: int, folder: Path, lock: int) -> R
         question=setting.question,
         seed=seed,
         base=queue.base,
+        recipe=queue.recipe,
         budget=queue.steps,
         changes=dict(setting.flags) | {"length": setting.length, "topn": setting.topn, "topn_zs": setting.topn_zs},
         date=date.today().isoformat(),
@@ -199,15 +214,14 @@ def hours_left(queue: Queue, pending: Sequence[tuple[Setting, int]], results: Se
 def unfinished(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[tuple[Setting, int]]:
     """Those of ``runs`` that have no line in ``path``; ``ValueError`` where the queue's would not fit to the others."""
     results = read_results(path)
-    check_comparable(path, {(result.base, result.budget) for result in results} | {(queue.base, queue.steps)})
+    check_comparable(path, {result.kind for result in results} | {queue.kind})
     done = {(result.setting, result.seed) for result in results}
     return [(setting, seed) for setting, seed in runs if (setting.name, seed) not in done]
 
 
 def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[str]:
     """Do those of ``runs`` that have no line in ``path`` yet; returns what failed."""
-    needed = ("train/georanking.parquet", "val/candidates.csv", "test/candidates.csv")
-    check_files([("data", queue.data / name) for name in needed])
+    check_files([("data", queue.data / name) for name in NEEDED])
     problems = []
     for number, (setting, seed) in enumerate(runs):
         if not (pending := unfinished(queue, runs[number:], path)) or pending[0] != (setting, seed):

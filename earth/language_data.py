@@ -4,6 +4,7 @@ A photo of a pretraining place stands among candidates as a ranker meets them: g
 finds, tiles of the region and of anywhere, and places without a picture, as an LVLM would guess them.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,14 @@ class Tokens(Mapping[str, EncodedImage]):
 
 
 def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, cache: Path) -> np.ndarray:
-    """Tokens (n, tokens, hidden) float16 of pictures (n, 64, 64, 3) by the frozen tower, kept in the file ``cache``.
+    """Tokens (n, tokens, hidden) float16 of pictures (n, 64, 64, 3) by the frozen tower, kept in a file.
 
-    ``model``'s tower is set to ``tile_attention``.
+    Its name is that of ``cache`` and a digest of tower and pictures. ``model``'s tower is set to ``tile_attention``.
     """
+    digest = hashlib.sha256(np.ascontiguousarray(pictures))
+    for name, weights in model.model.visual.state_dict().items():
+        digest.update(name.encode() + weights.numpy().tobytes())
+    cache = cache.with_stem(f"{cache.stem}-{digest.hexdigest()[:12]}")
     if not cache.exists():
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), atomic_path(cache) as temporary:
             chunks = range(0, len(pictures), CHUNK)
@@ -60,10 +65,7 @@ def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, c
                 for start in tqdm(chunks, desc=cache.stem, unit="chunk")
             ]
             np.save(temporary, np.concatenate(encoded))
-    tokens = np.load(cache, mmap_mode="r")
-    if len(tokens) != len(pictures):
-        raise ValueError(f"{cache} holds {len(tokens)} pictures, expected {len(pictures)}: remove it")
-    return tokens
+    return np.load(cache, mmap_mode="r")
 
 
 def embeddings(tokens: np.ndarray) -> np.ndarray:

@@ -81,10 +81,11 @@ class PretrainData:
     def _load_photos(self, cache: Path, num_views: int, seed: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
         """Photos (places, num_views, TILE_PIXELS, TILE_PIXELS, 3) uint8, mapped from ``cache``, and poses (..., 2).
 
-        They are taken once; the poses lie beside the photos and are written first.
+        They are taken once; the poses lie beside the photos, with what both depend on, and are written first. Raises
+        ``ValueError`` for photos of other places, of another seed or number.
         """
         shape = (len(self.points), num_views, TILE_PIXELS, TILE_PIXELS, 3)
-        poses_cache = cache.with_name("poses.npy")
+        poses_cache = cache.with_name("poses.npz")
         if not (cache.exists() and poses_cache.exists()):
             load_earth()  # before the workers fork, so that they share it
             poses = np.empty((*shape[:2], 2))
@@ -100,11 +101,14 @@ class PretrainData:
                     photos[number], poses[number] = taken
                 photos.flush()
                 with atomic_path(poses_cache) as temporary_poses, temporary_poses.open("wb") as file:
-                    np.save(file, poses)
-        photos = np.load(cache, mmap_mode="r")
-        if photos.shape != shape:
-            raise ValueError(f"{cache} holds photos of shape {photos.shape}, expected {shape}: remove it")
-        return photos, np.load(poses_cache)
+                    np.savez(file, poses=poses, points=self.points, seed=seed)
+        photos, known = np.load(cache, mmap_mode="r"), np.load(poses_cache)
+        if photos.shape != shape or known["seed"] != seed or not np.array_equal(known["points"], self.points):
+            raise ValueError(
+                f"{cache} holds photos of other places or {photos.shape[1]} views with seed {known['seed']}, not "
+                f"{num_views} with seed {seed} of the places in the data: remove it, or name what it was made with"
+            )
+        return photos, known["poses"]
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """A random batch; a quarter of it are neighbours of other places in it, the hard negatives."""

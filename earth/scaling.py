@@ -8,9 +8,9 @@ larger ones are all of them and further tiles, drawn in the same way and sharing
 indexed, searched and ranked as the README does it; --topn_zs adds the guesses of the test split, the same ones
 whatever the gallery.
 
-Tiles (in parts of 20,000), embeddings and rewards are kept in --run_dir: an interrupted run goes on at the next part,
-shard of embeddings or query. A size that the result has is skipped, unless other weights or
-candidates made it: then all sizes are measured again.
+Tiles (in parts of 20,000), embeddings and rewards are kept in --run_dir, in a folder for every built world: an
+interrupted run goes on at the next part, shard of embeddings or query. A size that the result has is skipped, unless
+other weights or candidates made it: then all sizes are measured again.
 """
 
 import argparse
@@ -65,9 +65,17 @@ class World:
     photo_store: ImageStore
 
 
-def further_folders(run_dir: Path, count: int) -> list[Path]:
+def digest_of_world(data: Path, seed: int) -> str:
+    """SHA-256 of gallery and test photos, and of the seed that further tiles are drawn with."""
+    digest = hashlib.sha256(str(seed).encode())
+    for split in ("gallery", "test"):
+        digest.update((data / split / "metadata.csv").read_bytes())
+    return digest.hexdigest()
+
+
+def further_folders(work: Path, count: int) -> list[Path]:
     """Folders of the parts that hold ``count`` further tiles."""
-    return [run_dir / f"further-{part}" for part in range(math.ceil(max(count, 0) / PART))]
+    return [work / f"further-{part}" for part in range(math.ceil(max(count, 0) / PART))]
 
 
 def draw_further(data: Path, folders: Sequence[Path], seed: int, workers: int) -> None:
@@ -89,13 +97,14 @@ def draw_further(data: Path, folders: Sequence[Path], seed: int, workers: int) -
         write_metadata(folder / "metadata.csv", ids, np.array(centres))
 
 
-def open_world(args: argparse.Namespace, size: int) -> tuple[World, list[str]]:
-    """The world with ``size`` tiles, and what of it could not be used. Further tiles have been drawn."""
+def open_world(args: argparse.Namespace, work: Path, size: int) -> tuple[World, list[str]]:
+    """The world with ``size`` tiles, and what of it could not be used. Further tiles have been drawn into ``work``."""
     built = Gallery(args.data / "gallery" / "index")
     built.check_model(args.model)
-    further = further_folders(args.run_dir, size - len(built.metadata))
+    gallery = built.parts[0]  # not what was added to it: further tiles are the same whatever was
+    further = further_folders(work, size - len(gallery.metadata))
     folders = [args.data / "gallery", *further]
-    tables = [built.metadata, *(read_metadata(folder / "metadata.csv") for folder in further)]
+    tables = [gallery.metadata, *(read_metadata(folder / "metadata.csv") for folder in further)]
     problems = []
 
     def embed(folder: Path, table: pd.DataFrame, store: ImageStore) -> np.ndarray:
@@ -105,13 +114,13 @@ def open_world(args: argparse.Namespace, size: int) -> tuple[World, list[str]]:
         problems.extend(unreadable)
         return vectors
 
-    embeddings = [built.parts[0].embeddings]
+    embeddings = [gallery.embeddings]
     for folder, table in zip(further, tables[1:], strict=True):
         embeddings.append(embed(folder / "embeddings", table, ImageStore.from_paths([folder / "images.tar"])))
     queries = read_metadata(args.data / "test" / "metadata.csv")[: args.queries]
     problems += metadata_problems(args.data / "test" / "metadata.csv", queries)
     photo_store = ImageStore.from_paths([args.data / "test" / "images"])
-    photos = embed(args.run_dir / "photos", queries, photo_store)
+    photos = embed(work / "photos", queries, photo_store)
     usable = (queries["LAT"].notna() & ~np.isnan(photos[:, 0])).to_numpy()
     world = World(
         pd.concat(tables, ignore_index=True)[:size],
@@ -177,7 +186,7 @@ def made_of(args: argparse.Namespace) -> dict:
         "adapter": adapter,
         "temperature": info.temperature,
         "similarity_weight": info.similarity_weight,
-        "seed": args.seed,
+        "world": digest_of_world(args.data, args.seed),
         "queries": args.queries,
         "topn": POOL,
         "topn_zs": args.topn_zs,
@@ -200,13 +209,14 @@ def scale(args: argparse.Namespace) -> list[str]:
         return []
     built = len(read_metadata(args.data / "gallery" / "metadata.csv"))
     # Before the model's threads start, since drawing forks.
-    draw_further(args.data, further_folders(args.run_dir, missing[-1] - built), args.seed, args.workers)
+    work = args.run_dir / result["made_of"]["world"][:12]
+    draw_further(args.data, further_folders(work, missing[-1] - built), args.seed, args.workers)
     ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
     scorer = reward_log.fingerprint(args.model, args.model_path, ranker.info, {})
     problems: dict[str, None] = {}  # in order, and what all sizes share once
     for size in missing:
-        world, unusable = open_world(args, size)
-        folder = args.run_dir / f"gallery-{size}"
+        world, unusable = open_world(args, work, size)
+        folder = work / f"gallery-{size}"
         queries, dropped = find_candidates(world, args.data, args.topn_zs, folder / "candidates.csv")
         cases, lost = rank(ranker, world, queries, reward_log.RewardLog(folder, scorer))
         problems |= dict.fromkeys(unusable + dropped + lost)

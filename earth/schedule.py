@@ -78,14 +78,15 @@ class LossLog:
         """``units`` of ``unit`` are done in a step, say 24 groups."""
         self.names, self.every, self.unit, self.units = tuple(names), every, unit, units
         self.sums = torch.zeros(len(self.names))
-        self.started, self.steps = time.monotonic(), 0
+        self.started, self.steps, self.said = time.monotonic(), 0, 0
 
     def add(self, step: int, losses: torch.Tensor) -> None:
         """``losses`` (names,) of a step, after which ``step`` steps are done."""
         self.sums += losses.detach()
         self.steps += 1
         if step % self.every == 0:
-            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(self.names, self.sums / self.every, strict=True))
+            summed, self.said = self.steps - self.said, self.steps  # fewer than ``every`` after resuming in between
+            means = "  ".join(f"{name} {x:.3f}" for name, x in zip(self.names, self.sums / summed, strict=True))
             pace = self.steps * self.units / (time.monotonic() - self.started)
             print(f"step {step}  {means}  {pace:.0f} {self.unit}/s", flush=True)
             self.sums.zero_()

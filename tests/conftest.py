@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import FAMILIES, build_tiny_base
+
+from tests.tiny_models import FAMILIES, build_tiny_base
 
 
 @pytest.fixture(scope="session")

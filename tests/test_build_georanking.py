@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,17 @@ def test_queries_of_a_gallery(tmp_path: Path, tiny_base: Path, make_image, capsy
     assert list(rows("--num_rows", "8", "--references", "6", "--seed", "1")) != list(found)
     apart = rows("--num_rows", "8", "--references", "5", "--owner_column", "author")
     assert not {"g0.png", "g4.png"} & set(apart["g2.png"][1:])
+    added = metadata.iloc[:2].assign(IMG_ID=["h0.png", "h1.png"], LAT=[20.0, 30.0])
+    added.to_csv(tmp_path / "added.csv", index=False)
+    for number in range(2):
+        make_image(24, 24, 20 + number).save(tmp_path / f"h{number}.png")
+    add = f"add --gallery {tmp_path}/added.csv --image_data_path {tmp_path} {index} --workers 0"
+    shutil.copytree(tmp_path / "index", tmp_path / "kept")
+    assert retrieve_candidates.main(add.split()) == 0
+    apart = rows("--num_rows", "10", "--references", "5", "--owner_column", "author")
+    assert not {"g0.png", "g2.png", "g4.png"} & set(apart["h0.png"][1:])
+    shutil.rmtree(tmp_path / "index")
+    (tmp_path / "kept").rename(tmp_path / "index")
     everything = rows("--num_rows", "8", "--references", "7", "--copy_metres", "-1")
     assert everything["g6.png"][1] == "g7.png"
     with pytest.raises(SystemExit, match="9 rows of a gallery with 8"):

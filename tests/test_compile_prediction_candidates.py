@@ -1,4 +1,5 @@
 import ast
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,20 @@ def test_published_command_joins_all_files(root: Path, capsys) -> None:
     assert [candidate.image for candidate in second.candidates] == ["g1", "g2", None]
     assert pd.read_csv(root / "candidates.csv")["reverse_gps_lis"][0] == "[(1.5, 10.0)]"
     assert "1 answers name no usable place" in capsys.readouterr().out
+
+
+def test_similarities_are_those_of_the_search_that_is_named(root: Path) -> None:
+    (root / "full").mkdir()
+    for name in ("retrieval.csv", "I.npy"):
+        shutil.copy(root / name, root / "full" / name)
+    np.save(root / "full" / "S.npy", np.array([[0.9, 0.8], [0.7, 0.6]], dtype=np.float32))
+    named = ["--retrieval_path", str(root / "full" / "retrieval.csv"), "--index_path", str(root / "full" / "I.npy")]
+    assert main(named) == 0
+    queries, _ = read_candidate_table(root / "candidates.csv", topn=2, topn_zs=0)
+    assert [[c.similarity for c in query.candidates] for query in queries] == [
+        pytest.approx([0.9, 0.8]),
+        pytest.approx([0.7, 0.6]),
+    ]
 
 
 def test_the_result_is_the_released_table(root: Path) -> None:

@@ -4,7 +4,10 @@ import pytest
 
 from tests.commands import ROOT, accept, fenced, is_ours
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "dataset" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / folder / "README.md" for folder in (".", "dataset", "benchmarks")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 COMMANDS = [
     pytest.param(command, id=f"{document.relative_to(ROOT)}-{command[:60]}")
     for document in DOCUMENTS

@@ -292,6 +292,14 @@ def test_workers_change_no_loss(world, tiny_base, tmp_path):
     assert losses(helped) == pytest.approx(losses(alone), rel=1e-6)
 
 
+def test_a_fresh_start_over_checkpoints_is_refused(world, tiny_base, tmp_path):
+    """Else ``latest`` would later mean the one with the most steps, of whichever training."""
+    settings = {"max_steps": 1, "save_steps": 1}
+    train(world, tiny_base, tmp_path, **settings)
+    with pytest.raises(SystemExit, match="has checkpoints of an earlier training: go on from them with"):
+        train(world, tiny_base, tmp_path, **settings)
+
+
 def test_resuming_in_the_second_epoch_equals_going_on(world, tiny_base, tmp_path):
     """bf16 and dropout included; 16 rows in batches of 4 are 4 steps an epoch."""
     settings = {"num_train_epochs": 3, "hard_pool": 8, "dtype": "bfloat16", "save_steps": 3}

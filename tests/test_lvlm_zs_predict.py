@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from loopback import Response, completion, serving
 from PIL import Image
 
 from lvlm_zs_predict import main, parser, set_defaults
+from tests.loopback import Response, completion, serving
 from utils.images import open_image
 from utils.tables import read_generation_table
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_models import build_tiny_base
 
 from retrieve_candidates import main
+from tests.tiny_models import build_tiny_base
 from utils import compressed_index, gallery_embeddings
 from utils.retrieval import IndexInfo
 from utils.tables import read_retrieval_table

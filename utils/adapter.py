@@ -74,6 +74,13 @@ class AdapterInfo:
             path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
+def recorded_base(folder: str | os.PathLike | None) -> str | None:
+    """The base model that ``georanker.json`` in ``folder`` names; None without one, as in a released adapter."""
+    if folder is None or not Path(folder, FILENAME).exists():
+        return None
+    return AdapterInfo.load(folder).base_model
+
+
 def add_lora(model: nn.Module, r: int = 16, alpha: float | None = None, dropout: float = 0.05) -> PeftModel:
     """A fresh LoRA on the language model's q, k and v projections; the score head is trained with it.
 

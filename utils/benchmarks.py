@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.adapter import recorded_base
+
 PUBLISHED_BASE = "Qwen/Qwen2-VL-7B-Instruct"
 PUBLISHED_ROWS = "dataset/georanking"
 PUBLISHED_PHOTOS = "dataset/mp16-pro/mp-16-images.tar"  # of the gallery and of the training queries
@@ -47,7 +49,8 @@ BENCHMARKS = {
         model="checkpoints/earth-base",
         model_path="checkpoints/earth",
         gallery_metadata="dataset/earth/gallery/metadata.csv",
-        train_metadata=("dataset/earth/pretrain/metadata.csv", "dataset/earth/train/metadata.csv"),
+        # Pretraining takes photos of the gallery's places, too.
+        train_metadata=tuple(f"dataset/earth/{split}/metadata.csv" for split in ("pretrain", "train", "gallery")),
     ),
 }
 
@@ -124,13 +127,16 @@ def source(path: Path) -> Source | None:
 
 
 def set_default_paths(args: Namespace) -> Benchmark:
-    """Give the paths that ``args`` leaves open (None) those of its ``dataset`` and ``split``, and return them all."""
+    """Give the paths that ``args`` leaves open (None) those of its ``dataset`` and ``split``, and return them all.
+
+    The base model is the one that the adapter names, if it names one.
+    """
     defaults = BENCHMARKS[args.dataset]
     for name in ("candidates", "image_path", "image_data_path"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(defaults, name).format(split=args.split))
-    args.model = args.model or defaults.model
     args.model_path = args.model_path or defaults.model_path
+    args.model = args.model or recorded_base(args.model_path) or defaults.model
     return defaults
 
 

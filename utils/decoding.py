@@ -107,9 +107,12 @@ def fit_similarity_weight(groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike
 
     ``groups`` holds ``(rewards, similarities, distances)`` of each validation query. Both are fitted together
     on the objective of ``fit_temperature``, a conditional logit in reward and similarity. The weight is at
-    least 0; candidates without a similarity (NaN) are treated as in ``fuse``.
+    least 0; candidates without a similarity (NaN) are treated as in ``fuse``. Where similarities say nothing, since
+    none is known or those of a query are all the same, it is 0.
     """
     features = [(np.stack([rewards, _filled(likeness)]), distances) for rewards, likeness, distances in groups]
+    if not any(np.ptp(values[1]) for values, _ in features):
+        return 0.0, fit_temperature([(values[0], distances) for values, distances in features])
     inverse, likeness = _fit(features, [0.01, 0.0])
     return float(likeness / inverse), float(1 / inverse)
 

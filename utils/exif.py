@@ -94,7 +94,8 @@ def has_gps(path: Path) -> bool:
 def photo_names(folder: Path) -> list[str]:
     """The photos of a folder and its subfolders, by extension: sorted paths relative to it, with slashes.
 
-    Says what other files there are: a folder of HEIC photos should not look empty.
+    Says what other files there are: a folder of HEIC photos should not look empty. A name that is not UTF-8, as old zip
+    files hold, is left out, too: no table could hold it.
     """
     files = [path for path in folder.rglob("*") if path.is_file()]
     photos = [path for path in files if path.suffix.lower() in EXTENSIONS]
@@ -102,7 +103,13 @@ def photo_names(folder: Path) -> list[str]:
     if others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
         print(f"{folder}: {sum(others.values())} files are no JPEG, PNG or WebP and are left alone ({kinds})")
-    return sorted(path.relative_to(folder).as_posix() for path in photos)
+    names = sorted(path.relative_to(folder).as_posix() for path in photos)
+    unwritable = [name for name in names if any("\ud800" <= character <= "\udfff" for character in name)]
+    if unwritable:
+        print(
+            f"{folder}: {len(unwritable)} photos have names that are not UTF-8 and are left alone ({unwritable[0]!a})"
+        )
+    return [name for name in names if name not in unwritable]
 
 
 def read_folder(folder: Path) -> tuple[pd.DataFrame, list[str], list[str]]:

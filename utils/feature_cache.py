@@ -80,6 +80,15 @@ class FeatureCache:
         features = torch.frombuffer(data, dtype=self.dtype).view(entry.shape)
         return EncodedImage(torch.tensor(entry.grid), features=features)
 
+    def problem(self, image_id: str) -> str | None:
+        """What is wrong with a photo that is not there; None for one that is."""
+        if image_id in self:
+            return None
+        try:
+            self[image_id]
+        except ImageError as error:
+            return str(error)
+
     def add(self, image_id: str, photo: EncodedImage) -> None:
         """Append the features of a photo."""
         features = photo.features.to("cpu", self.dtype).contiguous()
@@ -143,14 +152,15 @@ def shared_features(
 ) -> tuple[FeatureCache, list[str]]:
     """The cache in ``folder`` with the photos ``ids``, the missing ones added by all ``processes`` together.
 
-    Returns also what is wrong with the photos that this process found unreadable. ``name`` says what kind of photos
-    they are.
+    Returns also what is wrong with the photos that are unreadable. ``name`` says what kind of photos they are.
     """
     cache = FeatureCache(folder, ranker, store)
     work = SharedWork(list(dict.fromkeys(ids)), processes, name)
     problems = cache.fill(ranker, work, workers, progress=processes.rank == 0)
     processes.wait(name)
     cache.read()
+    if processes.count > 1:  # the others found their share
+        problems = [problem for image_id in work.items if (problem := cache.problem(image_id)) is not None]
     if processes.rank == 0:
         print(
             f"{cache.folder}: features of {len(cache.entries):,} photos, {cache.size() / 1e6:,.1f} MB", file=sys.stderr

@@ -59,8 +59,16 @@ def choose_queries(gallery: Gallery, count: int, seed: int) -> np.ndarray:
     return chosen[:count]
 
 
-def read_owners(path: str | os.PathLike, column: str) -> np.ndarray:
-    """A number (n,) for the owner of each photo of a metadata table, -1 where the cell is empty."""
+def read_owners(paths: Sequence[str | os.PathLike], column: str) -> np.ndarray:
+    """A number (n,) for the owner of each photo of some metadata tables, -1 where the cell is empty.
+
+    Raises ``ValueError``, naming the file, where one lacks the column.
+    """
+    owners = pd.concat([_read_column(path, column) for path in paths])
+    return pd.factorize(owners.where(owners != ""))[0]
+
+
+def _read_column(path: str | os.PathLike, column: str) -> pd.Series:
     with open(path, "rb") as file:
         try:
             table = pa_csv.read_csv(
@@ -70,8 +78,7 @@ def read_owners(path: str | os.PathLike, column: str) -> np.ndarray:
             )
         except (pa.ArrowInvalid, KeyError) as error:
             raise ValueError(f"{path}: {error}") from error
-    owners = table[column].to_pandas()
-    return pd.factorize(owners.where(owners != ""))[0]
+    return table[column].to_pandas()
 
 
 class ReferenceFinder:

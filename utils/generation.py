@@ -211,7 +211,8 @@ def ask_local(
 ) -> Iterator[Reply]:
     """Ask ``model`` about photos, ``batch_size`` at a time; ``sampling`` goes to ``LocalModel.answers``.
 
-    Where that is too many for the GPU's memory, half as many from then on.
+    Where that is too many for the GPU's memory, half as many from then on; a photo that does not fit even alone has a
+    problem instead of answers.
     """
     image_ids = iter(image_ids)
     while batch := list(islice(image_ids, batch_size)):
@@ -224,11 +225,12 @@ def ask_local(
         try:
             answers = model.answers(photos, **sampling) if photos else []
         except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-            batch_size = (batch_size + 1) // 2
             torch.cuda.empty_cache()
-            image_ids = chain(batch, image_ids)
+            if batch_size == 1:
+                yield Reply(batch[0], problem=f"{batch[0]}: does not fit into memory")
+            else:
+                batch_size = (batch_size + 1) // 2
+                image_ids = chain(batch, image_ids)
             continue
         yield from problems
         for img_id, given in zip(photos, answers, strict=True):

@@ -18,6 +18,7 @@ Example, with the shipped tiny model and adapter:
 """
 
 import os
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -127,6 +128,9 @@ class GeoRanker(nn.Module):
             )
         if adapter is not None and (Path(adapter) / FILENAME).exists():
             info = AdapterInfo.load(adapter)
+            if Path(info.base_model).name != Path(base).name:
+                # Models of one size have tensors of the same shapes: nothing else would tell.
+                warnings.warn(f"{adapter} was trained on {info.base_model}, not on {base}", stacklevel=2)
         else:
             info = AdapterInfo(str(base))
         processor = AutoImageProcessor.from_pretrained(base, backend="pil")

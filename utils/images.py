@@ -12,13 +12,15 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.tar_index import open_index
 from utils.tar_pickle import Member
 
 # More pixels than this (some 540 MB of RGB) is taken for a decompression bomb; PIL draws its line here too.
 MAX_PIXELS = 178_956_970
+# Qwen-VL's preprocessing takes no photo that is longer by more than this factor one way than the other.
+MAX_ASPECT = 200
 # An id may leave the extension out; these are tried after the id itself, in this order.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
 
@@ -38,8 +40,8 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
         name: what an error calls the photo; a path names itself.
 
     Raises:
-        ImageError: for what is missing, truncated, no image, over MAX_PIXELS, or of a pixel type without a
-            defined range (floating point, 32-bit integers).
+        ImageError: for what is missing, truncated, no image, over MAX_PIXELS or MAX_ASPECT, or of a pixel type
+            without a defined range (floating point, 32-bit integers).
     """
     if name is None:
         name = str(source) if isinstance(source, (str, os.PathLike)) else "image in memory"
@@ -47,8 +49,12 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise ValueError(f"{image.width} x {image.height} pixels are longer than {MAX_ASPECT} : 1")
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:  # PIL would name the buffer
+        raise ImageError(f"{name}: not an image of a known format") from error
     # Malformed bytes lead PIL's decoders into exceptions of any type, and none may cost the other photos.
     except Exception as error:
         raise ImageError(f"{name}: {type(error).__name__}: {error}") from error

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -49,21 +49,30 @@ def read_locations(path: str | os.PathLike) -> list[Location]:
     return rows
 
 
-def locate_photos(folder: Path, table: Path, locate: Callable[[str], Location]) -> list[Location]:
+def locate_photos(
+    folder: Path, table: Path, locate: Callable[[str], Location], settings: Mapping[str, object]
+) -> list[Location]:
     """``locate`` the photos of a folder and its subfolders into ``table`` (CSV), and then into a GeoJSON file.
 
-    Photos that are in the table already are skipped. A row is with the operating system when its photo is done. Where
-    ``locate`` raises ``ValueError`` (a photo that cannot be read, or has a shape that a model refuses), the row has the
-    problem and no place.
+    Photos that have a place in the table already are skipped. A row is with the operating system when its photo is
+    done. Where ``locate`` raises ``ValueError`` (a photo that cannot be read, or has a shape that a model refuses), the
+    row has the problem and no place. ``settings`` are what places depend on beside folder and name; they are kept
+    beside the table, in a JSON file.
 
     Returns:
         All rows of the table.
+
+    Raises:
+        ValueError: when the table is of another folder or other settings.
     """
-    rows = read_locations(table) if table.exists() else []
-    with atomic_path(table) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(asdict, rows))
+    known = table.with_suffix(".json")
+    settings = {"folder": str(folder.resolve()), **settings}
+    rows = [row for row in read_locations(table) if row.latitude is not None] if table.exists() else []
+    if table.exists():
+        check_settings(table, json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}, settings)
+    with atomic_path(known) as temporary:
+        temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    write_locations(table, rows)
     done = {row.file for row in rows}
     names = photo_names(folder)
     if done & set(names):
@@ -78,8 +87,24 @@ def locate_photos(folder: Path, table: Path, locate: Callable[[str], Location]) 
             rows.append(row)
             writer.writerow(asdict(row))
             file.flush()
+    rows.sort(key=lambda row: row.file)  # what was asked again stands behind the others
+    write_locations(table, rows)
     write_geojson(table.with_suffix(".geojson"), rows)
     return rows
+
+
+def write_locations(path: Path, rows: list[Location]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(map(asdict, rows))
+
+
+def check_settings(table: Path, known: Mapping[str, object], settings: Mapping[str, object]) -> None:
+    """Raise ``ValueError``, naming what differs, unless a table was made with the settings at hand."""
+    other = [f"{name} {known.get(name)}, not {value}" for name, value in settings.items() if known.get(name) != value]
+    if other:
+        raise ValueError(f"{table} was made otherwise ({'; '.join(other)}): write to another file or remove it")
 
 
 def write_geojson(path: str | os.PathLike, rows: list[Location]) -> None:

@@ -66,10 +66,10 @@ class Part:
 
     def __init__(self, folder: Path) -> None:
         self.info, made_of = IndexInfo.load(folder), EmbeddingInfo.load(folder)
-        path = folder / self.info.gallery
-        self.metadata = read_metadata(path)
+        self.table = folder / self.info.gallery
+        self.metadata = read_metadata(self.table)
         if ids_hash(self.metadata["IMG_ID"].tolist()) != made_of.image_ids:
-            raise ValueError(f"{path} is no longer the gallery that {folder} was built from: build it again")
+            raise ValueError(f"{self.table} is no longer the gallery that {folder} was built from: build it again")
         self.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
         self.index = (CompressedIndex if self.info.index_type == "ivfpq" else ExactIndex).load(folder)
 

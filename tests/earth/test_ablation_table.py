@@ -8,7 +8,7 @@ from earth import ablation_table
 from earth.ablation_runs import BASELINE, SETTINGS, Setting
 from earth.ablation_table import Result, append_result, paired_difference, read_results, table, verdict
 
-RESULT = Result("baseline", "baseline", 0, "abc", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
+RESULT = Result("baseline", "baseline", 0, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
 WORSE = Setting("worse", "question", paper=(-1.0, -2.0))
 SAME = Setting("same", "question")
 MISSING = Setting("missing", "question", paper=(-1.0, -2.0))
@@ -106,7 +106,11 @@ def test_results_on_disk(tmp_path, monkeypatch, capsys):
         ("{torn", "line 3 is no result of the queue"),
         ('{"setting": "baseline"}', "line 3 is no result of the queue"),
         (json.dumps(asdict(results[0])), "several lines of baseline, seed 0"),
-        (json.dumps(asdict(replace(results[0], seed=2, base="xyz"))), "base abc, 250 steps and base xyz, 250 steps"),
+        (json.dumps(asdict(replace(results[0], seed=2, base="xyz"))), "base abc, .*, 250 steps and base xyz, "),
+        (
+            json.dumps(asdict(replace(results[0], seed=2, recipe="new"))),
+            "recipe new, .* and base abc, recipe old",
+        ),
     ):
         path.write_text(lines + text + "\n")
         with pytest.raises(ValueError, match=message):

@@ -204,11 +204,11 @@ def test_runs_that_another_queue_has_are_left_to_it(queue, calls, tmp_path, monk
     assert "another queue is at it" in capsys.readouterr().out
 
 
-def test_another_base_or_budget_needs_another_results_file(queue, calls, tmp_path, tiny_base):
-    own = ablations.Queue(tmp_path, tiny_base, tmp_path, 1).base
-    for base, steps in ((own, 2), ("another one", 1)):
+def test_another_base_recipe_or_budget_needs_another_results_file(queue, calls, data, tmp_path, tiny_base):
+    own = ablations.Queue(data, tiny_base, tmp_path, 1)
+    for kind in ((own.base, own.recipe, 2), ("another", own.recipe, 1), (own.base, "another", 1)):
         (tmp_path / "r.jsonl").unlink(missing_ok=True)
-        append_result(tmp_path / "r.jsonl", Result("K_3", "K", 0, base, steps, {}, "today", {}, 1.0, 0.1, {}, {}, []))
+        append_result(tmp_path / "r.jsonl", Result("K_3", "K", 0, *kind, {}, "today", {}, 1.0, 0.1, {}, {}, []))
         with pytest.raises(SystemExit, match=r"r.jsonl would mix runs that cannot be compared"):
             queue("--only", "baseline", "--seeds", "7")
     assert calls == []
@@ -302,11 +302,11 @@ def test_another_base_model_trains_anew(tmp_path):
 
 
 def test_lines_of_queues_at_the_same_time_do_not_mix(tmp_path):
-    result = Result("baseline", "q", 0, "b", 1, {}, "today", {}, 1.0, 0.1, {}, {}, list(range(1000)))
+    result = Result("baseline", "q", 0, "b", "r", 1, {}, "today", {}, 1.0, 0.1, {}, {}, list(range(1000)))
     code = (
         "import sys\nfrom earth.ablation_table import Result, append_result\n"
         "for seed in range(20):\n"
-        "    append_result(sys.argv[1], Result(sys.argv[2], 'q', seed, 'b', 1, {}, 'today', {}, 1.0, 0.1, {}, {},"
+        "    append_result(sys.argv[1], Result(sys.argv[2], 'q', seed, 'b', 'r', 1, {}, 'today', {}, 1.0, 0.1, {}, {},"
         " list(range(1000))))\n"
     )
     path = tmp_path / "r.jsonl"

@@ -1,7 +1,9 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import compile_prediction_candidates
@@ -78,7 +80,8 @@ def test_the_built_gallery_gives_what_the_commands_of_the_readme_give(world, res
 
 def test_further_tiles_are_new_clean_views(world, result):
     folders = [world / "data" / split for split in build_dataset.SPLITS]
-    parts = [world / "run" / f"further-{part}" for part in range(2)]
+    parts = sorted((world / "run").glob("*/further-*"))
+    assert len(parts) == 2
     centres = [centre for folder in (*folders, *parts) for centre in build_dataset.read_centres(folder)]
     assert len(set(centres)) == len(centres) == 60 + 3 + 3 + 3 + 5 + 2 * 20
     store = ImageStore.from_paths([part / "images.tar" for part in parts])
@@ -112,3 +115,24 @@ def test_nonsense_is_refused(capsys):
         with pytest.raises(SystemExit):
             scaling.main(flags)
         assert "at least" in capsys.readouterr().err
+
+
+def test_photos_added_to_the_gallery_change_nothing(world, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "PART", 20)
+    copy = shutil.copytree(world / "data", tmp_path / "data")
+    flags = ["--index", copy / "gallery" / "index", "--gallery", copy / "train" / "metadata.csv"]
+    flags += ["--image_data_path", copy / "train" / "images", "--model", BASE, "--workers", "0", "--device", "cpu"]
+    assert retrieve_candidates.main(["add", *map(str, flags)]) == 0
+    assert run(tmp_path, sizes=(75,))["sizes"] == [result["sizes"][SIZES.index(75)]]
+
+
+def test_another_world_shares_nothing(world, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "PART", 20)
+    copy = shutil.copytree(world / "data", tmp_path / "data")
+    metadata = pd.read_csv(copy / "test" / "metadata.csv")
+    metadata["LAT"] = metadata["LAT"].to_numpy()[::-1]
+    metadata.to_csv(copy / "test" / "metadata.csv", index=False)
+    (known,) = (world / "run").iterdir()
+    shutil.copytree(known, tmp_path / "run" / known.name)
+    assert run(tmp_path, sizes=(25,))["made_of"]["world"] != result["made_of"]["world"]
+    assert len(list((tmp_path / "run").iterdir())) == 2

@@ -13,9 +13,10 @@ def test_learning_rate_rises_stays_and_falls_to_almost_nothing():
 
 def test_log_prints_means_since_its_last_line(capsys):
     log = LossLog({"near": 1, "far": 1}, every=2, unit="groups", units=24)
-    for step, losses in enumerate([(1.0, 4.0), (2.0, 8.0), (5.0, 5.0), (7.0, 7.0)], start=3):
+    for step, losses in enumerate([(3.0, 2.0), (1.0, 4.0), (2.0, 8.0), (5.0, 5.0), (7.0, 7.0)], start=2):
         log.add(step, torch.tensor(losses))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("step 4  near 1.500  far 6.000  ")
-    assert lines[1].startswith("step 6  near 6.000  far 6.000  ")
+    assert lines[0].startswith("step 2  near 3.000  far 2.000  ")  # resumed after step 1
+    assert lines[1].startswith("step 4  near 1.500  far 6.000  ")
+    assert lines[2].startswith("step 6  near 6.000  far 6.000  ")
     assert all(line.endswith(" groups/s") for line in lines)

@@ -1,4 +1,6 @@
 import json
+import shutil
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from utils.adapter import AdapterInfo, add_lora, load_lora, save_lora
+from utils.adapter import AdapterInfo, add_lora, load_lora, recorded_base, save_lora
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 
@@ -32,8 +34,8 @@ def batch(trained, make_image):
 
 
 @pytest.fixture
-def folder(trained, tmp_path):
-    save_lora(trained, tmp_path / "adapter", INFO)
+def folder(trained, tiny_base, tmp_path):
+    save_lora(trained, tmp_path / "adapter", replace(INFO, base_model=str(tiny_base)))
     return tmp_path / "adapter"
 
 
@@ -99,7 +101,7 @@ def test_an_adapter_survives_saving(tiny_base, trained, batch, folder, merge):
     ranker = GeoRanker.from_pretrained(tiny_base, folder, device="cpu", merge=merge)
     assert type(ranker) is GeoRanker
     assert not ranker.training
-    assert ranker.info == INFO
+    assert ranker.info == replace(INFO, base_model=str(tiny_base))
     assert ranker.packer.layout == "negatives_first"
     assert torch.equal(ranker.score.weight, trained.score.weight)
     assert any("lora" in name for name, _ in ranker.named_parameters()) != merge
@@ -133,6 +135,17 @@ def test_settings_of_the_adapter_hold_unless_overridden(tiny_base, folder, make_
     ranker = GeoRanker.from_pretrained(tiny_base, folder, device="cpu", max_pixels=1024, layout="published")
     assert 512 < ranker.packer.encode(photo).grid_thw.prod() * 4**2 <= 1024
     assert ranker.packer.layout == "published"
+
+
+def test_another_base_than_the_one_trained_on_is_said(tiny_base, folder, tmp_path):
+    assert recorded_base(folder) == str(tiny_base)
+    assert recorded_base(tmp_path) is recorded_base(None) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GeoRanker.from_pretrained(tiny_base, folder, device="cpu")
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    with pytest.warns(UserWarning, match=f"was trained on {tiny_base}, not on {other}"):
+        GeoRanker.from_pretrained(other, folder, device="cpu")
 
 
 def test_an_adapter_without_georanker_json_means_the_published_prompt(tiny_base, folder):

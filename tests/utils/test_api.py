@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import openai
 import pytest
-from loopback import Response, Server, completion, serving
 
+from tests.loopback import Response, Server, completion, serving
 from utils.api import ApiModel, api_root, ask_api, encode_photo
 from utils.images import ImageStore, open_image
 from utils.journal import Reply

@@ -208,5 +208,11 @@ def test_misleading_similarity_gets_no_weight():
     assert temperature == pytest.approx(fit_temperature([(r, d) for r, _, d in groups]), rel=1e-2)
 
 
+@pytest.mark.parametrize("similarity", [np.nan, 0.5])
+def test_similarities_that_say_nothing_get_no_weight(similarity):
+    groups = [(rewards, np.full(len(rewards), similarity), km) for rewards, _, km in random_groups(6)]
+    assert fit_similarity_weight(groups) == (0, fit_temperature([(rewards, km) for rewards, _, km in groups]))
+
+
 def test_docstring_examples():
     assert doctest.testmod(decoding).failed == 0

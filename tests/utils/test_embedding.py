@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photos import write_photos
-from tiny_models import build_tiny_base
 
+from tests.photos import write_photos
+from tests.tiny_models import build_tiny_base
 from utils.embedding import compute_dtype, embed_photos, fingerprint, load_encoder
 from utils.images import ImageStore
 

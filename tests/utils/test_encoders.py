@@ -3,9 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from released import write_base
 from safetensors.torch import load_file, save_file
-from tiny_models import FAMILIES, build_tiny_base
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,
@@ -22,6 +20,8 @@ from transformers import (
     SiglipModel,
 )
 
+from tests.released import write_base
+from tests.tiny_models import FAMILIES, build_tiny_base
 from utils.embedding import load_encoder
 from utils.encoders import ClipEncoder, TowerEncoder
 

@@ -1,6 +1,7 @@
 """GPS coordinates of photos: EXIF written byte by byte as its standard says, and everything cameras do wrong."""
 
 import math
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from utils.exif import gps_coordinate, main, photo_coordinate
+from utils.exif import gps_coordinate, main, photo_coordinate, photo_names
 from utils.images import ImageError
 from utils.tables import metadata_problems, read_metadata
 
@@ -147,6 +148,13 @@ def test_damaged_photos_cost_only_themselves(folder: Path, capsys) -> None:
     assert "broken.jpg: cannot identify image file" in errors
     assert "sideless.jpg: GPSLatitudeRef is ''" in errors
     assert pd.read_csv(folder / "metadata.csv")["IMG_ID"].tolist() == ["a.png", "trip/b, c.JPG"]
+
+
+def test_names_that_no_table_can_hold_are_left_out(tmp_path: Path, capsys) -> None:
+    for name in (b"a.jpg", b"caf\xe9.jpg"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    assert photo_names(tmp_path) == ["a.jpg"]
+    assert "1 photos have names that are not UTF-8" in capsys.readouterr().out
 
 
 def test_a_folder_without_places_is_an_error(tmp_path: Path) -> None:

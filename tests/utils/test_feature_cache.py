@@ -97,6 +97,17 @@ def test_unreadable_photos_are_named_and_not_kept(ranker, store, fill, tmp_path)
         cache["d.png"]
 
 
+def test_all_processes_know_what_any_of_them_found_unreadable(ranker, store, tmp_path, monkeypatch):
+    """The second of two processes comes when the first has done all the work."""
+    (tmp_path / "photos" / "b.png").write_bytes(b"no photo")
+    shared = [tmp_path / "cache", ranker, store, NAMES]
+    _, expected = shared_features(*shared, Processes(), 0, "photos")
+    assert len(expected) == 1
+    monkeypatch.setattr(Processes, "wait", lambda *_: None)
+    monkeypatch.setattr(FeatureCache, "fill", lambda *_, **__: [])
+    assert shared_features(*shared, Processes(rank=1, count=2), 0, "photos")[1] == expected
+
+
 def test_photos_that_do_not_fit_into_memory_together_are_halved(ranker, fill, monkeypatch):
     with_features = ranker.with_features
 

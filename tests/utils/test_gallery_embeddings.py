@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photos import write_photos
-from tiny_models import build_tiny_base
 
+from tests.photos import write_photos
+from tests.tiny_models import build_tiny_base
 from utils import gallery_embeddings as module
 from utils.gallery_embeddings import gallery_embeddings
 from utils.images import ImageStore

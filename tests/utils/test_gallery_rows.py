@@ -115,9 +115,13 @@ def test_queries_are_chosen_by_seed(world: Gallery, monkeypatch) -> None:
 def test_owners(tmp_path: Path) -> None:
     path = tmp_path / "metadata.csv"
     path.write_text('IMG_ID,author,LAT,LON\na,"Ann, B.",1,2\nb,,1,2\nc,Cem,1,2\nd,"Ann, B.",1,2\ne,,1,2\n')
-    owners = read_owners(path, "author")
+    owners = read_owners([path], "author")
     assert owners[0] == owners[3] != owners[2]
     assert owners.tolist().count(-1) == 2
     assert owners[1] == owners[4] == -1
+    (tmp_path / "added.csv").write_text("author,IMG_ID,LAT,LON\nCem,f,1,2\nDee,g,1,2\n")
+    together = read_owners([path, tmp_path / "added.csv"], "author")
+    assert together[:5].tolist() == owners.tolist()
+    assert together[5] == owners[2] != together[6]
     with pytest.raises(ValueError, match=r"metadata\.csv: .*owner"):
-        read_owners(path, "owner")
+        read_owners([path], "owner")

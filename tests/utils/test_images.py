@@ -184,6 +184,15 @@ def test_decompression_bomb_is_refused_by_its_header():
         open_image(png(100_000, 10_000, 8, 0, [b""]), "bomb.png")
 
 
+def test_a_strip_that_no_qwen_vl_takes_is_refused(tmp_path):
+    for width, height in ((1206, 6), (2, 401)):
+        Image.new("RGB", (width, height)).save(tmp_path / "strip.png")
+        with pytest.raises(ImageError, match=rf"strip\.png: .*{width} x {height} pixels are longer than 200 : 1"):
+            open_image(tmp_path / "strip.png")
+    Image.new("RGB", (1200, 6)).save(tmp_path / "strip.png")
+    assert open_image(tmp_path / "strip.png").size == (1200, 6)
+
+
 def test_decompression_limit_holds_whatever_pil_is_told(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(ImageError, match=r"bomb\.png: .*13378 x 13378 pixels"):

@@ -12,6 +12,7 @@ from PIL import Image
 from utils.images import ImageError
 from utils.locations import COLUMNS, Location, locate_photos, read_locations, write_geojson
 
+SETTINGS = {"ranker": "one"}
 PLACE = 'Aosta, "Valle" d\'Aosta, Ítalia'
 
 
@@ -32,7 +33,7 @@ def locate(name: str) -> Location:
 
 def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "found" / "locations.csv"
-    rows = locate_photos(folder, table, locate)
+    rows = locate_photos(folder, table, locate, SETTINGS)
     expected = [locate(name) for name in ("a.jpg", "b, c.JPG", "trip/e.jpg")]
     expected.insert(2, Location("trip/d.png", problem="trip/d.png: cannot be read"))
     assert rows == read_locations(table) == expected
@@ -60,7 +61,7 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     "torn", [b"", b"trip/e", b'trip/e.jpg,45.7,-7.3,"Ao', b'trip/e.jpg,45.7,-7.3,"Ao\nsta', b"\xc3"]
 )
 def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, capsys, torn: bytes) -> None:
-    whole = locate_photos(folder, tmp_path / "whole.csv", locate)
+    whole = locate_photos(folder, tmp_path / "whole.csv", locate, SETTINGS)
     table, asked = tmp_path / "locations.csv", []
 
     def stopped(name: str) -> Location:
@@ -69,7 +70,7 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, capsys, torn: 
         return locate(name)
 
     with pytest.raises(KeyboardInterrupt):
-        locate_photos(folder, table, stopped)
+        locate_photos(folder, table, stopped, SETTINGS)
     assert read_locations(table) == whole[:3]
     with open(table, "ab") as file:
         file.write(torn)
@@ -78,21 +79,36 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, capsys, torn: 
         asked.append(name)
         return locate(name)
 
-    assert locate_photos(folder, table, counted) == whole
-    assert asked == ["trip/e.jpg"]
-    assert "3 of 4 photos are in" in capsys.readouterr().out
+    assert locate_photos(folder, table, counted, SETTINGS) == whole
+    assert asked == ["trip/d.png", "trip/e.jpg"]  # the former had a problem, which may be gone
+    assert "2 of 4 photos are in" in capsys.readouterr().out
     for suffix in (".csv", ".geojson"):
         assert table.with_suffix(suffix).read_bytes() == (tmp_path / "whole").with_suffix(suffix).read_bytes()
-    assert locate_photos(folder, table, counted) == whole
-    assert asked == ["trip/e.jpg"]
+    assert locate_photos(folder, table, counted, SETTINGS) == whole
+    assert asked == ["trip/d.png", "trip/e.jpg", "trip/d.png"]
 
 
 def test_another_table_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "locations.csv"
     table.write_text("IMG_ID,LAT,LON\na.jpg,1,2\n")
     with pytest.raises(ValueError, match=r"locations\.csv has other columns"):
-        locate_photos(folder, table, locate)
+        locate_photos(folder, table, locate, SETTINGS)
     assert table.read_text() == "IMG_ID,LAT,LON\na.jpg,1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "settings", "difference"),
+    [("trip", SETTINGS, "folder .*photos, not .*trip"), ("", {"ranker": "other"}, "ranker one, not other")],
+)
+def test_a_table_of_other_photos_or_another_ranker_is_not_continued(
+    folder: Path, tmp_path: Path, other: str, settings: dict, difference: str
+) -> None:
+    table = tmp_path / "locations.csv"
+    locate_photos(folder, table, locate, SETTINGS)
+    before = table.read_bytes()
+    with pytest.raises(ValueError, match=rf"locations\.csv was made otherwise \({difference}"):
+        locate_photos(folder / other, table, locate, settings)
+    assert table.read_bytes() == before
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=8)

@@ -1,6 +1,6 @@
 import pytest
-from tiny_models import build_tiny_tokenizer
 
+from tests.tiny_models import build_tiny_tokenizer
 from utils.candidates import Candidate, Query
 from utils.prompts import PARTS, ChatFrame, leave_out, negative_examples, place, question
 

@@ -3,9 +3,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2VLForConditionalGeneration
 
-from earth.language_data import REGION, TOPK, Groups, Tokens, draw_guess, embeddings
+from earth import language_data
+from earth.language_data import REGION, TOPK, Groups, Tokens, draw_guess, embeddings, image_tokens
 from earth.pretrain_data import POOL
+from tests.earth.pretraining import BASE
 from utils.candidates import NUM_NEGATIVES
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km
 
@@ -39,6 +42,23 @@ def groups() -> Groups:
     )
     assert TILES > REGION > TOPK
     return Groups(data, photos, tiles, size=10, guesses=3)
+
+
+def test_tokens_are_kept_for_one_tower_and_the_same_pictures(tmp_path, monkeypatch):
+    model = Qwen2VLForConditionalGeneration.from_pretrained(BASE, dtype=torch.float32)
+    model.set_attn_implementation({"vision_config": "tile_attention"})
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    first = image_tokens(model, pictures, tmp_path / "tokens.npy")
+    assert first.shape == (3, 16, model.config.text_config.hidden_size)
+    others = image_tokens(model, pictures[::-1], tmp_path / "tokens.npy")
+    np.testing.assert_allclose(others, first[::-1], atol=0.05)
+    with torch.no_grad():
+        model.model.visual.patch_embed.proj.weight.mul_(2)
+    assert not np.array_equal(image_tokens(model, pictures, tmp_path / "tokens.npy"), first)
+    with torch.no_grad():
+        model.model.visual.patch_embed.proj.weight.div_(2)
+    monkeypatch.setattr(language_data, "encode_tiles", None)
+    assert np.array_equal(image_tokens(model, pictures, tmp_path / "tokens.npy"), first)
 
 
 def test_a_photo_never_meets_the_tile_of_its_own_place(groups):

@@ -38,8 +38,9 @@ def ablation_results():
     """Of two settings and the baseline, two seeds each; the paper has figures for the first."""
     rng = np.random.default_rng(0)
     errors = {"baseline": 100, "no_images": 300, "K_3": 100}
+    made = "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}
     return [
-        Result(name, name, seed, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, rng.exponential(km, 90).tolist())
+        Result(name, name, seed, *made, rng.exponential(km, 90).tolist())
         for name, km in errors.items()
         for seed in (0, 1)
     ]

@@ -23,7 +23,7 @@ def test_unreadable_photos_are_named_and_cost_no_others(photos, tiny_base: Path)
         np.testing.assert_allclose(embeddings[row], encoder.encode([store.open(ids[row])])[0], atol=1e-6)
     assert len(problems) == 2
     assert problems[0].startswith("2.png in ")
-    assert problems[1].startswith("4.png: ")
+    assert problems[1].startswith("4.png in ")
     elsewhere, same = embed_photos(encoder, ids, store, batch_size=2, workers=2)
     np.testing.assert_array_equal(elsewhere, embeddings)
     assert len(same) == 2

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,13 +53,33 @@ def run(monkeypatch, tiny_base):
     return run
 
 
-def start(world, base, output, *extra, launcher=()):
-    """evaluate.py as a process of its own."""
-    command = [sys.executable, *launcher, str(ROOT / "evaluate.py"), *flags(world, base), *TOP]
+# evaluate.py that is killed when it has logged so many queries: no other moment is the same on every machine.
+KILLED_AFTER = """
+import os, signal, sys
+import evaluate
+from utils.reward_log import RewardLog
+
+remaining, append = int(sys.argv.pop(1)), RewardLog.append
+
+def append_and_die(log, query, rewards):
+    global remaining
+    append(log, query, rewards)
+    remaining -= 1
+    if remaining == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+RewardLog.append = append_and_die
+sys.exit(evaluate.main())
+"""
+
+
+def start(world, base, output, *extra, script=(str(ROOT / "evaluate.py"),), env=None):
+    """evaluate.py, or another ``script``, as a process of its own."""
+    command = [sys.executable, *script, *flags(world, base), *TOP]
     return subprocess.Popen(
         [*command, "--num_workers", "1", "--output_dir", str(output), *extra],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -124,14 +143,11 @@ def test_without_a_model(world, run, tmp_path):
 def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     _, whole = run(world, tmp_path / "whole")
     output = tmp_path / "killed"
-    process = start(world, tiny_base, output, "--max_tokens", "1")
-    deadline = time.monotonic() + 120
-    while len(log_lines(output)) < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process = start(world, tiny_base, output, "--max_tokens", "1", script=("-c", KILLED_AFTER, "3"))
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == -signal.SIGKILL, errors
     finished = log_lines(output)
-    assert 3 <= len(finished) < QUERIES, "the run was not killed in the middle"
+    assert len(finished) == 3
     log = next(output.glob("rewards.*.jsonl"))
     log.write_text(log.read_text()[:-9])  # the last line is torn, as a full disk would leave it
     scored = []
@@ -194,7 +210,7 @@ def test_an_adapter_with_omit_is_evaluated_without_the_parts(world, run, tmp_pat
 def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):
     _, one = run(world, tmp_path / "one")
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    process = start(world, tiny_base, tmp_path / "two", launcher=launcher)
+    process = start(world, tiny_base, tmp_path / "two", script=(*launcher, str(ROOT / "evaluate.py")))
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert output.count("GeoScore") == 1
@@ -202,24 +218,28 @@ def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):
     assert_same_report(one, json.loads((tmp_path / "two" / "metrics.json").read_text()))
 
 
-def test_what_a_dead_process_had_taken_is_done_on_the_next_start(world, run, tmp_path, tiny_base, monkeypatch):
+def test_what_a_dead_process_had_taken_is_done_on_the_next_start(world, run, tmp_path, tiny_base):
+    """Both processes are killed, the second one with the first one's store gone or not."""
     _, whole = run(world, tmp_path / "whole")
     output = tmp_path / "two"
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = []
-    for rank in (0, 1):
-        for name, value in (together | {"RANK": str(rank)}).items():
-            monkeypatch.setenv(name, value)
-        processes.append(start(world, tiny_base, output, "--max_tokens", "1"))
-    for name in (*together, "RANK"):
-        monkeypatch.delenv(name)
-    deadline = time.monotonic() + 120
-    while not log_lines(output) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    for process in reversed(processes):
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert 1 <= len(log_lines(output)) < QUERIES, "the run was not killed in the middle"
+    processes = [
+        start(
+            world,
+            tiny_base,
+            output,
+            "--max_tokens",
+            "1",
+            script=("-c", KILLED_AFTER, "2"),
+            env=together | {"RANK": str(rank)},
+        )
+        for rank in (0, 1)
+    ]
+    _, errors = processes[0].communicate(timeout=240)
+    assert processes[0].returncode == -signal.SIGKILL, errors
+    processes[1].kill()
+    processes[1].communicate()
+    assert 2 <= len(log_lines(output)) <= 4
     code, resumed = run(world, output)
     assert code == 0
     assert_same_report(whole, resumed)

@@ -152,7 +152,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model")
 
-    defaults = set_default_paths(args)
+    try:
+        defaults = set_default_paths(args)
+    except ValueError as error:  # a damaged georanker.json
+        parser.error(str(error))
     args.gallery_metadata = args.gallery_metadata or defaults.gallery_metadata
     args.train_metadata = args.train_metadata or list(defaults.train_metadata)
     args.max_tokens = args.max_tokens or args.batch_size * TOKENS_PER_CANDIDATE
@@ -285,12 +288,12 @@ def main() -> int:
         if args.ranker == "model":
             photos = ImageStore.from_paths([args.image_path])
             gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+        info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")
     queries = queries[: args.num_queries]
     if args.name_generated:
         queries = name_generated(queries)
-    info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     if args.ranker == "model":
         scored = score(args, queries, info, photos, gallery)
         if scored is None:  # the first process reports

@@ -28,7 +28,6 @@ Coordinates that a photo carries in its EXIF are never used.
 """
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +46,7 @@ from utils.images import ImageStore, open_image
 from utils.locate import Locator
 from utils.locations import CONFIDENCE_KM, Location, locate_photos
 from utils.maps import ranking_map, save
-from utils.reward_log import fingerprint
+from utils.reward_log import digest, fingerprint
 from utils.task import Task, benchmark_task, rank_task, read_places, write_ranking
 
 # ---- edit here, or use the flags ----
@@ -125,9 +124,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):
             parser.error("--latitude and --longitude belong together")
-        args.model = args.model or recorded_base(args.model_path) or PUBLISHED_BASE
-        return args
-    set_default_paths(args)
+    try:
+        if args.image is not None:
+            args.model = args.model or recorded_base(args.model_path) or PUBLISHED_BASE
+        else:
+            set_default_paths(args)
+    except ValueError as error:  # a damaged georanker.json
+        parser.error(str(error))
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
     return args
@@ -244,8 +247,8 @@ def rank_folder(args: argparse.Namespace, ranker: GeoRanker, locator: Locator) -
         place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
         return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
 
-    scorer = fingerprint(args.model, args.model_path, ranker.info, {})
-    settings = {"index": str(Path(args.index).resolve()), "ranker": hashlib.sha256(scorer.encode()).hexdigest()[:16]}
+    scorer = digest(fingerprint(args.model, args.model_path, ranker.info, {}))[:16]
+    settings = {"index": str(Path(args.index).resolve()), "ranker": scorer}
     settings |= {name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode")}
     rows = locate_photos(folder, table, locate, settings)
     print_unusable(args, locator)

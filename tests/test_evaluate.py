@@ -322,6 +322,16 @@ def test_impossible_flags(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_damaged_georanker_json_is_named(world, run, tmp_path, capsys):
+    path = world / "adapter" / "georanker.json"
+    path.write_text("{")
+    with pytest.raises(SystemExit, match=rf"{path}: "):  # the base model is given
+        run(world, tmp_path / "out")
+    with pytest.raises(SystemExit):  # the base model is the one that the file names
+        evaluate.parse_arguments(["--model_path", str(path.parent)])
+    assert f"error: {path}: " in capsys.readouterr().err
+
+
 def test_published_command():
     command = "--model_path=lora --dataset=im2gps3k --topn=12 --topn_zs=3 --batch_size=16"
     args = evaluate.parse_arguments(command.split())

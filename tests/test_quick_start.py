@@ -182,6 +182,15 @@ def test_impossible_flags(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_damaged_georanker_json_is_named(own, tmp_path, capsys):
+    (tmp_path / "georanker.json").write_text("{")
+    arguments = ["--image", "x.jpg", "--candidates", "c.csv"] if own else []
+    with pytest.raises(SystemExit):
+        quick_start.parse_arguments([*arguments, "--model_path", str(tmp_path)])
+    assert f"error: {tmp_path}/georanker.json: " in capsys.readouterr().err
+
+
 def test_the_constants_name_the_embedded_world():
     args = quick_start.parse_arguments([])
     assert args.candidates == "dataset/earth/test/candidates.csv"

@@ -178,6 +178,13 @@ def test_what_is_missing_is_named(run, capsys):
     assert "--model_path is missing" in capsys.readouterr().err
 
 
+def test_a_damaged_georanker_json_is_named(tmp_path, capsys):
+    (tmp_path / "georanker.json").write_text("{")
+    with pytest.raises(SystemExit):
+        quick_start_im2gps3k.parse_arguments(["--model_path", str(tmp_path)])
+    assert f"error: {tmp_path}/georanker.json: " in capsys.readouterr().err
+
+
 def test_defaults_are_those_of_the_published_sample():
     args = quick_start_im2gps3k.parse_arguments(["--model_path", "path_to_lora"])
     assert args.query == "103433117_266c57c2e6_29_73293249@N00.jpg"

@@ -36,7 +36,7 @@ class RewardLog:
                 self.finished[entry["key"]] = entry["rewards"]
 
     def key(self, query: Query) -> str:
-        return hashlib.sha256(f"{self.fingerprint} {query}".encode()).hexdigest()
+        return digest(f"{self.fingerprint} {query}")
 
     def get(self, query: Query) -> np.ndarray | None:
         """Logged rewards (candidates,) float32 of ``query``."""
@@ -49,6 +49,11 @@ class RewardLog:
         with open(self.path, "ab") as file:
             # The line break comes first, so that a torn line before it spoils nothing.
             file.write(b"\n" + line.encode())
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settings: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EARTH := dataset/earth
 GALLERY := $(EARTH)/gallery
+TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
 .PHONY: demo setup earth-data earth earth-strong test lint format clean
@@ -48,8 +49,13 @@ $(EARTH)/%/georanking.parquet: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.cs
 earth-data: .venv/installed $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet \
 	$(EARTH)/val/candidates.csv $(EARTH)/test/candidates.csv
 
-earth: earth-data
-	$(BIN)/python finetune_geo_ranker.py --model_path $(BASE) --model_save_path outputs/earth \
+earth: earth-data $(TRAINED)/adapter_model.safetensors
+	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path $(TRAINED) --calibrate
+	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path $(TRAINED)
+
+# An interrupted training goes on; a finished one on other data is refused by the script, not continued.
+$(TRAINED)/adapter_model.safetensors: $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet $(BASE)/model.safetensors
+	$(BIN)/python finetune_geo_ranker.py --model_path $(BASE) --model_save_path $(TRAINED) \
 		--dataset $(EARTH)/train/georanking.parquet --eval_dataset $(EARTH)/val/georanking.parquet \
 		--image_path $(EARTH)/train/images $(EARTH)/val/images \
 		--image_data_path $(GALLERY)/images.tar --gallery $(GALLERY)/metadata.csv \
@@ -57,9 +63,8 @@ earth: earth-data
 		--cache_image_features --attn_implementation eager --num_workers 1 \
 		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
 		--learning_rate 3e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
-		--num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
-	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path outputs/earth --calibrate
-	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path outputs/earth
+		--num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25 \
+		$(if $(wildcard $@),,$(if $(wildcard $(TRAINED)/checkpoint-*),--continue_ckpt_path latest))
 
 STRONG := outputs/earth-strong
 earth-strong: $(EARTH)/test/candidates.csv

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModel, AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from earth import lvlm
 from earth.imagery import TILE_PIXELS
 from earth.pretrain_data import patches
 from earth.pretrain_lvlm import TOKENS, encode_tiles, guess_lessons, lesson_loss
+from tests.earth.pretraining import BASE
 from utils.prompts import GENERATION_PROMPT, ChatFrame
 
 
@@ -31,6 +32,14 @@ def tiles() -> np.ndarray:
 
 def test_fewer_than_ten_million_parameters(model):
     assert 1e6 < sum(parameter.numel() for parameter in model.parameters()) < 10e6
+
+
+def test_the_shipped_weights_are_of_this_model():
+    shipped = AutoConfig.from_pretrained(BASE)
+    built = lvlm.build_model(AutoTokenizer.from_pretrained(BASE)).config
+    for part in ("text_config", "vision_config"):
+        ours, theirs = (getattr(config, part).to_dict() for config in (built, shipped))
+        assert {**ours, "dtype": None} == {**theirs, "dtype": None}
 
 
 def test_saved_folder_is_an_ordinary_checkpoint_in_bfloat16(model, tokenizer, tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +84,17 @@ def start(world, base, output, *extra, script=(str(ROOT / "evaluate.py"),), env=
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def await_end(process):
+    """Exit code and errors; ends the workers that a killed process left, which may wait for it for ever."""
+    code = process.wait(timeout=240)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    _, errors = process.communicate()  # not before: the workers hold its pipes
+    return code, errors
 
 
 def log_lines(output):
@@ -144,8 +155,8 @@ def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     _, whole = run(world, tmp_path / "whole")
     output = tmp_path / "killed"
     process = start(world, tiny_base, output, "--max_tokens", "1", script=("-c", KILLED_AFTER, "3"))
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == -signal.SIGKILL, errors
+    code, errors = await_end(process)
+    assert code == -signal.SIGKILL, errors
     finished = log_lines(output)
     assert len(finished) == 3
     log = next(output.glob("rewards.*.jsonl"))
@@ -219,7 +230,6 @@ def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):
 
 
 def test_what_a_dead_process_had_taken_is_done_on_the_next_start(world, run, tmp_path, tiny_base):
-    """Both processes are killed, the second one with the first one's store gone or not."""
     _, whole = run(world, tmp_path / "whole")
     output = tmp_path / "two"
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
@@ -235,10 +245,10 @@ def test_what_a_dead_process_had_taken_is_done_on_the_next_start(world, run, tmp
         )
         for rank in (0, 1)
     ]
-    _, errors = processes[0].communicate(timeout=240)
-    assert processes[0].returncode == -signal.SIGKILL, errors
+    code, errors = await_end(processes[0])
+    assert code == -signal.SIGKILL, errors
     processes[1].kill()
-    processes[1].communicate()
+    await_end(processes[1])  # killed here, by itself, or at a loss without the first one's counters
     assert 2 <= len(log_lines(output)) <= 4
     code, resumed = run(world, output)
     assert code == 0

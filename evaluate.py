@@ -152,10 +152,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model")
 
-    try:
-        defaults = set_default_paths(args)
-    except ValueError as error:  # a damaged georanker.json
-        parser.error(str(error))
+    defaults = set_default_paths(args, parser)
     args.gallery_metadata = args.gallery_metadata or defaults.gallery_metadata
     args.train_metadata = args.train_metadata or list(defaults.train_metadata)
     args.max_tokens = args.max_tokens or args.batch_size * TOKENS_PER_CANDIDATE

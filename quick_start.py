@@ -35,8 +35,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.adapter import recorded_base
-from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, set_default_paths
+from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, choose_base, set_default_paths
 from utils.candidates import Candidate, Query
 from utils.command import run_command
 from utils.exif import has_gps
@@ -124,13 +123,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):
             parser.error("--latitude and --longitude belong together")
-    try:
-        if args.image is not None:
-            args.model = args.model or recorded_base(args.model_path) or PUBLISHED_BASE
-        else:
-            set_default_paths(args)
-    except ValueError as error:  # a damaged georanker.json
-        parser.error(str(error))
+        choose_base(args, parser, PUBLISHED_BASE)
+        return args
+    set_default_paths(args, parser)
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
     return args

@@ -63,10 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--device", help="default: cuda where there is one, else cpu")
     args = parser.parse_args(arguments)
     args.dataset, args.split = "im2gps3k", None
-    try:
-        set_default_paths(args)
-    except ValueError as error:  # a damaged georanker.json
-        parser.error(str(error))
+    set_default_paths(args, parser)
     if args.model_path is None:
         parser.error("--model_path is missing: the folder of an adapter")
     return args

@@ -25,7 +25,7 @@ from earth.imagery import TILE_PIXELS
 PATCH_PIXELS = 8
 MERGE = 2
 # A head has 24 frequencies, theta ** -(i / 24). Photo and tile stand up to 200 tokens apart, more or less as texts are
-# long, and what turns in between carries no comparison of their tokens: with the usual 10,000 more than half of a head.
+# long, and what turns in between is hard to compare their tokens with: with the usual 10,000 about half of a head.
 ROPE_THETA = 1e8
 MROPE_SECTION = [1, 1, 22]  # time, row, column: the turns in which 4 x 4 image tokens can be told apart
 VOCABULARY = 3072

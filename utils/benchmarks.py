@@ -5,7 +5,7 @@ sources hold could not be looked up when this was written; dataset/README.md say
 """
 
 import os
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,17 +126,28 @@ def source(path: Path) -> Source | None:
     return ADAPTER if path.name == "adapter_config.json" else SOURCES.get("/".join(path.parts[-2:]))
 
 
-def set_default_paths(args: Namespace) -> Benchmark:
+def choose_base(args: Namespace, parser: ArgumentParser, default: str) -> None:
+    """Where ``args`` leaves the base model open (None), take the one that the adapter names, else ``default``.
+
+    An adapter whose georanker.json is damaged is an error of ``parser``.
+    """
+    try:
+        args.model = args.model or recorded_base(args.model_path) or default
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def set_default_paths(args: Namespace, parser: ArgumentParser) -> Benchmark:
     """Give the paths that ``args`` leaves open (None) those of its ``dataset`` and ``split``, and return them all.
 
-    The base model is the one that the adapter names, if it names one.
+    The base model is chosen as in ``choose_base``.
     """
     defaults = BENCHMARKS[args.dataset]
     for name in ("candidates", "image_path", "image_data_path"):
         if getattr(args, name) is None:
             setattr(args, name, getattr(defaults, name).format(split=args.split))
     args.model_path = args.model_path or defaults.model_path
-    args.model = args.model or recorded_base(args.model_path) or defaults.model
+    choose_base(args, parser, defaults.model)
     return defaults
 
 

@@ -28,15 +28,17 @@ setup: .venv/installed
 $(EARTH)/test/metadata.csv: | .venv/installed
 	$(BIN)/python -m earth.build_dataset
 
-$(GALLERY)/index/index.faiss: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
+$(GALLERY)/index/index.json: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
 	$(BIN)/python retrieve_candidates.py build --gallery $(GALLERY)/metadata.csv \
 		--image_data_path $(GALLERY)/images.tar --model $(BASE) --index $(GALLERY)/index --components 8
 
-$(EARTH)/%/retrieval.csv: $(GALLERY)/index/index.faiss
+$(EARTH)/%/retrieval.csv: $(GALLERY)/index/index.json
 	$(BIN)/python retrieve_candidates.py search --index $(GALLERY)/index --queries $(EARTH)/$*/metadata.csv \
 		--image_path $(EARTH)/$*/images --output_dir $(EARTH)/$*
 
+# Answers of weights that have been replaced since would be refused, not mixed: they are asked for anew.
 $(EARTH)/%/generation.csv: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
+	if [ $(BASE)/model.safetensors -nt $@.jsonl ]; then rm -f $@.jsonl; fi
 	$(BIN)/python lvlm_zs_predict.py --backend local --dataset earth --split $* --batch_size 100
 
 $(EARTH)/%/candidates.csv: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.csv
@@ -53,7 +55,8 @@ earth: earth-data $(TRAINED)/adapter_model.safetensors
 	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path $(TRAINED) --calibrate
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path $(TRAINED)
 
-# An interrupted training goes on; a finished one on other data is refused by the script, not continued.
+# An interrupted training goes on, unless its data or base model are newer than its checkpoints: then the script refuses.
+CONTINUE = $(if $(shell find $(1) -maxdepth 1 -name 'checkpoint-*' $(addprefix -newer ,$(2)) 2>/dev/null),--continue_ckpt_path latest)
 $(TRAINED)/adapter_model.safetensors: $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet $(BASE)/model.safetensors
 	$(BIN)/python finetune_geo_ranker.py --model_path $(BASE) --model_save_path $(TRAINED) \
 		--dataset $(EARTH)/train/georanking.parquet --eval_dataset $(EARTH)/val/georanking.parquet \
@@ -64,13 +67,15 @@ $(TRAINED)/adapter_model.safetensors: $(EARTH)/train/georanking.parquet $(EARTH)
 		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
 		--learning_rate 3e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
 		--num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25 \
-		$(if $(wildcard $@),,$(if $(wildcard $(TRAINED)/checkpoint-*),--continue_ckpt_path latest))
+		$(if $(wildcard $@),,$(call CONTINUE,$(TRAINED),$^))
 
+# The index lies with its gallery: image ids are the same in every built world.
 STRONG := outputs/earth-strong
+STRONG_INDEX := $(GALLERY)/strong-index
 earth-strong: $(EARTH)/test/candidates.csv
 	$(BIN)/python retrieve_candidates.py build --gallery $(GALLERY)/metadata.csv \
-		--image_data_path $(GALLERY)/images.tar --model $(BASE) --index $(STRONG)/index
-	$(BIN)/python retrieve_candidates.py search --index $(STRONG)/index --queries $(EARTH)/test/metadata.csv \
+		--image_data_path $(GALLERY)/images.tar --model $(BASE) --index $(STRONG_INDEX)
+	$(BIN)/python retrieve_candidates.py search --index $(STRONG_INDEX) --queries $(EARTH)/test/metadata.csv \
 		--image_path $(EARTH)/test/images --output_dir $(STRONG)
 	$(BIN)/python compile_prediction_candidates.py --root_path $(EARTH)/test --gallery $(GALLERY)/metadata.csv \
 		--retrieval_path $(STRONG)/retrieval.csv --index_path $(STRONG)/I.npy --similarity_path $(STRONG)/S.npy \
@@ -98,7 +103,7 @@ reproduce-released: .venv/installed
 reproduce-train: $(REPRODUCED)/ranker/adapter_model.safetensors
 $(REPRODUCED)/ranker/adapter_model.safetensors: | .venv/installed
 	$(BIN)/deepspeed --num_gpus $(GPUS) finetune_geo_ranker.py --model_path Qwen/Qwen2-VL-7B-Instruct \
-		--model_save_path $(REPRODUCED)/ranker --group_size 7
+		--model_save_path $(REPRODUCED)/ranker --group_size 7 $(if $(wildcard $@),,$(call CONTINUE,$(REPRODUCED)/ranker,))
 reproduce-own: reproduce-train
 	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset im2gps3k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/im2gps3k-own
 	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset yfcc4k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/yfcc4k-own

@@ -31,8 +31,9 @@ import torch
 from utils.adapter import FILENAME, AdapterInfo
 from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
 from utils.candidates import Query, read_candidate_table
+from utils.command import run_command
 from utils.compile import name_generated
-from utils.decoding import fit_similarity_weight, fit_temperature
+from utils.decoding import METHODS, fit_similarity_weight, fit_temperature
 from utils.encoded_photos import EncodedPhotos
 from utils.feature_cache import FeatureCache, shared_features
 from utils.files import atomic_path
@@ -52,6 +53,9 @@ from utils.reward_log import RewardLog, fingerprint
 from utils.scoring import score_queries
 from utils.tables import metadata_problems, read_metadata
 
+SHOWN = 20  # problems printed
+# What the report calls the decodings of the model.
+DECODED = dict(zip(METHODS, ("model", "model_consensus", "model_fused", "model_fused_consensus"), strict=True))
 # Language tokens of one candidate's whole prompt with two photos of 500 x 375 pixels, rounded up.
 TOKENS_PER_CANDIDATE = 1024
 
@@ -65,7 +69,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--candidates", help="candidate table (CSV)")
     add("--image_path", help="folder of the query photos")
     add("--image_data_path", help="tar or folder of the gallery photos")
-    add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
+    add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
     add("--topn", type=int, default=10, help="retrieved candidates of each query")
     add("--topn_zs", type=int, default=5, help="generated candidates of each query")
     add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
@@ -86,7 +90,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--model_path", help="adapter folder")
     add(
         "--decode",
-        choices=("argmax", "consensus"),
+        choices=METHODS,
         default="argmax",
         help="rewards -> place, see utils/decoding.py",
     )
@@ -147,8 +151,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
     if args.dataset == "earth":
         args.split = args.split or "test"
-    if args.calibrate and args.split == "test":
-        parser.error("calibrating on test queries would spoil the test: use --split val")
+    if args.calibrate and (args.split == "test" or (args.split is None and args.candidates is None)):
+        parser.error(
+            "calibrating on test queries would spoil the test: use --dataset earth --split val, or name validation "
+            "queries of your own with --candidates"
+        )
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model")
 
@@ -277,33 +284,31 @@ def coordinates(paths: Sequence[str], problems: list[str]) -> np.ndarray | None:
     return np.concatenate(points) if points else None
 
 
-def main() -> int:
-    args = parse_arguments()
-    try:
-        check_files(needed_files(args))
-        queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
-        if args.ranker == "model":
-            photos = ImageStore.from_paths([args.image_path])
-            gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
-        info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"evaluate.py: {error}")
+def evaluate(args: argparse.Namespace) -> list[str]:
+    """Score, report and write; returns what could not be used."""
+    check_files(needed_files(args))
+    queries, problems = read_candidate_table(args.candidates, args.topn, args.topn_zs, merge_km=args.merge_km)
+    gallery_points = coordinates([args.gallery_metadata] if args.gallery_metadata else [], problems)
+    training_points = coordinates(args.train_metadata, problems)
+    if args.ranker == "model":
+        photos = ImageStore.from_paths([args.image_path])
+        gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+    info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
     queries = queries[: args.num_queries]
     if args.name_generated:
         queries = name_generated(queries)
     if args.ranker == "model":
         scored = score(args, queries, info, photos, gallery)
         if scored is None:  # the first process reports
-            return 0
+            return []
         cases, lost = scored
         problems += lost
     elif Processes.from_environment().rank > 0:
-        return 0
+        return []
     else:
         cases = [Case(query) for query in queries]
     if not cases:
-        print(*problems, f"{args.candidates}: no query left to report on", sep="\n", file=sys.stderr)
-        return 1
+        raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
     if args.calibrate:
         info = calibrate(cases, info)
         info.save(args.model_path)
@@ -311,9 +316,9 @@ def main() -> int:
     picks = pick_candidates(
         cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed
     )
-    prediction = "model_consensus" if (args.ranker, args.decode) == ("model", "consensus") else args.ranker
+    prediction = DECODED[args.decode] if args.ranker == "model" else args.ranker
     if prediction not in picks:
-        raise ValueError(f"{args.candidates} holds no similarities: --ranker {prediction} has nothing to go by")
+        raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
     report = {
         "dataset": args.dataset,
         "split": args.split,
@@ -322,11 +327,11 @@ def main() -> int:
             picks,
             prediction=prediction,
             temperature=info.temperature,
+            similarity_weight=info.similarity_weight,
             seed=args.seed,
-            gallery=coordinates([args.gallery_metadata] if args.gallery_metadata else [], problems),
-            training=coordinates(args.train_metadata, problems),
+            gallery=gallery_points,
+            training=training_points,
         ),
-        "similarity_weight": info.similarity_weight,
         "settings": {name: str(value) for name, value in vars(args).items()},
         "problems": problems,
     }
@@ -339,14 +344,7 @@ def main() -> int:
             f"are now in {Path(args.model_path, FILENAME)}."
         )
     print(f"\n{args.output_dir}: metrics.json, predictions.csv, error_curve.png")
-    if problems:
-        print(
-            f"\n{len(problems)} problems (all are in metrics.json):",
-            *problems[:20],
-            sep="\n",
-            file=sys.stderr,
-        )
-    return 1 if problems else 0
+    return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
 
 
 def write(folder: Path, report: dict, cases: Sequence[Case], picks: dict[str, np.ndarray]) -> None:
@@ -358,6 +356,11 @@ def write(folder: Path, report: dict, cases: Sequence[Case], picks: dict[str, np
     first = report["prediction"]
     order = [first, *(name for name in picks if name != first)]
     save(error_curve({name: picked_errors(cases, picks[name]) for name in order}), folder / "error_curve.png")
+
+
+def main() -> int:
+    args = parse_arguments()
+    return run_command(lambda: evaluate(args))
 
 
 if __name__ == "__main__":

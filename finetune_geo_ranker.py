@@ -26,7 +26,6 @@ import argparse
 import importlib.util
 import math
 import os
-import sys
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from utils.adapter import add_lora
 from utils.batches import EvaluationGroups, GroupCollator, TrainingGroups
 from utils.benchmarks import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.candidates import PROMPT_COLUMNS
+from utils.command import one_line_errors
 from utils.encoded_photos import EncodedPhotos
 from utils.feature_cache import shared_features
 from utils.geo_ranker import GeoRanker
@@ -56,26 +56,45 @@ ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    try:
-        check_files(needed_files(args))
-    except FileNotFoundError as error:
-        sys.exit(f"finetune_geo_ranker.py: {error}")
-    checkpoint = None
+    with TemporaryDirectory(prefix="features-") as scratch:
+        with one_line_errors():
+            checkpoint = start(args)
+            trainer = prepare(args, scratch)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.save_adapter(args.model_save_path)
+
+
+def start(args: argparse.Namespace) -> Path | None:
+    """The checkpoint to go on from, None for a new training. Raises where files are missing, or old ones in the way."""
+    check_files(needed_files(args))
     if args.continue_ckpt_path:
         latest = args.continue_ckpt_path == "latest"
-        checkpoint = find_checkpoint(args.model_save_path if latest else args.continue_ckpt_path)
-    elif any(Path(args.model_save_path).glob("checkpoint-*")):
+        return find_checkpoint(args.model_save_path if latest else args.continue_ckpt_path)
+    if any(Path(args.model_save_path).glob("checkpoint-*")):
         # Whoever says `latest` later would go on from the wrong training.
-        sys.exit(
-            f"finetune_geo_ranker.py: {args.model_save_path} has checkpoints of an earlier training: go on from them "
-            "with --continue_ckpt_path latest, or remove them, or save to another folder"
+        raise ValueError(
+            f"{args.model_save_path} has checkpoints of an earlier training: go on from them with "
+            "--continue_ckpt_path latest, or remove them, or save to another folder"
         )
+    return None
+
+
+def prepare(args: argparse.Namespace, scratch: str) -> RankerTrainer:
+    """Everything that a training needs; what cannot be used is reported on the way.
+
+    ``scratch``: a folder for features that are to be cached for this process and training alone.
+    """
+    store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
+    rows, problems = read_georanking(args.dataset)
+    rows = rows[: args.num_samples]
+    validation, validation_problems = read_georanking(args.eval_dataset) if args.eval_dataset else ([], [])
+    gallery = read_gallery(args.gallery) if any(args.easy_share) else None
 
     # Before the model: under DeepSpeed ZeRO-3 they make transformers load it in shards.
     settings = training_arguments(args)
     cached = args.cache_image_features or args.feature_cache
     if cached and is_deepspeed_zero3_enabled():
-        sys.exit("cached features need the whole vision tower in every process: not with ZeRO-3")
+        raise ValueError("cached features need the whole vision tower in every process: not with ZeRO-3")
     set_seed(args.seed)
     ranker = GeoRanker.from_pretrained(
         args.model_path,
@@ -91,18 +110,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.gradient_checkpointing:
         ranker.enable_gradient_checkpointing()
 
-    store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
-    rows, problems = read_georanking(args.dataset)
-    rows = rows[: args.num_samples]
-    validation, validation_problems = read_georanking(args.eval_dataset) if args.eval_dataset else ([], [])
-    gallery = read_gallery(args.gallery) if any(args.easy_share) else None
     if cached:
         ids = shown_photos([*rows, *validation], args.rule, gallery)
-        # Without a folder to keep, every process has one of its own that goes when it ends.
-        temporary = None if args.feature_cache else TemporaryDirectory(prefix="features-")
         processes = Processes.from_environment() if args.feature_cache else Processes()
         photos, unreadable = shared_features(
-            args.feature_cache or temporary.name, ranker, store, ids, processes, args.num_workers, "photos"
+            args.feature_cache or scratch, ranker, store, ids, processes, args.num_workers, "photos"
         )
         report("photos", len(ids) - len(unreadable), unreadable)
         known = photos
@@ -110,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
         photos, known = EncodedPhotos(store, ranker.packer), store
     rows = usable(args.dataset, rows, problems, args.rule, known)
     if len(rows) < args.total_batch_size:
-        sys.exit(f"{args.dataset}: {len(rows)} usable rows are less than total_batch_size")
+        raise ValueError(f"{args.dataset}: {len(rows)} usable rows are less than total_batch_size")
     if args.eval_dataset:
         validation = usable(args.eval_dataset, validation, validation_problems, args.rule, known)
 
@@ -129,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
         seed=args.seed,
         gallery=gallery,
     )
-    trainer = RankerTrainer(
+    return RankerTrainer(
         model,
         settings,
         GroupCollator(ranker.packer),
@@ -140,8 +152,6 @@ def main(argv: list[str] | None = None) -> None:
         K=args.K,
         carrier="packed" if args.gradient_checkpointing else "cache",
     )
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.save_adapter(args.model_save_path)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -327,7 +337,7 @@ def usable(
     found, unusable = usable_rows(rows, rule, known)
     report(path, len(found), problems + unusable)
     if not found:
-        sys.exit(f"{path}: no usable row")
+        raise ValueError(f"{path}: no usable row")
     return found
 
 

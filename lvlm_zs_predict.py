@@ -6,7 +6,7 @@
         --root_path dataset/im2gps3k --text_path im2gps3k_places365.csv --image_path im2gps3ktest
 
 The result is the metadata table with a column `response`: the answers, word for word, as a Python list, or
-None. Answers are kept in RESULT.jsonl as they arrive; a second run asks only about photos that have none. A
+None. Answers are kept in RESULT.csv.jsonl as they arrive; a second run asks only about photos that have none. A
 photo that cannot be read or gets no answer is named, the others go on, and the exit code is 1.
 
 A local model answers greedily first and samples the other answers; processes started by torchrun share the

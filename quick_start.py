@@ -33,15 +33,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, choose_base, set_default_paths
 from utils.candidates import Candidate, Query
 from utils.command import run_command
+from utils.decoding import METHODS
 from utils.exif import has_gps
 from utils.geo_ranker import GeoRanker, RankedCandidate
-from utils.geodesy import geodesic_km, parse_coordinate
-from utils.images import ImageStore, open_image
+from utils.geodesy import geodesic_km, is_valid_coordinate, parse_coordinate
+from utils.images import ImageError, ImageStore, open_image
 from utils.locate import Locator
 from utils.locations import CONFIDENCE_KM, Location, locate_photos
 from utils.maps import ranking_map, save
@@ -86,14 +88,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
     add("--image_data_path", default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
-    add("--tar_index_path", help="index of the tar; default: tar_index.pkl beside it")
+    add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
     add("--topn", type=int, default=TOPN, help="retrieved candidates")
     add("--topn_zs", type=int, default=TOPN_ZS, help="generated candidates")
     add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
     # Ranker
     add("--model", default=MODEL, help="base model: hub name or folder")
     add("--model_path", default=MODEL_PATH, help="adapter folder")
-    add("--decode", choices=("argmax", "consensus"), default="argmax", help="see utils/decoding.py")
+    add(
+        "--decode",
+        choices=METHODS,
+        default="argmax",
+        help="see utils/decoding.py; fused: with retrieval's similarities",
+    )
     add("--device", help="default: cuda where there is one, else cpu")
     # Results
     add("--output", default=OUTPUT, help="JSON file of the ranking")
@@ -101,8 +108,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--locations", default=LOCATIONS, help="CSV file for a folder of photos, with a GeoJSON file beside it")
     args = parser.parse_args(arguments)
 
-    if not args.merge_km >= 0 or args.generate < 0:
-        parser.error("--merge_km and --generate are at least 0")
+    for name in ("topn", "topn_zs", "merge_km", "generate"):
+        if not getattr(args, name) >= 0:
+            parser.error(f"--{name} is {getattr(args, name)}: it is at least 0")
+    if Path(args.locations).suffix != ".csv":
+        parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
     if args.index is None and args.generate:
         parser.error("--generate needs --index; of a benchmark's query, --topn_zs are taken from its table")
     if args.index is not None:
@@ -123,8 +133,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error("--image needs --model_path, the folder of an adapter")
         if (args.latitude is None) != (args.longitude is None):
             parser.error("--latitude and --longitude belong together")
+        if args.latitude is not None and not is_valid_coordinate(args.latitude, args.longitude):
+            parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
         choose_base(args, parser, PUBLISHED_BASE)
         return args
+    if args.latitude is not None or args.longitude is not None:
+        parser.error("--latitude and --longitude are those of an --image: of --query the table knows where it is")
     set_default_paths(args, parser)
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
@@ -234,16 +248,20 @@ def rank_folder(args: argparse.Namespace, ranker: GeoRanker, locator: Locator) -
     folder, table = Path(args.image), Path(args.locations)
 
     def locate(name: str) -> Location:
-        task = locator.task(folder / name)
-        if task.has_gps:
-            tqdm.write(GPS_NOTE.format(name))
-        outcome = rank_task(ranker, task, args.decode)
+        try:
+            task = locator.task(folder / name)
+            if task.has_gps:
+                tqdm.write(GPS_NOTE.format(name))
+            outcome = rank_task(ranker, task, args.decode)
+        except torch.OutOfMemoryError:
+            raise ImageError("does not fit into memory") from None
         answer = outcome.answer
         place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
         return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
 
     scorer = digest(fingerprint(args.model, args.model_path, ranker.info, {}))[:16]
-    settings = {"index": str(Path(args.index).resolve()), "ranker": scorer}
+    settings = {"index": str(Path(args.index).resolve()), "gallery": locator.gallery.digest[:16], "ranker": scorer}
+    settings |= {"temperature": ranker.info.temperature, "similarity_weight": ranker.info.similarity_weight}
     settings |= {name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode")}
     rows = locate_photos(folder, table, locate, settings)
     print_unusable(args, locator)

@@ -57,7 +57,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--image_path", default=IMAGE_PATH, help="folder of the query photos")
     add("--image_data_path", default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos")
-    add("--tar_index_path", default=TAR_INDEX_PATH, help="index of the tar; default: tar_index.pkl beside it")
+    add("--tar_index_path", default=TAR_INDEX_PATH, help="index of the tar, or released pickle; default: beside it")
     add("--model", default=MODEL, help="base model: hub name or folder")
     add("--model_path", default=MODEL_PATH, help="adapter folder, released or ours")
     add("--device", help="default: cuda where there is one, else cpu")

@@ -14,12 +14,13 @@
 
 `build` embeds the gallery, once (embeddings.npy in the index folder), and indexes the embeddings or their first
 principal components. --model says with what: a Qwen-VL checkpoint (its vision tower), a CLIP-like one, or G3's .pth
-file. `add` does the same with further photos, whose row numbers follow those of the gallery; gallery.csv in the index
-folder is the metadata of all. `search` writes into --output_dir
+file. A photo that cannot be read is named; building again tries it once more. `add` does the same with further photos,
+whose row numbers follow those of the gallery; gallery.csv in the index folder then is the metadata of all. `search`
+writes into --output_dir
 
     retrieval.csv   the retrieval table: coordinates of the most and least similar photos of each query
     I.npy           (queries, topk) row numbers in the gallery's metadata table, best first
-    D.npy           their scores, higher is better: 1 - squared distance of the codes / 2
+    D.npy           their scores, higher is better: of an exact index 1 - squared distance of the codes / 2, else S.npy
     S.npy           the cosine of the full embeddings, whatever the index compares
 
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
@@ -61,11 +62,16 @@ from utils.retrieval import (
 from utils.tables import metadata_problems, read_metadata, write_retrieval_table
 
 FLICKR_OWNER = r"(\d+@N\d+)"
+NO_COMPONENTS = "--components is for the exact index: ivfpq chooses its own"
 
 
 def build(args: argparse.Namespace) -> list[str]:
     """Embed and index the gallery. Returns what could not be used."""
     gallery, processes = read_metadata(args.gallery), Processes.from_environment()
+    if args.components and args.index_type == "ivfpq":
+        raise ValueError(NO_COMPONENTS)
+    if (args.index / "index.json").exists() and (added := IndexInfo.load(args.index).added):
+        raise ValueError(f"{args.index} has photos in {', '.join(added)}, which would be lost: use another folder")
     dtype = compute_dtype(args.dtype, args.device)
     embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage, processes)
     if embedded is None:
@@ -78,7 +84,7 @@ def build(args: argparse.Namespace) -> list[str]:
         index = ExactIndex.build(embeddings, args.components, usable)
         trade_off = "searched exactly"
     elif args.components:
-        raise ValueError("--components is for the exact index: ivfpq chooses its own")
+        raise ValueError(NO_COMPONENTS)
     else:
         index = CompressedIndex.build(embeddings, args.code_bytes, usable)
         trade_off = (
@@ -221,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--model", help="where the encoder is now, if not where it was at build time")
     for command in (making, adding, searching):
         command.add_argument("--index", type=Path, required=True, help="index folder")
-        command.add_argument("--tar_index_path", help="index of the tar (default: tar_index.pkl beside it)")
+        command.add_argument("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
         command.add_argument("--device", help="default: the process's own GPU where there is one, else cpu")
         command.add_argument("--batch_size", type=int, default=32, help="photos embedded at a time (%(default)s)")
         command.add_argument("--workers", type=int, default=2, help="processes that decode photos (%(default)s)")

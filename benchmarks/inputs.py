@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from utils.candidates import Candidate, Query, read_candidate_table
+from utils.candidates import NUM_NEGATIVES, Candidate, Query, read_candidate_table
 from utils.images import ImageStore
 from utils.packing import EncodedImage, Packer
 from utils.prompts import ChatFrame, negative_examples, question
 
 EARTH = Path("dataset/earth")
 # Tokens of Qwen2's tokenizer: the question with names of a place and the end of the prompt, five negative examples.
-QUESTION_TOKENS, NEGATIVE_TOKENS, NUM_NEGATIVES = 48, 164, 5
+QUESTION_TOKENS, NEGATIVE_TOKENS = 48, 164
 
 Inputs = tuple[list[Query], ImageStore, ImageStore]  # queries, their photos, the gallery's photos
 

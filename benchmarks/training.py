@@ -78,13 +78,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     stock.train()
     trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    distances = torch.logspace(0, 4, len(prompts[0]["input_ids"]), device=args.device)  # km
 
     def steps(rewards_of: Callable[[Any], Tensor], batches: list) -> None:
         for batch in batches:
             optimizer.zero_grad()
             with torch.autocast(args.device.type, torch.bfloat16, enabled=args.dtype == torch.bfloat16):
-                loss = multi_order_loss(rewards_of(batch), distances)
+                rewards = rewards_of(batch)
+                distances = torch.logspace(0, 4, len(rewards), device=args.device)  # km
+                loss = multi_order_loss(rewards, distances)
             loss.backward()
             optimizer.step()
 

@@ -75,6 +75,7 @@ SETTINGS = (
     Setting("lora_r_64", "LoRA rank", {"lora_r": "64"}),
     Setting("candidates_5", "candidates at test time", topn=5),
     Setting("candidates_8", "candidates at test time", topn=8),
+    # Beyond 15 of the 20 retrieved ones, candidates are among the prompt's negatives, which are always the last five.
     Setting("candidates_16", "candidates at test time", topn=16),
     Setting("candidates_20", "candidates at test time", topn=20),
     Setting("rows_750", "training rows", {"num_samples": "750"}),

@@ -22,7 +22,7 @@ from utils.command import run_command
 from utils.metrics import accuracy, bootstrap_ci
 
 RESULTS = "docs/earth/ablations.jsonl"
-THRESHOLDS_KM = (25, 200)
+WITHIN_KM = (25, 200)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def paired_difference(
     if not seeds:
         return None
     hits = [
-        100.0 * (np.array([own[seed] for seed in seeds])[..., None] < np.array(THRESHOLDS_KM)) for own in errors
+        100.0 * (np.array([own[seed] for seed in seeds])[..., None] < np.array(WITHIN_KM)) for own in errors
     ]  # (seeds, queries, thresholds)
     gains = (hits[0] - hits[1]).mean(axis=0)
     return gains.mean(axis=0), *bootstrap_ci(gains, lambda drawn: drawn.mean(axis=0))
@@ -116,8 +116,8 @@ def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> 
         raise ValueError(f"results of unknown settings: {', '.join(sorted(unknown))}")
     baseline = [result for result in results if result.setting == BASELINE.name]
     rows = [
-        ["setting", "seeds", *(f"{km} km" for km in THRESHOLDS_KM)]
-        + [f"difference at {km} km" for km in THRESHOLDS_KM]
+        ["setting", "seeds", *(f"{km} km" for km in WITHIN_KM)]
+        + [f"difference at {km} km" for km in WITHIN_KM]
         + ["paper's difference", "Earth and paper"],
         ["---"] * 8,
     ]
@@ -139,8 +139,8 @@ def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> 
 def _accuracies(results: Sequence[Result]) -> list[str]:
     """A cell for each threshold."""
     if not results:
-        return ["not run"] * len(THRESHOLDS_KM)
-    seeds = np.array([accuracy(result.errors_km, THRESHOLDS_KM) for result in results])
+        return ["not run"] * len(WITHIN_KM)
+    seeds = np.array([accuracy(result.errors_km, WITHIN_KM) for result in results])
     return [f"{own.mean():.1f} ({own.min():.1f} to {own.max():.1f})" for own in seeds.T]
 
 

@@ -66,7 +66,7 @@ class Queue:
             "image_path": str(train / "images"),
             "image_data_path": str(gallery / "images.tar"),
             "gallery": str(gallery / "metadata.csv"),
-            "feature_cache": str(self.root / "features"),
+            "feature_cache": str(self.features),
             **TRAINING,
             **setting.flags,
             "max_steps": str(self.steps * setting.length),
@@ -84,7 +84,7 @@ class Queue:
             "image_data_path": str(gallery / "images.tar"),
             "gallery_metadata": str(gallery / "metadata.csv"),
             "train_metadata": str(self.data / "train" / "metadata.csv"),
-            "feature_cache": str(self.root / "features"),
+            "feature_cache": str(self.features),
             "model": str(self.model_path),
             "model_path": str(adapter),
             "topn": str(topn),
@@ -92,9 +92,15 @@ class Queue:
         }
 
     def folder(self, setting: Setting, seed: int) -> Path:
-        """Where a training and its evaluations go: another folder for every base model and every command."""
-        digest = hashlib.sha256(f"{self.base} {self.training_flags(setting, seed)}".encode()).hexdigest()
+        """Where a training and its evaluations go: another folder for every base model, data and command."""
+        made_of = f"{self.base} {self.recipe} {self.training_flags(setting, seed)}"
+        digest = hashlib.sha256(made_of.encode()).hexdigest()
         return self.root / f"{setting.training}-{digest[:8]}" / f"seed-{seed}"
+
+    @property
+    def features(self) -> Path:
+        """Of the photos of these data: a cache knows a photo by its path alone."""
+        return self.root / "features" / self.recipe
 
     @cached_property
     def base(self) -> str:
@@ -222,29 +228,34 @@ def unfinished(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) ->
 def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[str]:
     """Do those of ``runs`` that have no line in ``path`` yet; returns what failed."""
     check_files([("data", queue.data / name) for name in NEEDED])
-    problems = []
-    for number, (setting, seed) in enumerate(runs):
-        if not (pending := unfinished(queue, runs[number:], path)) or pending[0] != (setting, seed):
-            continue
-        name = f"{setting.name}, seed {seed}"
-        left = hours_left(queue, pending, read_results(path))
-        print(f"run {number + 1} of {len(runs)}: {name}" + (f", {left:.1f} h left" if left else ""), flush=True)
-        folder = queue.folder(setting, seed)
-        with taken(folder) as lock:
-            if lock is None:
-                print("  another queue is at it", flush=True)
+    failed: dict[str, str] = {}
+    again = True
+    while again:  # as long as something was done: what another queue held meanwhile may be free, and not done
+        again = False
+        for setting, seed in runs:
+            name = f"{setting.name}, seed {seed}"
+            pending = unfinished(queue, runs, path)
+            if (setting, seed) not in pending or name in failed:
                 continue
-            if (setting, seed) not in unfinished(queue, runs, path):
-                continue  # another queue was faster
-            try:
-                result = run(queue, setting, seed, folder, lock)
-            except RunError as error:
-                problems.append(f"{name}: {error}")
-                print(f"  failed: {error}", flush=True)
-                continue
-            append_result(path, result)
-        print(f"  {summary(result)}", flush=True)
-    return problems
+            left = hours_left(queue, pending, read_results(path))
+            print(f"{name} ({len(pending)} of {len(runs)} left" + (f", {left:.1f} h)" if left else ")"), flush=True)
+            folder = queue.folder(setting, seed)
+            with taken(folder) as lock:
+                if lock is None:
+                    print("  another queue is at it", flush=True)
+                    continue
+                if (setting, seed) not in unfinished(queue, runs, path):
+                    continue  # another queue was faster
+                again = True
+                try:
+                    result = run(queue, setting, seed, folder, lock)
+                except RunError as error:
+                    failed[name] = f"{name}: {error}"
+                    print(f"  failed: {error}", flush=True)
+                    continue
+                append_result(path, result)
+            print(f"  {summary(result)}", flush=True)
+    return list(failed.values())
 
 
 def summary(result: Result) -> str:

@@ -30,6 +30,7 @@ from tqdm import tqdm
 from earth import places, views
 from earth.imagery import load_earth
 from utils.candidates import TEXT_COLUMNS
+from utils.command import one_line_errors
 from utils.files import atomic_path
 from utils.gazetteer import Gazetteer
 from utils.tar_pickle import write_tar_index
@@ -122,15 +123,24 @@ def write_photos(folder: Path, ids: list[str], pictures: list[bytes]) -> None:
 
 
 def build(output_dir: Path, sizes: tuple[int, ...], seed: int, workers: int) -> None:
-    """Write every split that ``output_dir`` lacks; a split is complete once its metadata.csv, written last, exists."""
+    """Write every split that ``output_dir`` lacks; a split is complete once its metadata.csv, written last, exists.
+
+    Raises ``ValueError`` where a split is there in another size.
+    """
+    taken: set[tuple[float, float]] = set()
+    # Of all splits before any is drawn: whichever is missing, it shares no centre with the others.
+    for split, size in zip(SPLITS, sizes, strict=True):
+        if (output_dir / split / "metadata.csv").exists():
+            centres = list(read_centres(output_dir / split))
+            if len(centres) != size:
+                raise ValueError(f"{output_dir / split} has {len(centres)} pictures, not {size}: remove {output_dir}")
+            taken.update(centres)
     earth = load_earth()  # before the workers fork, so that they share it
     town_points = places.towns(earth, np.random.default_rng(seed))
-    taken: set[tuple[float, float]] = set()
     with multiprocessing.get_context("fork").Pool(workers) as pool:
         for number, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
             folder = output_dir / split
             if (folder / "metadata.csv").exists():
-                taken.update(read_centres(folder))
                 print(f"{folder}: there already")
                 continue
             source = shots(town_points, number, seed, taken, is_photo=split != "gallery")
@@ -154,7 +164,8 @@ def main() -> None:
     sizes = (args.gallery_size, *args.split_sizes)
     if min(sizes) < 1 or args.workers < 1:
         parser.error("sizes and --workers must be at least 1")
-    build(args.output_dir, sizes, args.seed, args.workers)
+    with one_line_errors():
+        build(args.output_dir, sizes, args.seed, args.workers)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from pathlib import Path
 
 import numpy as np
 
-from earth.decoders import POWERS, SCALES_KM, Decoder, choose, errors, goodness, print_grid
+from earth.decoders import POWERS, SCALES_KM, Decoder, check_apart, choose, errors, goodness, print_grid
 from utils.command import run_command
-from utils.decoding import CONSENSUS_SCALE_KM, fit_similarity_weight, fit_temperature
+from utils.decoding import fit_similarity_weight, fit_temperature
 from utils.evaluated import read_cases, read_settings
 from utils.files import atomic_path
 from utils.metrics import (
@@ -44,10 +44,10 @@ from utils.metrics import (
 )
 from utils.report import CALIBRATION_RADIUS_KM, Case, pick_candidates, picked_errors
 
-SIMILARITY_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
+SIMILARITY_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 COVERAGE_RADII_KM = (25, 200, 750)
 COVERAGES = (25, 50, 75)  # percent of the queries that are answered
-SHARED = ("model", "model_path", "topn", "topn_zs", "merge_km")
+SHARED = ("model", "model_path", "topn", "topn_zs", "merge_km", "name_generated")
 REFERENCES = ("retrieval", "oracle")
 
 
@@ -91,7 +91,6 @@ def coverage(confidence: np.ndarray, correct: np.ndarray) -> dict:
     intervals = np.stack(bootstrap_ci(answers, at_coverages), axis=1)
     names = [str(share) for share in COVERAGES]
     return {
-        "area": float(coverage_curve(confidence, correct).mean()),
         "accuracy": dict(zip(names, at_coverages(answers).tolist(), strict=True)),
         "accuracy_ci95": dict(zip(names, intervals.tolist(), strict=True)),
         # At a coverage of 1, 2, ... 100%, for the plot.
@@ -132,20 +131,19 @@ def study(args: argparse.Namespace) -> list[str]:
     """Choose on the validation run, measure on the test run. Returns what of them could not be used."""
     settings = shared_settings(args.val, args.test)
     (validation, problems), (test, more) = read_cases(args.val), read_cases(args.test)
+    check_apart(args.val, validation, args.test, test)
     chosen = {}
     for name, grid in grids(validation).items():
         chosen[name], found = choose(validation, grid)
         print_grid(name, found)
     published = errors(chosen["argmax"], test)
     references = pick_candidates(test)
-    usual = replace(chosen["argmax"], scale_km=CONSENSUS_SCALE_KM)
     result = {
         "settings": settings,
         "validation": {
             "num_queries": len(validation),
             "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
-            "goodness": {name: goodness(errors(decoder, validation)) for name, decoder in chosen.items()}
-            | {"consensus_as_reported": goodness(errors(usual, validation))},
+            "goodness": {name: goodness(errors(decoder, validation)) for name, decoder in chosen.items()},
         },
         "test": {
             "num_queries": len(test),

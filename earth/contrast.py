@@ -17,6 +17,11 @@ def soft_contrastive(logits: torch.Tensor, km: np.ndarray, scale_km: float) -> t
     return F.cross_entropy(logits, targets)
 
 
+def both_ways(logits: torch.Tensor, km: np.ndarray, scale_km: float) -> torch.Tensor:
+    """``soft_contrastive`` of rows and of columns, their mean."""
+    return (soft_contrastive(logits, km, scale_km) + soft_contrastive(logits.T, km.T, scale_km)) / 2
+
+
 def pairwise_km(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(n, 2) and (m, 2) degrees -> (n, m) km."""
     return haversine_km(a[:, None, 0], a[:, None, 1], b[None, :, 0], b[None, :, 1])

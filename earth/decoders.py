@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from utils.metrics import accuracy
 from utils.report import Case, picked_errors
 
 # What is tried, on validation queries only.
-SCALES_KM = (25, 50, 100, 200, 400, 800)
-POWERS = (0.5, 1.0, 2.0, 4.0)
+SCALES_KM = (25, 50, 100, 200, 400, 800, 1600, 3200)
+POWERS = (0.5, 1.0, 2.0, 4.0, 8.0)
 # What it is chosen by: the mean accuracy at these distances. Within 1 km hardly any query of Earth has a candidate.
 CHOSEN_BY_KM = (25, 200, 750, 2500)
 
@@ -61,6 +62,13 @@ def choose(cases: Sequence[Case], grid: Iterable[Decoder]) -> tuple[Decoder, lis
     """The best decoder of ``grid`` on ``cases``, the first of equals, and how good each one is."""
     found = [(decoder, goodness(errors(decoder, cases))) for decoder in grid]
     return max(found, key=lambda entry: entry[1])[0], found
+
+
+def check_apart(validation_path: Path, validation: Sequence[Case], test_path: Path, test: Sequence[Case]) -> None:
+    """Raise ``ValueError`` where queries of ``test`` are among those that decoders are chosen on."""
+    both = {case.query.image for case in validation} & {case.query.image for case in test}
+    if both:
+        raise ValueError(f"{validation_path} and {test_path} share {len(both)} queries, such as {min(both)}")
 
 
 def print_grid(name: str, found: Sequence[tuple[Decoder, float]]) -> None:

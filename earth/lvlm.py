@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from earth.imagery import TILE_PIXELS
+from utils.files import move_files
 
 PATCH_PIXELS = 8
 MERGE = 2
@@ -129,12 +130,17 @@ def build_model(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLForConditionalGene
 
 
 def save(model: Qwen2VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write an ordinary transformers folder with bfloat16 weights; ``model`` itself keeps its precision."""
+    """Write an ordinary transformers folder with bfloat16 weights, file by file complete.
+
+    ``model`` itself keeps its precision.
+    """
     weights = {
         name: tensor.to(torch.bfloat16)
         for name, tensor in model.state_dict().items()
         if name not in model.all_tied_weights_keys  # stored once, as the embedding
     }
-    model.save_pretrained(folder, state_dict=weights)
-    tokenizer.save_pretrained(folder)
-    image_processor().save_pretrained(folder)
+    partial = folder / ".partial"
+    model.save_pretrained(partial, state_dict=weights)
+    tokenizer.save_pretrained(partial)
+    image_processor().save_pretrained(partial)
+    move_files(partial, folder, last=".safetensors")

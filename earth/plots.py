@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from earth.ablation_runs import BASELINE, SETTINGS
-from earth.ablation_table import THRESHOLDS_KM, Result, paired_difference, read_results
+from earth.ablation_table import WITHIN_KM, Result, paired_difference, read_results
 from utils.command import run_command
 from utils.files import atomic_path
 from utils.maps import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
@@ -80,7 +80,7 @@ def reliability_diagram(result: dict) -> Figure:
         for stated, right, count in zip(confidence, correct, counts, strict=True):
             interval = binomtest(round(right * count), count).proportion_ci(method="wilson")
             panel.plot([100 * stated] * 2, 100 * np.array(interval), color=colour, linewidth=1.2)
-        panel.scatter(100 * confidence, 100 * correct, 8 + 500 * counts / counts.sum(), colour, zorder=3)
+        panel.scatter(100 * confidence, 100 * correct, 8 + 500 * counts / counts.sum(), colour, zorder=3, clip_on=False)
         panel.set(xlim=(0, 104), ylim=(0, 104), xticks=range(0, 101, 20), yticks=range(0, 101, 20), aspect="equal")
         panel.set_title(f"{label}\ncalibration error {decoder['calibration_error']:.3f}", fontsize=9.5, color=INK)
         panel.set_xlabel(f"Confidence, within {radius} km (%)", color=INK)
@@ -150,9 +150,9 @@ def ablation_plot(results: Sequence[Result]) -> Figure:
         difference = paired_difference([result for result in results if result.setting == setting.name], baseline)
         if setting != BASELINE and difference is not None:
             shown.append((setting, difference))
-    figure, axes = panels(len(THRESHOLDS_KM))
+    figure, axes = panels(len(WITHIN_KM))
     figure.set_figheight(1.2 + 0.24 * len(shown))
-    for number, (panel, km) in enumerate(zip(axes, THRESHOLDS_KM, strict=True)):
+    for number, (panel, km) in enumerate(zip(axes, WITHIN_KM, strict=True)):
         panel.axvline(0, color=FAINT, linewidth=1)
         for row, (setting, difference) in enumerate(shown):
             gain, low, high = (values[number] for values in difference)

@@ -4,8 +4,9 @@
 
 Cosine of the embeddings and late interaction of the image tokens rank the first POOL retrieved tiles, plain and with
 Gaussian noise of a given mean square, in units of the variance over all those tiles. A language model that says either
-with such an error (`cosine` and `overlap` in the log of earth.pretrain_language), and knows nothing else, ranks as well
-as the line of its error.
+with such an error, and knows nothing else, ranks as well as the line of its error. The errors in the log of
+earth.pretrain_language (`cosine`, `overlap`) are about the same thing: their unit is the variance over the first TOPK
+tiles of training photos.
 """
 
 import argparse

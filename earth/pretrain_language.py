@@ -25,7 +25,7 @@ from earth.language_data import TOPK, Groups, Tokens, draw_guess, embeddings, im
 from earth.language_losses import WEIGHTS, Heads, group_losses, read
 from earth.pretrain_data import POOL, PretrainData, validation_photos
 from earth.pretrain_lvlm import guess_lessons, lesson_loss
-from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate
+from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate, parse
 from utils.adapter import AdapterInfo
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.geo_ranker import GeoRanker, rope_index
@@ -120,7 +120,7 @@ def teach(args: argparse.Namespace) -> None:
     ranker = GeoRanker(model.model, packer, AdapterInfo(str(args.model)))
     heads = Heads(model.config.text_config.hidden_size)
 
-    trainer = Trainer(args.run / "checkpoint.pt", model=model, heads=heads)
+    trainer = Trainer(args.run, model=model, heads=heads)
     first = trainer.load() if args.resume else 0
     if processes.rank == 0:
         print(f"steps {first} to {args.steps}; validation: {validation(ranker, heads, tiles)}", flush=True)
@@ -171,12 +171,11 @@ def main() -> None:
     add("--negatives", type=float, default=0.3, help="share of steps with negative examples (%(default)s)")
     add("--texts", type=float, default=0.5, help="share of steps with place names (%(default)s)")
     add("--warmup", type=int, default=50, help="steps (%(default)s)")
-    args = parser.parse_args()
+    args = parse(parser)
     if args.guesses < 1 or args.group_size - args.guesses < 4 or args.groups < 1 or args.lessons < 1:
         parser.error(
             "--guesses, --groups and --lessons must be at least 1, --group_size at least 4 more than --guesses"
         )
-    args.run.mkdir(parents=True, exist_ok=True)
     teach(args)
 
 

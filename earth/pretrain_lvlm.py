@@ -31,9 +31,9 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedTokenizerBase, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
-from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
+from earth.contrast import PLACE_WEIGHT, LocationEncoder, both_ways, pairwise_km, place_loss, scale
 from earth.pretrain_data import Batch, PretrainData, patches, validation_photos
-from earth.schedule import LossLog, Trainer, add_flags, learning_rate
+from earth.schedule import LossLog, Trainer, add_flags, learning_rate, parse
 from utils.candidates import Candidate
 from utils.geodesy import haversine_km
 from utils.metrics import THRESHOLDS_KM
@@ -97,8 +97,7 @@ class Heads(nn.Module):
 def match_loss(heads: Heads, photo: torch.Tensor, tile: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Contrast of photos and tiles, mean image tokens (n, hidden)."""
     similarity = scale(heads.log_scale[0]) * F.normalize(photo, dim=1) @ F.normalize(tile, dim=1).T
-    km = pairwise_km(batch.photo_points, batch.tile_points)
-    return (soft_contrastive(similarity, km, MATCH_KM) + soft_contrastive(similarity.T, km.T, MATCH_KM)) / 2
+    return both_ways(similarity, pairwise_km(batch.photo_points, batch.tile_points), MATCH_KM)
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ def pretrain(args: argparse.Namespace) -> None:
     model = lvlm.build_model(tokenizer)
     model.set_attn_implementation({"text_config": "eager", "vision_config": "tile_attention"})
     heads = Heads(model.config.text_config.hidden_size)
-    trainer = Trainer(args.run / "checkpoint.pt", model=model, heads=heads)
+    trainer = Trainer(args.run, model=model, heads=heads)
     first = trainer.load() if args.resume else 0
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, steps {first} to {args.steps}")
 
@@ -273,10 +272,9 @@ def main() -> None:
     add("--batch_size", type=int, default=64, help="photo-tile pairs a step (%(default)s)")
     add("--lessons", type=int, default=64, help="texts a step (%(default)s)")
     add("--validate_every", type=int, default=1000, help="steps (%(default)s)")
-    args = parser.parse_args()
+    args = parse(parser)
     if args.batch_size < 9 or not 1 <= args.lessons <= args.batch_size:
         parser.error("--batch_size must be at least 9, and --lessons between 1 and that")
-    args.run.mkdir(parents=True, exist_ok=True)
     pretrain(args)
 
 

@@ -29,11 +29,19 @@ from torch import nn
 from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth import lvlm
-from earth.contrast import PLACE_WEIGHT, LocationEncoder, pairwise_km, place_loss, scale, soft_contrastive
+from earth.contrast import (
+    PLACE_WEIGHT,
+    LocationEncoder,
+    both_ways,
+    pairwise_km,
+    place_loss,
+    scale,
+    soft_contrastive,
+)
 from earth.imagery import ground
 from earth.pretrain_data import COMPONENTS, POOL, Batch, PretrainData, validation_photos
 from earth.pretrain_lvlm import MATCH_KM, encode_tiles
-from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate
+from earth.schedule import LossLog, Trainer, add_flags, add_flags_of_later_stages, learning_rate, parse
 from utils.exact_index import ExactIndex
 from utils.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from utils.metrics import accuracy
@@ -103,11 +111,7 @@ def tower_losses(heads: Heads, tokens: torch.Tensor, batch: Batch, extra_points:
     )
     patch = (patch_loss(scales[2] * similarity, tokens_km) + patch_loss(scales[2] * similarity.T, tokens_km.T)) / 2
     overlap = scales[3] * late_interaction(similarity.view(n, GRID**2, n, GRID**2))
-
-    def both_ways(logits: torch.Tensor) -> torch.Tensor:
-        return (soft_contrastive(logits, km, MATCH_KM) + soft_contrastive(logits.T, km.T, MATCH_KM)) / 2
-
-    return torch.stack([both_ways(match), PLACE_WEIGHT * place, patch, both_ways(overlap)])
+    return torch.stack([both_ways(match, km, MATCH_KM), place, patch, both_ways(overlap, km, MATCH_KM)])
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,11 @@ def train(args: argparse.Namespace) -> None:
     model.model.visual.requires_grad_(True)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     heads = Heads(model.config.text_config.hidden_size)
-    trainer = Trainer(args.run / "checkpoint.pt", model=model, heads=heads)
+    trainer = Trainer(args.run, model=model, heads=heads)
     first = trainer.load() if args.resume else 0
     print(f"steps {first} to {args.steps}", flush=True)
 
+    weights = torch.tensor([1.0, PLACE_WEIGHT, 1.0, 1.0])
     log = LossLog(LOSSES, args.log_every, "pairs", args.batch_size)
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -187,7 +192,7 @@ def train(args: argparse.Namespace) -> None:
             tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles])).float()
         extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
         losses = tower_losses(heads, tokens, batch, extra)
-        losses.sum().backward()
+        (losses * weights).sum().backward()
         trainer.step(learning_rate(step, args.steps, args.learning_rate))
 
         done = step + 1
@@ -206,10 +211,9 @@ def main() -> None:
     add = parser.add_argument
     add("--batch_size", type=int, default=96, help="photo-tile pairs a step (%(default)s)")
     add("--validate_every", type=int, default=500, help="steps (%(default)s)")
-    args = parser.parse_args()
+    args = parse(parser)
     if args.batch_size < 9:
         parser.error("--batch_size must be at least 9")
-    args.run.mkdir(parents=True, exist_ok=True)
     train(args)
 
 

@@ -212,7 +212,7 @@ def scale(args: argparse.Namespace) -> list[str]:
     work = args.run_dir / result["made_of"]["world"][:12]
     draw_further(args.data, further_folders(work, missing[-1] - built), args.seed, args.workers)
     ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    scorer = reward_log.fingerprint(args.model, args.model_path, ranker.info, {})
+    scorer = reward_log.fingerprint(args.model, args.model_path, ranker.info, {"device": args.device})
     problems: dict[str, None] = {}  # in order, and what all sizes share once
     for size in missing:
         world, unusable = open_world(args, work, size)

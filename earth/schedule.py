@@ -11,6 +11,8 @@ from torch import nn
 from earth.build_dataset import DEFAULT_DIR
 from utils.files import atomic_path
 
+CHECKPOINT = "checkpoint.pt"
+
 
 def add_flags(parser: argparse.ArgumentParser, run: str, steps: int, peak: float, save_every: int, seed: int) -> None:
     """The flags of every stage; the arguments are a stage's own defaults, ``peak`` that of the learning rate."""
@@ -36,6 +38,15 @@ def add_flags_of_later_stages(parser: argparse.ArgumentParser) -> None:
     add("--photo_seed", type=int, default=0, help="--seed of the first stage, which took the photos (%(default)s)")
 
 
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments of the command line, and the folder --run. A fresh start over a checkpoint is refused."""
+    args = parser.parse_args()
+    if not args.resume and (args.run / CHECKPOINT).exists():
+        parser.error(f"{args.run / CHECKPOINT} is of an earlier run: go on from it with --resume, or use another --run")
+    args.run.mkdir(parents=True, exist_ok=True)
+    return args
+
+
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 200, fall: float = 0.25) -> float:
     """Linear warm-up, constant, and linear fall to zero over the last share ``fall`` of the steps."""
     return peak * min(1.0, (step + 1) / warmup, (steps - step) / (steps * fall))
@@ -44,8 +55,9 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 200, fall: f
 class Trainer:
     """AdamW on the parameters of ``modules`` that want a gradient, which is clipped to length 1; and a checkpoint."""
 
-    def __init__(self, checkpoint: Path, **modules: nn.Module) -> None:
-        self.checkpoint, self.modules = checkpoint, modules
+    def __init__(self, run: Path, **modules: nn.Module) -> None:
+        """``run``: the folder of the checkpoint."""
+        self.checkpoint, self.modules = run / CHECKPOINT, modules
         self.parameters = [own for module in modules.values() for own in module.parameters() if own.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
 

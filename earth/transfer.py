@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from earth.decoders import SCALES_KM, Decoder, choose, errors, print_grid
+from earth.decoders import SCALES_KM, Decoder, check_apart, choose, errors, print_grid
 from utils.candidates import Candidate, Query
 from utils.command import run_command
 from utils.files import atomic_path
@@ -67,6 +67,7 @@ def sha256(path: Path) -> str:
 def transfer(args: argparse.Namespace) -> list[str]:
     """Choose on ``--val``, measure on ``--candidates``. Returns what of them could not be used."""
     (validation, problems), (cases, more) = (ranked_cases(path, args.topn) for path in (args.val, args.candidates))
+    check_apart(args.val, validation, args.candidates, cases)
     chosen = {}
     for name, grid in GRIDS.items():
         chosen[name], found = choose(validation, grid)

@@ -27,7 +27,7 @@ def write_evaluation(folder: Path, queries: int, seed: int) -> list[Case]:
         similarity = 0.9 - 0.05 * np.log1p(offsets[:TOPN]) + random.normal(0, 0.03, TOPN)
         rows.append(
             CandidateRow(
-                f"q{number}.jpg",
+                f"q{seed}-{number}.jpg",
                 *truth.round(4).tolist(),
                 gps=places[:TOPN],
                 similarity=similarity.tolist(),
@@ -43,7 +43,7 @@ def write_evaluation(folder: Path, queries: int, seed: int) -> list[Case]:
         rewards = -np.log1p(case.distances) + random.normal(0, 1.5, len(case.points))
         cases.append(Case(query, rewards.astype(np.float32)))
     settings = {"candidates": folder / "candidates.csv", "topn": TOPN, "topn_zs": TOPN_ZS, "merge_km": 0}
-    settings |= {"model": "base", "model_path": "adapter"}
+    settings |= {"model": "base", "model_path": "adapter", "name_generated": False}
     metrics = {"settings": {name: str(value) for name, value in settings.items()}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     predictions_table(cases, pick_candidates(cases), "model").to_csv(folder / "predictions.csv", index=False)

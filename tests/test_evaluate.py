@@ -319,7 +319,8 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset", "earth", "--calibrate"], "use --split val"),
+        (["--dataset", "earth", "--calibrate"], "would spoil the test"),
+        (["--dataset", "im2gps3k", "--model_path", "lora", "--calibrate"], "would spoil the test"),
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
         (["--dataset", "earth", "--batch_size", "0"], "--batch_size is 0"),

@@ -20,6 +20,7 @@ from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn.utils.rnn import pad_sequence
+from transformers import EvalPrediction
 
 import finetune_geo_ranker
 from earth import build_dataset
@@ -38,7 +39,7 @@ from utils.packing import image_key
 from utils.prompts import PARTS
 from utils.tables import read_metadata
 from utils.tar_pickle import write_tar_index
-from utils.training import find_checkpoint
+from utils.training import GroupMetrics, find_checkpoint, mean_terms
 
 ROOT = Path(__file__).parent.parent
 REFERENCES = 10
@@ -409,6 +410,7 @@ def test_what_is_shown_instead_of_broken_photos(broken_jpegs, tiny_base):
         assert [candidate.image for candidate in group.query.candidates] == kept
         assert set(group.photos) == {row.img_id, *kept}
         assert len(group.distances) == len(kept)
+        assert (group.distances < 0).all() == (number in instead), "a stand-in does not count"
     assert [(entry.photo, entry.is_row) for entry in shown[2].left_out] == [(broken[0], True), (broken[2], False)]
     assert [(entry.photo, entry.is_row) for entry in shown[6].left_out] == [
         *[(broken[2], False)] * 4,
@@ -484,6 +486,19 @@ def test_collator_packs_groups_of_different_sizes(world, tiny_base):
         alone = [ranker(GroupCollator(ranker.packer)([group])["packed"]) for group in groups]
     assert torch.allclose(pad_sequence(together), pad_sequence(alone), atol=1e-4)
     assert all(image_key(group.query.image) in group.photos for group in groups)
+
+
+def test_stand_ins_and_ties_do_not_count_in_the_figures():
+    rewards, distances = np.array([[3.0, 2.0, 1.0], [0.5, 0.1, 0.0]]), np.array([[5.0, 60.0, 900.0], [7.0, 7.0, 7.0]])
+    metrics = GroupMetrics(0.7, 1)
+    first = metrics(EvalPrediction(rewards[:1], distances[:1]))
+    assert first["pairwise_accuracy"] == 100
+    padded = metrics(EvalPrediction(np.repeat(rewards[:1], 2, 0), np.stack([distances[0], np.full(3, -1.0)])))
+    assert padded == first
+    assert metrics(EvalPrediction(rewards, distances))["pairwise_accuracy"] == 100
+
+    terms = torch.tensor([[1.0, 2.0, 50.0], [3.0, 6.0, np.nan]])
+    assert mean_terms(terms).tolist() == [2, 4, 50]
 
 
 def test_find_checkpoint_passes_over_incomplete_ones(tmp_path):

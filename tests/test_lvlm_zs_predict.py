@@ -213,15 +213,19 @@ def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeyp
             assert len(server_side.answered.keys() - finished_before[-1]) <= AT_A_TIME
 
         def press_ctrl_c() -> None:
-            server_side.silent.wait(60)
-            os.kill(os.getpid(), signal.SIGINT)
+            if server_side.silent.wait(60):
+                os.kill(os.getpid(), signal.SIGINT)
 
         server_side.hold_at = 300
-        threading.Thread(target=press_ctrl_c).start()
+        presser = threading.Thread(target=press_ctrl_c)
         # A shell starts what it runs in the background with Ctrl-C ignored.
         usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-        assert main(command) == 130
-        signal.signal(signal.SIGINT, usual)
+        try:
+            presser.start()
+            assert main(command) == 130
+        finally:
+            presser.join()
+            signal.signal(signal.SIGINT, usual)
         assert "the same command goes on from there" in capsys.readouterr().err
         check_what_is_kept(300)
 

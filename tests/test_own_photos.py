@@ -3,17 +3,20 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import quick_start
 import retrieve_candidates
 from tests.world import build_world
 from utils import exif
+from utils.adapter import AdapterInfo
 from utils.answers import parse_answers
 from utils.candidates import Candidate
 from utils.encoders import TowerEncoder
@@ -21,6 +24,7 @@ from utils.generation import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.images import ImageStore, open_image
 from utils.locations import Location, read_locations
+from utils.retrieval import Gallery
 
 PHOTOS = 24
 
@@ -183,6 +187,33 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
     assert (tmp_path / "locations.csv").read_bytes() == before
 
 
+def test_a_photo_that_does_not_fit_into_memory_costs_only_itself(own, run, tmp_path, monkeypatch, capsys) -> None:
+    rank_task = quick_start.rank_task
+
+    def fail(ranker, task, method):
+        if task.has_gps:
+            raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
+        return rank_task(ranker, task, method)
+
+    monkeypatch.setattr(quick_start, "rank_task", fail)
+    assert run(own / "new") == 1
+    assert "problem: more/tagged.jpg: does not fit into memory" in capsys.readouterr().err
+    assert [row.latitude is None for row in read_locations(tmp_path / "locations.csv")] == [True, False, True]
+
+
+def test_a_table_of_another_calibration_or_gallery_is_not_continued(own, run, tmp_path, monkeypatch) -> None:
+    assert run(own / "new", "--decode", "fused_consensus") == 1
+    info = replace(AdapterInfo.load(own / "adapter"), temperature=3.0)
+    for owner, name, value, message in (
+        (Gallery, "digest", "0" * 64, r"gallery \w+, not 0000"),
+        (AdapterInfo, "load", lambda folder: info, r"temperature .*, not 3\.0"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            with pytest.raises(SystemExit, match=rf"was made otherwise \({message}"):
+                run(own / "new", "--decode", "fused_consensus")
+
+
 def test_an_unreadable_gallery_photo_costs_only_its_place(own, run, tmp_path, capsys) -> None:
     name = own / "gallery" / "trip" / "g3.png"
     photo = name.read_bytes()
@@ -224,7 +255,7 @@ def test_what_does_not_fit_is_named(own, run, tiny_base, tmp_path) -> None:
         (["--index", "i", "--image", "x.jpg", "--image_data_path", "g", "--topn", "0"], "leave no place to rank"),
         (["--index", "i", "--image", ".", "--image_data_path", "g", "--latitude", "1"], "not of a folder"),
         (["--generate", "3"], "--generate needs --index"),
-        (["--merge_km", "-1"], "at least 0"),
+        (["--merge_km", "-1"], "--merge_km is -1.0: it is at least 0"),
         (["--image", "x.jpg"], "or --index"),
         (["--image", ".", "--candidates", "c.csv"], "a folder as --image needs --index"),
     ],

@@ -174,6 +174,14 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
             "belong together",
         ),
         (["--dataset", "im2gps3k"], "needs --model_path"),
+        (["--topn", "-1"], "--topn is -1: it is at least 0"),
+        (["--merge_km", "nan"], "--merge_km is nan: it is at least 0"),
+        (["--latitude", "1", "--longitude", "2"], "are those of an --image"),
+        (
+            ["--image", "x.jpg", "--candidates", "c", "--model_path", "a", "--latitude", "91", "--longitude", "2"],
+            "--latitude 91.0 --longitude 2.0 is no coordinate",
+        ),
+        (["--locations", "places.geojson"], "its name ends in .csv"),
     ],
 )
 def test_impossible_flags(arguments, message, capsys):

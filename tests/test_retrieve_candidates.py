@@ -15,6 +15,7 @@ import torch
 from retrieve_candidates import main
 from tests.tiny_models import build_tiny_base
 from utils import compressed_index, gallery_embeddings
+from utils.exact_index import ExactIndex
 from utils.retrieval import IndexInfo
 from utils.tables import read_retrieval_table
 from utils.tar_pickle import write_tar_index
@@ -125,6 +126,18 @@ def test_an_index_serves_its_own_gallery_and_model_only(earth: dict[str, str], t
         main(earth["search"].split())
 
 
+def test_no_index_is_left_over_embeddings_that_are_replaced(earth: dict[str, str], monkeypatch) -> None:
+    assert main(earth["build"].split()) == 0
+    path = Path(earth["gallery"]) / "metadata.csv"
+    pd.read_csv(path).iloc[::-1].to_csv(path, index=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ExactIndex, "build", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(earth["build"].split())
+    with pytest.raises(SystemExit, match=r"index\.json"):
+        main(earth["search"].split())
+
+
 def test_a_missing_index_is_an_error(earth: dict[str, str]) -> None:
     with pytest.raises(SystemExit, match=r"index\.json"):
         main(earth["search"].split())
@@ -176,6 +189,8 @@ def test_added_photos_are_found(earth: dict[str, str], components: int, tmp_path
 
     with pytest.raises(SystemExit, match=r"3 photos are in .* already, such as more_0\.png"):
         main(add.split())
+    with pytest.raises(SystemExit, match=r"has photos in added-001, which would be lost"):
+        main(earth["build"].split())
 
 
 def test_an_interrupted_addition_leaves_the_index_as_it_was(

@@ -5,6 +5,7 @@ adapters have none; they mean the published prompt, and their tensors have other
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +28,12 @@ from utils.files import atomic_path
 from utils.prompts import LAYOUTS, PARTS, Layout, Part
 
 FILENAME = "georanker.json"
+# What the settings of georanker.json may be.
+KINDS = {
+    "base_model": str,
+    **dict.fromkeys(("min_pixels", "max_pixels", "group_size"), int | None),
+    **dict.fromkeys(("temperature", "similarity_weight"), int | float),
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,15 @@ class AdapterInfo:
     omit: tuple[Part, ...] = ()  # what was left out of the prompt, see utils/prompts.py
 
     def __post_init__(self) -> None:
+        for name, kinds in KINDS.items():
+            if not isinstance(getattr(self, name), kinds) or isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} cannot be {getattr(self, name)!r}")
         if self.layout not in LAYOUTS:
             raise ValueError(f"layout is {self.layout!r}: it is one of {', '.join(LAYOUTS)}")
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}: it must be positive")
+        if not math.isfinite(self.similarity_weight):
+            raise ValueError(f"similarity_weight is {self.similarity_weight}: it must be finite")
         if any(part not in PARTS or self.omit.count(part) > 1 for part in self.omit):
             raise ValueError(f"omit is {list(self.omit)}: it is some of {', '.join(PARTS)}, each once")
 
@@ -58,9 +70,10 @@ class AdapterInfo:
         it is not what ``save`` writes.
         """
         path = Path(folder) / FILENAME
-        text = path.read_text(encoding="utf-8")
         try:
-            values = json.loads(text)
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("no JSON object")
             if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
                 raise ValueError(f"unknown settings {', '.join(unknown)}")
             if "base_model" not in values:

@@ -135,7 +135,10 @@ class TrainingGroups(Groups):
 
 
 class EvaluationGroups(Groups):
-    """The evaluation group of every row, in the order of the file."""
+    """The evaluation group of every row, in the order of the file.
+
+    What takes the place of an unusable row keeps the batch whole, but has no distances, so that it does not count.
+    """
 
     def __init__(
         self,
@@ -146,6 +149,12 @@ class EvaluationGroups(Groups):
         super().__init__(len(rows), self._draw, photos)
         self.rows = rows
         self.rule = rule
+
+    def __getitem__(self, index: int) -> Group:
+        group = super().__getitem__(index)
+        if any(left_out.is_row for left_out in group.left_out):
+            return replace(group, distances=torch.full_like(group.distances, PADDING))
+        return group
 
     def _draw(self, number: int) -> Query:
         return evaluation_group(self.rows[number], self.rule)

@@ -6,7 +6,7 @@ similarity are fitted on validation queries. Points are (n, 2) [latitude, longit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,9 @@ from utils.metrics import THRESHOLDS_KM
 
 CONSENSUS_SCALE_KM = 200.0
 
-Method = Literal["argmax", "consensus"]
+# fused: of rewards with which `fuse` has mixed similarities.
+Method = Literal["argmax", "consensus", "fused", "fused_consensus"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,23 @@ def decode(
     *,
     temperature: float = 1.0,
     method: Method = "argmax",
-    scale_km: float = CONSENSUS_SCALE_KM,
+    similarities: ArrayLike | None = None,
+    similarity_weight: float = 0.0,
 ) -> Prediction:
     """One place out of n candidates, with its confidence at the thresholds of ``metrics.THRESHOLDS_KM``.
+
+    A fused method needs ``similarities`` (n,), NaN where unknown; ``ValueError`` where none is known.
 
     >>> points, rewards = [(46.2, 7.1), (44.2, 6.7), (44.1, 6.9), (-33.9, 151.2)], [-4.5, -5.0, -5.0, -4.4]
     >>> decode(points, rewards).index, decode(points, rewards, method="consensus").index
     (3, 1)
     """
+    if method.startswith("fused"):
+        if similarities is None or np.isnan(np.asarray(similarities, dtype=np.float64)).all():
+            raise ValueError(f"no candidate has a similarity: {method} has nothing to fuse rewards with")
+        rewards = fuse(rewards, similarities, similarity_weight)
     weights = probabilities(rewards, temperature)
-    index = argmax(rewards) if method == "argmax" else consensus(points, weights, scale_km)
+    index = consensus(points, weights) if method.endswith("consensus") else argmax(rewards)
     latitude, longitude = np.asarray(points, dtype=np.float64)[index]
     return Prediction(index, float(latitude), float(longitude), confidence(points, weights, index))
 

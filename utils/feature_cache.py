@@ -76,7 +76,8 @@ class FeatureCache:
         data = bytearray(levels * tokens * hidden * self.dtype.itemsize)
         with open(entry.path, "rb") as file:
             file.seek(entry.offset)
-            file.readinto(data)
+            if file.readinto(data) < len(data):
+                raise ImageError(f"{image_id}: {entry.path} ends before its features: remove the folder {self.folder}")
         features = torch.frombuffer(data, dtype=self.dtype).view(entry.shape)
         return EncodedImage(torch.tensor(entry.grid), features=features)
 

@@ -21,3 +21,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_files(source: str | os.PathLike, folder: str | os.PathLike, last: str) -> None:
+    """Move all files of ``source`` into ``folder``, each whole, and remove ``source``.
+
+    Those with the suffix ``last`` go last: whoever sees them sees the others.
+    """
+    for path in sorted(Path(source).iterdir(), key=lambda path: path.suffix == last):
+        os.replace(path, Path(folder) / path.name)
+    Path(source).rmdir()

@@ -2,7 +2,7 @@
 
 A gallery is embedded shard by shard: an interrupted run goes on at the first shard that is not on disk, and several
 processes (``torchrun``) take every n-th shard each. A photo that cannot be read has a row of NaN, so that row numbers
-stay those of the metadata table.
+stay those of the metadata table; the next run tries it again.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.embedding import embedded_batches, fingerprint, load_encoder, split
+from utils.embedding import embed_photos, embedded_batches, fingerprint, load_encoder, split
 from utils.files import atomic_path
 from utils.images import ImageStore
 from utils.processes import Processes
@@ -74,9 +74,14 @@ def gallery_embeddings(
     if (folder / "embeddings.json").exists() and EmbeddingInfo.load(folder) == info:
         if processes.rank > 0:
             return None
-        embeddings = np.load(file, mmap_mode="r")
-        unreadable = np.flatnonzero(np.isnan(embeddings[:, 0]))
-        return embeddings, [f"{image_ids[row]}: unreadable when {file} was made" for row in unreadable]
+        unreadable = np.flatnonzero(np.isnan(np.load(file, mmap_mode="r")[:, 0]))
+        problems = []
+        if len(unreadable):
+            encoder = load_encoder(base, dtype, device)
+            ids = [image_ids[row] for row in unreadable]
+            again, problems = embed_photos(encoder, ids, store, batch_size, workers, "unreadable photos")
+            np.load(file, mmap_mode="r+")[unreadable] = again
+        return np.load(file, mmap_mode="r"), problems
 
     # Named by what is in it: shards of another model or gallery are not taken for these.
     shards = folder / f"shards-{hashlib.sha256(json.dumps(asdict(info)).encode()).hexdigest()[:16]}"
@@ -84,8 +89,9 @@ def gallery_embeddings(
     gathered = processes.gather(problems)
     if gathered is None:
         return None
-    # Whoever stops in between finds no embeddings.json rather than one that speaks of other embeddings.
-    (folder / "embeddings.json").unlink(missing_ok=True)
+    # Whoever stops in between finds no files rather than those that speak of other embeddings.
+    for name in ("index.json", "embeddings.json"):
+        (folder / name).unlink(missing_ok=True)
     with atomic_path(file) as temporary:
         _merge(shards, len(image_ids), temporary)
     with atomic_path(folder / "embeddings.json") as temporary:
@@ -115,7 +121,7 @@ def _embed_shards(
     for rows in shards:
         if _shard_path(folder, rows).exists():
             unreadable = np.flatnonzero(np.isnan(np.load(_shard_path(folder, rows), mmap_mode="r")[:, 0]))
-            problems += [f"{image_ids[rows[row]]}: unreadable when it was embedded" for row in unreadable]
+            problems += [f"{image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable]
         else:
             missing.append(rows)
     if not missing:

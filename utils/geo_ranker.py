@@ -328,6 +328,7 @@ class GeoRanker(nn.Module):
 
         Raises:
             ImageError: naming a photo that cannot be read.
+            ValueError: where a reward is no number.
         """
 
         def opened(photo: str | Image.Image) -> Image.Image:
@@ -342,6 +343,8 @@ class GeoRanker(nn.Module):
         encoded = {key: self.packer.encode(opened(photo)) for key, photo in distinct.items()}
         query = Query(query_photo, tuple(candidates), tuple(negatives))
         (rewards,) = self.score_queries([query], encoded, max_tokens)
+        if not rewards.isfinite().all():
+            raise ValueError(f"a reward is no number: {rewards.tolist()}")
         probabilities = torch.softmax(rewards / self.info.temperature, dim=0)
         ranked = map(RankedCandidate, candidates, rewards.tolist(), probabilities.tolist())
         return sorted(ranked, key=lambda place: place.reward, reverse=True)

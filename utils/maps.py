@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
@@ -51,12 +52,14 @@ LINE_COLOURS = (
     "#56b4e9",
     "#000000",
     "#8a8a8a",
-)  # Okabe-Ito
+    "#7a4a1e",
+)  # Okabe-Ito, and a brown: one for each ranker of a report
 LINE_STYLES = ("-", "--", "-.", ":")
 
 MAP_RATIO = MAP_BOX[2] / MAP_BOX[3]
 LEAST_SPAN = 9.0  # degrees of latitude; closer, Blue Marble (7 km a pixel) only blurs
 LEAST_PROBABILITY = 0.01  # of a candidate on the map: an outlier nobody believes would shrink all the others
+NUMBER_PIXELS = 16  # room for a number beside a marker
 LISTED = 10  # candidates named beside the map
 NAME_LENGTH = {"normal": 36, "bold": 32}  # characters of a name that fit there
 
@@ -267,7 +270,10 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
 def _candidates(
     axes: Axes, view: View, points: np.ndarray, shares: np.ndarray, ranks: np.ndarray, predicted: int
 ) -> None:
-    """Markers, the likeliest below the smaller ones, numbered where the number is clear of better ones."""
+    """Markers, the likeliest below the smaller ones, numbered where the number is clear of better ones.
+
+    The number is inside of a marker that is large enough, and else on its right.
+    """
     x, y = view.xy(*points.T)
     sizes = 45 + 380 * shares  # square points
     colours = PROBABILITY_COLOURS(shares)
@@ -279,9 +285,24 @@ def _candidates(
     numbered: list[int] = []
     for rank, index in enumerate(ranks, start=1):
         gaps = np.linalg.norm(pixels[numbered] - pixels[index], axis=1) - radii[numbered] - radii[index]
-        if sizes[index] > 120 and np.all(gaps > 0):
+        is_large = sizes[index] > 120
+        if np.all(gaps > (0 if is_large else NUMBER_PIXELS)):
             numbered.append(index)
-            _number(axes, x[index], y[index], rank, shares[index])
+            if is_large:
+                _number(axes, x[index], y[index], rank, shares[index])
+            else:
+                axes.annotate(
+                    str(rank),
+                    (x[index], y[index]),
+                    xytext=(1.25 * radii[index], 0),
+                    textcoords="offset pixels",
+                    va="center_baseline",
+                    size=8,
+                    weight="bold",
+                    color="white",
+                    path_effects=[withStroke(linewidth=2, foreground=INK)],
+                    zorder=5,
+                )
 
 
 def _number(axes: Axes, x: float, y: float, rank: int, share: float) -> None:

@@ -4,14 +4,15 @@
     model_consensus        candidate the reward probabilities agree on, s = 200 km
     model_fused            highest reward + a * similarity, `a` fitted on validation queries
     model_fused_consensus  candidate the fused probabilities agree on
-    retrieval              first retrieved candidate
+    retrieval              first candidate: a retrieved one, but of a query that has only guesses
     consensus              candidate the places of all candidates agree on, equal weights, s = 200 km
     similarity             retrieved candidate with the highest cosine of the full embeddings
     random                 any candidate
     oracle                 nearest candidate: no ranker can do better
 
-Rankers whose input is unknown (no rewards, no similarities) are absent. Errors are geodesic km; accuracies,
-shares and differences of accuracies are percent.
+Rankers whose input is unknown (no rewards, no similarities) are absent. Where only some queries have candidates with
+similarities, the first candidate stands for the most similar one of the others; the report counts both kinds. Errors
+are geodesic km; accuracies, shares and differences of accuracies are percent.
 """
 
 from collections.abc import Sequence
@@ -63,6 +64,11 @@ class Case:
         """(n,) cosine of the full embeddings, NaN where unknown"""
         return np.array([candidate.similarity for candidate in self.query.candidates], dtype=np.float64)
 
+    @property
+    def is_similar(self) -> bool:
+        """Whether the similarity of any candidate is known."""
+        return not np.isnan(self.similarities).all()
+
 
 def pick_candidates(
     cases: Sequence[Case], *, temperature: float = 1.0, similarity_weight: float = 0.0, seed: int = 0
@@ -71,7 +77,7 @@ def pick_candidates(
 
     ``temperature`` and ``similarity_weight`` are those of the adapter; ``seed`` draws the random ranker.
     """
-    similar = all(not np.isnan(case.similarities).all() for case in cases)
+    similar = any(case.is_similar for case in cases)
     picks: dict[str, list[int]] = {}
     if all(case.rewards is not None for case in cases):
         picks |= _model_picks("model", cases, [case.rewards for case in cases], temperature)
@@ -81,7 +87,7 @@ def pick_candidates(
     picks["retrieval"] = [0] * len(cases)
     picks["consensus"] = [consensus(case.points, np.ones(len(case.points))) for case in cases]
     if similar:
-        picks["similarity"] = [int(np.nanargmax(case.similarities)) for case in cases]
+        picks["similarity"] = [int(np.nanargmax(case.similarities)) if case.is_similar else 0 for case in cases]
     generator = np.random.default_rng(seed)
     picks["random"] = [int(generator.integers(len(case.points))) for case in cases]
     picks["oracle"] = [int(np.argmin(case.distances)) for case in cases]
@@ -111,15 +117,22 @@ def nearest_km(points: ArrayLike, references: ArrayLike) -> np.ndarray:
     return distances[:, 0] * EARTH_RADIUS_KM
 
 
-def calibration_error(cases: Sequence[Case], picks: np.ndarray, temperature: float) -> float:
-    """Expected calibration error, 0 to 1, of the answers ``picks`` of a model.
+def calibration_error(
+    cases: Sequence[Case], picks: np.ndarray, temperature: float, similarity_weight: float = 0.0
+) -> float:
+    """Expected calibration error, 0 to 1, of the answers ``picks`` of a model, whose rewards are fused by the weight.
 
     Confidence is the probability mass of the candidates closer than 200 km to the answer, and an answer is
     correct when it lies within 200 km of the truth.
     """
     radius = CALIBRATION_RADIUS_KM
     confidences = [
-        confidence(case.points, probabilities(case.rewards, temperature), pick, (radius,))[radius]
+        confidence(
+            case.points,
+            probabilities(fuse(case.rewards, case.similarities, similarity_weight), temperature),
+            pick,
+            (radius,),
+        )[radius]
         for case, pick in zip(cases, picks, strict=True)
     ]
     return expected_calibration_error(confidences, picked_errors(cases, picks) < CALIBRATION_RADIUS_KM)
@@ -131,6 +144,7 @@ def build_report(
     *,
     prediction: str,
     temperature: float = 1.0,
+    similarity_weight: float = 0.0,
     seed: int = 0,
     gallery: ArrayLike | None = None,
     training: ArrayLike | None = None,
@@ -141,7 +155,8 @@ def build_report(
         cases: at least one; ``ValueError`` without any.
         picks: what each ranker picks, as ``pick_candidates`` returns it.
         prediction: the ranker whose picks are the answers.
-        temperature: of the probabilities behind the calibration error.
+        temperature, similarity_weight: of the probabilities behind the calibration error; a prediction that is not
+            fused does without the weight.
         seed: of the bootstrap.
         gallery: (m, 2) degrees of all gallery photos, for the density of the gallery around the queries.
         training: (m, 2) degrees of all training photos, for accuracy by distance to the nearest of them.
@@ -164,9 +179,16 @@ def build_report(
             for model in models
         },
         "gap_closed": {model: _gap_closed(errors, model) for model in models},
-        "calibration_error": calibration_error(cases, picks[prediction], temperature) if prediction in models else None,
+        "calibration_error": calibration_error(
+            cases, picks[prediction], temperature, similarity_weight if "fused" in prediction else 0.0
+        )
+        if prediction in models
+        else None,
         "calibration_radius_km": CALIBRATION_RADIUS_KM,
         "temperature": temperature,
+        "similarity_weight": similarity_weight,
+        "only_guesses": sum(all(c.source == "generation" for c in case.query.candidates) for case in cases),
+        "without_similarity": sum(not case.is_similar for case in cases),
     }
     truths = [(case.query.latitude, case.query.longitude) for case in cases]
     if gallery is not None:
@@ -285,6 +307,12 @@ def _remarks(report: dict) -> list[str]:
             f"Expected calibration error {report['calibration_error']:.3f} "
             f"(probability mass within {CALIBRATION_RADIUS_KM} km of the prediction, against being right "
             f"within {CALIBRATION_RADIUS_KM} km; temperature {report['temperature']:.3g})."
+        )
+    if report["only_guesses"]:
+        lines.append(f"{report['only_guesses']} queries have no retrieved candidate: retrieval is their first guess.")
+    if "similarity" in report["rankers"] and report["without_similarity"]:
+        lines.append(
+            f"{report['without_similarity']} queries have no similarities: similarity is their first candidate."
         )
     if "gallery_density" in report:
         shares = [f"{share:.1f}% within {radius} km" for radius, share in report["gallery_density"].items()]

@@ -5,6 +5,7 @@ An index folder holds the embeddings of a gallery (``utils/gallery_embeddings.py
 their own inside it, coded alike, and are searched with the others: row numbers go on where the gallery ends.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -93,6 +94,12 @@ class Gallery:
         self.table = folder / (UNION if self.info.added else self.info.gallery)  # that row numbers refer to
         lengths = [len(part.metadata) for part in self.parts]
         self._starts = np.cumsum([0, *lengths])  # row numbers of the first photos of the parts, and the end
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the folder says it was made of, additions included."""
+        made_of = [EmbeddingInfo.load(self.folder / part) for part in (".", *self.info.added)]
+        return hashlib.sha256(repr((self.info, made_of)).encode()).hexdigest()
 
     @property
     def photos(self) -> int:

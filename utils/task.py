@@ -48,7 +48,14 @@ def rank_task(ranker: GeoRanker, task: Task, method: Method) -> Outcome:
     ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=task.gallery)
     points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
     rewards = [ranked.reward for ranked in ranking]
-    answer = decode(points, rewards, temperature=ranker.info.temperature, method=method)
+    answer = decode(
+        points,
+        rewards,
+        temperature=ranker.info.temperature,
+        method=method,
+        similarities=[ranked.candidate.similarity for ranked in ranking],
+        similarity_weight=ranker.info.similarity_weight,
+    )
     return Outcome(ranking, points, place_names([ranked.candidate for ranked in ranking]), answer)
 
 

@@ -13,6 +13,7 @@ from transformers import EvalPrediction, Trainer
 
 from utils.adapter import AdapterInfo
 from utils.batches import LeftOut
+from utils.files import move_files
 from utils.losses import first_order_loss, second_order_loss
 from utils.metrics import accuracy, pairwise_accuracy
 
@@ -27,10 +28,15 @@ class GroupMetrics:
         self.K = K
 
     def __call__(self, prediction: EvalPrediction) -> dict[str, float]:
-        """Rewards and distances are (groups, largest group); a negative distance says: no candidate."""
+        """Rewards and distances are (groups, largest group); a negative distance says: no candidate.
+
+        A group without any candidate does not count.
+        """
         losses, pairs, chosen = [], [], []
         for rewards, distances in zip(prediction.predictions, prediction.label_ids, strict=True):
             rewards, distances = rewards[distances >= 0], distances[distances >= 0]
+            if not len(distances):
+                continue
             tensors = torch.from_numpy(rewards), torch.from_numpy(distances), self.K
             first, second = first_order_loss(*tensors).item(), second_order_loss(*tensors).item()
             losses.append(self.lambda1 * first + (1 - self.lambda1) * second)
@@ -72,8 +78,8 @@ class RankerTrainer(Trainer):
         pairs = list(zip(rewards, distances, strict=True))
         first = torch.stack([first_order_loss(*pair, self.K) for pair in pairs]).mean()
         second = torch.stack([second_order_loss(*pair, self.K) for pair in pairs]).mean()
-        pairwise = np.nanmean([pairwise_accuracy(r.detach().cpu(), d.cpu()) for r, d in pairs])
-        self.terms.append(torch.stack([first.detach(), second.detach(), first.new_tensor(pairwise)]))
+        pairwise = first.new_tensor([pairwise_accuracy(r.detach().cpu(), d.cpu()) for r, d in pairs]).nanmean()
+        self.terms.append(torch.stack([first.detach(), second.detach(), pairwise]))
         loss = self.lambda1 * first + (1 - self.lambda1) * second
         return (loss, rewards) if return_outputs else loss
 
@@ -100,7 +106,7 @@ class RankerTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            means = self.accelerator.gather(torch.stack(self.terms).mean(0)[None]).mean(0).tolist()
+            means = mean_terms(self.accelerator.gather(mean_terms(torch.stack(self.terms))[None])).tolist()
             names = ("first_order_loss", "second_order_loss", "pairwise_accuracy")
             logs.update(zip(names, means, strict=True))
             self.terms.clear()
@@ -129,10 +135,13 @@ class RankerTrainer(Trainer):
         partial = folder / ".partial"
         self.save_model(str(partial))
         if self.args.should_save:
-            for path in partial.iterdir():
-                os.replace(path, folder / path.name)
-            partial.rmdir()
+            move_files(partial, folder, last=".safetensors")
         self.accelerator.wait_for_everyone()
+
+
+def mean_terms(terms: torch.Tensor) -> torch.Tensor:
+    """Means (3,) of the logged terms (n, 3). Groups whose candidates all tie have no pairwise accuracy (NaN)."""
+    return torch.cat([terms[:, :2].mean(0), terms[:, 2:].nanmean(0)])
 
 
 def find_checkpoint(path: str | os.PathLike) -> Path:

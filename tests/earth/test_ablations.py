@@ -137,7 +137,7 @@ def test_every_run_adds_a_line_that_says_what_its_evaluation_says(queue, calls, 
             low, high = result.test["oracle"]["accuracy_ci95"][str(km)]
             assert low <= result.test["oracle"]["accuracy"][str(km)] <= high
     assert [result.seconds["training"] is None for result in found.values()] == [False, False, True]
-    assert "run 3 of 3: candidates_8, seed 7, 0.0 h left" in capsys.readouterr().out
+    assert "candidates_8, seed 7 (1 of 3 left, 0.0 h)" in capsys.readouterr().out
 
     calls.clear()
     assert queue(*ONLY) == 0
@@ -204,6 +204,25 @@ def test_runs_that_another_queue_has_are_left_to_it(queue, calls, tmp_path, monk
     assert "another queue is at it" in capsys.readouterr().out
 
 
+def test_runs_that_another_queue_held_for_a_while_are_not_forgotten(queue, calls, tmp_path, monkeypatch):
+    """Settings that share an adapter share its lock, too: the other queue may end with another setting than this."""
+    free, asked = ablations.taken, []
+
+    @contextlib.contextmanager
+    def taken(folder):
+        asked.append(folder)
+        if len(asked) == 1:
+            yield None
+        else:
+            with free(folder) as lock:
+                yield lock
+
+    monkeypatch.setattr(ablations, "taken", taken)
+    assert queue("--only", "baseline", "candidates_8", "--seeds", "7") == 0
+    assert list(lines(tmp_path)) == [("candidates_8", 7), ("baseline", 7)]
+    assert len(set(asked)) == 1
+
+
 def test_another_base_recipe_or_budget_needs_another_results_file(queue, calls, data, tmp_path, tiny_base):
     own = ablations.Queue(data, tiny_base, tmp_path, 1)
     for kind in ((own.base, own.recipe, 2), ("another", own.recipe, 1), (own.base, "another", 1)):
@@ -255,9 +274,11 @@ def test_a_command_that_outlives_its_queue_keeps_the_folder(tmp_path):
     process.kill()
     process.wait()
     child = int(log.read_text())
-    with ablations.taken(tmp_path / "folder") as lock:
-        assert lock is None
-    os.kill(child, signal.SIGKILL)
+    try:
+        with ablations.taken(tmp_path / "folder") as lock:
+            assert lock is None
+    finally:
+        os.kill(child, signal.SIGKILL)
     while time.monotonic() < deadline:
         with ablations.taken(tmp_path / "folder") as lock:
             if lock is not None:
@@ -268,8 +289,7 @@ def test_a_command_that_outlives_its_queue_keeps_the_folder(tmp_path):
 
 def test_settings_are_commands_that_the_scripts_take(tmp_path):
     """Each differs from the baseline, and none from another one; the shared flags are those of the README."""
-    queue = ablations.Queue(tmp_path, tmp_path, tmp_path / "run", 250)
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    queue = ablations.Queue(write_needed(tmp_path), tmp_path, tmp_path / "run", 250)
     commands = []
     for setting in SETTINGS:
         flags = queue.training_flags(setting, 1) | {"model_save_path": "out"}
@@ -290,15 +310,26 @@ def test_settings_are_commands_that_the_scripts_take(tmp_path):
     assert {name: TRAINING[name] for name in same} == {name: documented[name] for name in same}
 
 
-def test_another_base_model_trains_anew(tmp_path):
-    queues = []
-    for number in range(2):
-        (tmp_path / "model.safetensors").write_bytes(bytes([number]))
+@pytest.mark.parametrize("changed", ["model.safetensors", *ablations.NEEDED])
+def test_another_base_model_or_world_trains_anew(tmp_path, changed):
+    folders, features = set(), set()
+    for content in (b"first", b"second"):
+        write_needed(tmp_path)
+        (tmp_path / changed).write_bytes(content)
         queue = ablations.Queue(tmp_path, tmp_path, tmp_path / "run", 250)
-        queues.append((queue.base, queue.folder(BASELINE, 0)))
-    assert queues[0][0] != queues[1][0]
-    assert queues[0][1] != queues[1][1]
-    assert queues[0][1].name == queues[1][1].name == "seed-0"
+        folders.add(queue.folder(BASELINE, 0))
+        features.add(queue.features)
+    assert len(folders) == 2
+    # A cache of features sees to another base model itself.
+    assert len(features) == (1 if changed == "model.safetensors" else 2)
+
+
+def write_needed(folder: Path) -> Path:
+    """Fill ``folder`` with what identifies base model and data."""
+    for name in ("model.safetensors", *ablations.NEEDED):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"anything")
+    return folder
 
 
 def test_lines_of_queues_at_the_same_time_do_not_mix(tmp_path):

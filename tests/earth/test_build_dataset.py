@@ -1,6 +1,7 @@
 import hashlib
 import io
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,23 @@ def test_interrupted_build_goes_on_to_the_same_world(world, tmp_path):
     shutil.rmtree(copy / "val")
     build_dataset.build(copy, SIZES, seed=3, workers=2)
     assert digests(copy) == digests(world)
+
+
+def test_a_new_gallery_shares_no_centre_with_the_splits_that_are_there(world, tmp_path, monkeypatch):
+    copy = shutil.copytree(world, tmp_path / "copy")
+    shutil.rmtree(copy / "gallery")
+    theirs = [centre for split in build_dataset.SPLITS[1:] for centre in build_dataset.read_centres(copy / split)]
+    centres = places.centres
+    monkeypatch.setattr(places, "centres", lambda *arguments: chain(theirs, centres(*arguments)))
+    build_dataset.build(copy, SIZES, seed=5, workers=1)
+    assert not set(build_dataset.read_centres(copy / "gallery")) & set(theirs)
+
+
+def test_a_split_of_another_size_is_refused(world, tmp_path, monkeypatch):
+    arguments = ["--output_dir", str(world), "--gallery_size", str(SIZES[0] + 1), "--split_sizes"]
+    monkeypatch.setattr("sys.argv", ["build_dataset", *arguments, *map(str, SIZES[1:])])
+    with pytest.raises(SystemExit, match=rf"gallery has {SIZES[0]} pictures, not {SIZES[0] + 1}"):
+        build_dataset.main()
 
 
 def test_the_shipped_world_is_where_it_always_was():

@@ -56,7 +56,6 @@ def test_result_is_what_its_decoders_are_worth_on_the_test_run(runs):
             assert covered["curve"][49] == pytest.approx(covered["accuracy"]["50"], abs=0.006)
             low, high = covered["accuracy_ci95"]["50"]
             assert low <= covered["accuracy"]["50"] <= high
-            assert 0 <= covered["area"] <= 100
 
 
 def test_calibration_error_is_the_reports(runs):
@@ -89,4 +88,11 @@ def test_runs_of_different_adapters_are_refused(tmp_path):
     path.write_text(path.read_text().replace('"adapter"', '"another"'))
     flags = [part for name in COUNTS for part in (f"--{name}", str(tmp_path / name))]
     with pytest.raises(SystemExit, match="--model_path was another in one, adapter in the other"):
+        confidence.main([*flags, "--output", str(tmp_path / "result.json")])
+
+
+def test_runs_that_share_queries_are_refused(tmp_path):
+    write_evaluation(tmp_path / "test", 5, seed=0)
+    flags = [part for name in COUNTS for part in (f"--{name}", str(tmp_path / "test"))]
+    with pytest.raises(SystemExit, match=r"share 5 queries, such as q0-0\.jpg"):
         confidence.main([*flags, "--output", str(tmp_path / "result.json")])

@@ -1,6 +1,9 @@
+import argparse
+
+import pytest
 import torch
 
-from earth.schedule import LossLog, learning_rate
+from earth.schedule import LossLog, add_flags, learning_rate, parse
 
 
 def test_learning_rate_rises_stays_and_falls_to_almost_nothing():
@@ -20,3 +23,16 @@ def test_log_prints_means_since_its_last_line(capsys):
     assert lines[1].startswith("step 4  near 1.500  far 6.000  ")
     assert lines[2].startswith("step 6  near 6.000  far 6.000  ")
     assert all(line.endswith(" groups/s") for line in lines)
+
+
+def test_a_fresh_start_over_a_checkpoint_is_refused(tmp_path, monkeypatch, capsys):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, str(tmp_path / "run"), steps=1, peak=1.0, save_every=1, seed=0)
+    monkeypatch.setattr("sys.argv", ["pretrain"])
+    assert parse(parser).run.is_dir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"hours of work")
+    with pytest.raises(SystemExit):
+        parse(parser)
+    assert "checkpoint.pt is of an earlier run: go on from it with --resume" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["pretrain", "--resume"])
+    assert parse(parser).resume

@@ -17,7 +17,9 @@ def retrieval_table(path, queries, seed, far=10.0):
         truth = random.uniform([-60, -160], [60, 160])
         spread = np.where(random.uniform(size=(8, 1)) < 0.5, 0.3, far) * np.linspace(0.5, 2, 8)[:, None]
         points = (truth + spread * random.normal(size=(8, 2))).clip([-89, -179], [89, 179])
-        rows.append(RetrievalRow(number, f"q{number}", *truth.tolist(), dict(enumerate(map(tuple, points.tolist())))))
+        rows.append(
+            RetrievalRow(number, f"q{seed}-{number}", *truth.tolist(), dict(enumerate(map(tuple, points.tolist()))))
+        )
     write_retrieval_table(path, rows)
     return rows
 

@@ -117,13 +117,26 @@ def test_decode_puts_it_together():
     agreed = decode(POINTS, rewards, method="consensus")
     assert agreed.index == 1
     assert agreed.confidence[200] == pytest.approx(probabilities(rewards)[:2].sum())
-    assert decode(POINTS, rewards, method="consensus", scale_km=1).index == 3
     assert asdict(agreed) == {
         "index": 1,
         "latitude": 46.2,
         "longitude": 7.9,
         "confidence": confidence(POINTS, probabilities(rewards), 1),
     }
+
+
+def test_fused_methods_decode_fused_rewards():
+    rewards, similarities = [-4.6, -4.4, -9.0, -4.0], [0.9, np.nan, 0.1, 0.2]
+    fused = fuse(rewards, similarities, 3.0)
+    known = {"similarities": similarities, "similarity_weight": 3.0}
+    for method, plain in (("fused", "argmax"), ("fused_consensus", "consensus")):
+        found = decode(POINTS, rewards, method=method, temperature=2.0, **known)
+        assert found == decode(POINTS, fused, method=plain, temperature=2.0)
+        for unknown in (None, [None] * 4):
+            with pytest.raises(ValueError, match=f"no candidate has a similarity: {method} has nothing"):
+                decode(POINTS, rewards, method=method, similarities=unknown)
+    assert decode(POINTS, rewards).index == 3
+    assert decode(POINTS, rewards, method="fused", **known).index == 0
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0, 5.0])

@@ -42,10 +42,10 @@ def test_a_query_with_other_candidates_than_in_the_table_costs_only_itself(tmp_p
     table.loc[3, "zs_gps_lis"] = "[(1.0, 2.0), (3.0, 4.0)]"
     table.drop(index=1).to_csv(tmp_path / "run" / "candidates.csv", index=False)
     cases, problems = read_cases(tmp_path / "run")
-    assert [case.query.image for case in cases] == ["q0.jpg", "q2.jpg", "q4.jpg"]
+    assert [case.query.image for case in cases] == ["q1-0.jpg", "q1-2.jpg", "q1-4.jpg"]
     assert len(problems) == 2
-    assert "predictions.csv: row 1 (q1.jpg): other candidates" in problems[0]
-    assert "(q3.jpg)" in problems[1]
+    assert "predictions.csv: row 1 (q1-1.jpg): other candidates" in problems[0]
+    assert "(q1-3.jpg)" in problems[1]
 
 
 def test_what_no_model_scored_is_refused(tmp_path):

@@ -85,6 +85,14 @@ def test_two_writers_and_a_torn_line(ranker, store, tmp_path):
         assert torch.equal(writers[0][name].features, writers[1][name].features)
 
 
+def test_features_that_end_too_early_are_an_error(ranker, fill):
+    cache, _ = fill(ranker, ["a.png"])
+    (features,) = cache.folder.glob("*.bin")
+    features.write_bytes(features.read_bytes()[:-4])
+    with pytest.raises(ImageError, match=r"a\.png: .*\.bin ends before its features"):
+        _ = cache["a.png"]
+
+
 def test_unreadable_photos_are_named_and_not_kept(ranker, store, fill, tmp_path):
     (tmp_path / "photos" / "b.png").write_bytes(b"no photo")
     cache, problems = fill(ranker, ["a.png", "b.png", "nowhere.png"])

@@ -1,8 +1,10 @@
 """Atomic writes."""
 
+import os
+
 import pytest
 
-from utils.files import atomic_path
+from utils.files import atomic_path, move_files
 
 
 def test_replaces_only_when_done(tmp_path):
@@ -33,3 +35,22 @@ def test_interruption_before_anything_is_written(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "table.csv") as temporary:
         temporary.write_text(str(1 / 0))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_moved_whole_and_in_order(tmp_path, monkeypatch):
+    source, folder = tmp_path / "new", tmp_path / "folder"
+    for path in (source, folder):
+        path.mkdir()
+    for name in ("b.json", "a.safetensors", "c.json"):
+        (source / name).write_text(f"new {name}")
+    (folder / "b.json").write_text("old")
+    (folder / "other").write_text("stays")
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (moved.append(new.name), replace(old, new)))
+    move_files(source, folder, last=".safetensors")
+    assert sorted(moved[:2]) == ["b.json", "c.json"]
+    assert moved[2] == "a.safetensors"
+    assert not source.exists()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {name: f"new {name}" for name in moved} | {
+        "other": "stays"
+    }

@@ -22,12 +22,13 @@ def test_a_gallery_is_embedded_once(photos, tiny_base: Path, tmp_path: Path, mon
     first, problems = gallery_embeddings(folder, tiny_base, ids, store)
     first = np.array(first)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "load_encoder", None)  # any use would fail
+        asked = counted(store, patch)
         again, unreadable = gallery_embeddings(folder, tiny_base, ids, store)
         assert gallery_embeddings(folder, tiny_base, ids, store, processes=Processes(1, 2)) is None
+    assert asked == ["2.png", "4.png"], "only what could not be read is tried again"
     np.testing.assert_array_equal(again, first)
+    assert problems == unreadable
     assert len(problems) == 2
-    assert [problem.split(":")[0] for problem in unreadable] == ["2.png", "4.png"]
     assert sorted(path.name for path in folder.iterdir()) == ["embeddings.json", "embeddings.npy"]
 
     half, _ = gallery_embeddings(folder, tiny_base, ids, store, storage="float16")
@@ -39,6 +40,27 @@ def test_a_gallery_is_embedded_once(photos, tiny_base: Path, tmp_path: Path, mon
     assert len(gallery_embeddings(folder, other, ids[:3], store)[0]) == 3
     with pytest.raises(ValueError, match="no photos"):
         gallery_embeddings(folder, other, [], store)
+
+
+def test_a_repaired_photo_is_embedded(photos, tiny_base: Path, tmp_path: Path, make_image, monkeypatch) -> None:
+    ids, store = photos
+    folder = tmp_path / "index"
+    first = np.array(gallery_embeddings(folder, tiny_base, ids, store)[0])
+    make_image(30, 30).save(tmp_path / "photos" / "2.png")
+    again, problems = gallery_embeddings(folder, tiny_base, ids, store)
+    assert [problem.split()[0] for problem in problems] == ["4.png"]
+    assert np.flatnonzero(np.isnan(again[:, 0])).tolist() == [ids.index("4.png")]
+    readable = ~np.isnan(first[:, 0])
+    np.testing.assert_array_equal(again[readable], first[readable])
+    whole, _ = gallery_embeddings(tmp_path / "whole", tiny_base, ids, store)
+    np.testing.assert_allclose(again, whole, atol=1e-6)
+
+    make_image(30, 30).save(tmp_path / "photos" / "4.png")
+    whole = np.array(gallery_embeddings(folder, tiny_base, ids, store)[0])
+    monkeypatch.setattr(module, "load_encoder", None)  # any use would fail
+    finished, problems = gallery_embeddings(folder, tiny_base, ids, store)
+    assert problems == []
+    np.testing.assert_array_equal(finished, whole)
 
 
 def counted(store: ImageStore, monkeypatch, fail_at: int | None = None) -> list[str]:

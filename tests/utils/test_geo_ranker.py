@@ -328,7 +328,7 @@ def test_all_weights_come_from_the_checkpoint(tiny_bases, rankers):
         )
 
 
-def test_rank(rankers, photos, encoded, tmp_path):
+def test_rank(rankers, photos, encoded, tmp_path, monkeypatch):
     ranker = rankers["qwen2_vl", "published"]
     ranker.info = replace(ranker.info, temperature=2.0)
     for name, photo in photos.items():
@@ -352,6 +352,9 @@ def test_rank(rankers, photos, encoded, tmp_path):
         check(ranker.rank(location(query.image), places, query.negatives), places)
     with pytest.raises(ValueError, match=r"absent\.jpg"):
         ranker.rank(tmp_path / "tiny.jpg", [replace(ROME, image="absent.jpg")], images=store)
+    monkeypatch.setattr(ranker, "score_queries", lambda *_: [torch.tensor([1.0, torch.nan])])
+    with pytest.raises(ValueError, match="a reward is no number"):
+        ranker.rank(tmp_path / "tiny.jpg", [replace(ROME, image=None)] * 2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -189,6 +189,13 @@ def test_error_curves_pass_through_the_accuracies():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["model", "random"]
 
 
+def test_no_two_rankers_of_a_report_look_alike():
+    names = [*(f"model{i}" for i in range(4)), "retrieval", "consensus", "similarity", "random", "oracle"]
+    axes = error_curve({name: [1.0, 2.0] for name in names}).axes[0]
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines if line.get_label() in names}
+    assert len(looks) == len(names)
+
+
 def test_error_curve_marks_the_thresholds():
     axes = error_curve({"model": [1.0, 2.0]}).axes[0]
     verticals = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 from utils.candidates import Candidate, Query
+from utils.decoding import fuse
 from utils.report import (
     Case,
     build_report,
@@ -93,6 +95,38 @@ def test_rankers_without_input_are_absent():
     assert set(pick_candidates(random_cases(3, rewards=False))) == baselines | {"similarity"}
     models = {"model", "model_consensus"}
     assert set(pick_candidates(random_cases(3, similarities=False))) == baselines | models
+
+
+def test_queries_without_similarities_cost_no_ranker():
+    cases = [*random_cases(3), *random_cases(2, seed=1, similarities=False)]
+    picks = pick_candidates(cases, similarity_weight=0.5)
+    assert picks["similarity"][3:].tolist() == [0, 0]
+    assert (picks["model_fused"][3:] == picks["model"][3:]).all()
+    report = build_report(cases, picks, prediction="similarity")
+    assert report["without_similarity"] == 2
+    assert "2 queries have no similarities: similarity is their first candidate" in format_report(report)
+    assert build_report(cases[:3], {"oracle": picks["oracle"][:3]}, prediction="oracle")["without_similarity"] == 0
+
+
+def test_queries_that_have_only_guesses_are_counted():
+    cases = random_cases(4)
+    for number in (1, 3):
+        guesses = tuple(replace(candidate, source="generation") for candidate in cases[number].query.candidates)
+        cases[number] = replace(cases[number], query=replace(cases[number].query, candidates=guesses))
+    report = build_report(cases, pick_candidates(cases), prediction="model")
+    assert report["only_guesses"] == 2
+    assert "2 queries have no retrieved candidate: retrieval is their first guess" in format_report(report)
+
+
+def test_confidence_of_a_fused_answer_is_that_of_fused_rewards():
+    cases = random_cases(40)
+    picks = pick_candidates(cases, temperature=0.5, similarity_weight=2.0)
+    fused = [replace(case, rewards=fuse(case.rewards, case.similarities, 2.0)) for case in cases]
+    settings = {"temperature": 0.5, "similarity_weight": 2.0}
+    found = build_report(cases, picks, prediction="model_fused", **settings)["calibration_error"]
+    assert found == calibration_error(fused, picks["model_fused"], 0.5)
+    plain = build_report(cases, picks, prediction="model", **settings)["calibration_error"]
+    assert plain == calibration_error(cases, picks["model"], 0.5)
 
 
 def test_random_picks_are_seeded_and_fair():

@@ -45,9 +45,9 @@ from utils.report import (
     Case,
     build_report,
     format_report,
-    pick_candidates,
     picked_errors,
     predictions_table,
+    ranker_picks,
 )
 from utils.reward_log import RewardLog, fingerprint
 from utils.scoring import score_queries
@@ -313,9 +313,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         info = calibrate(cases, info)
         info.save(args.model_path)
 
-    picks = pick_candidates(
-        cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed
-    )
+    picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
     prediction = DECODED[args.decode] if args.ranker == "model" else args.ranker
     if prediction not in picks:
         raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")

@@ -44,7 +44,7 @@ from utils.encoded_photos import EncodedPhotos
 from utils.feature_cache import shared_features
 from utils.geo_ranker import GeoRanker
 from utils.georanking import GeoRankingRow, read_georanking
-from utils.groups import Gallery, GroupRule, usable_rows
+from utils.groups import EasyPool, GroupRule, usable_rows
 from utils.images import ImageStore
 from utils.processes import Processes
 from utils.prompts import LAYOUTS, PARTS
@@ -313,16 +313,16 @@ def training_arguments(args: argparse.Namespace) -> TrainingArguments:
     )
 
 
-def read_gallery(path: str) -> Gallery:
+def read_gallery(path: str) -> EasyPool:
     """The gallery of a metadata table; its texts are those that build_georanking.py writes."""
     metadata = read_metadata(path)
     problems = metadata_problems(path, metadata)
     metadata = metadata[metadata["LAT"].notna()]
     report(path, len(metadata), problems)
-    return Gallery.from_metadata(metadata, PROMPT_COLUMNS)
+    return EasyPool.from_metadata(metadata, PROMPT_COLUMNS)
 
 
-def shown_photos(rows: Iterable[GeoRankingRow], rule: GroupRule, gallery: Gallery | None) -> list[str]:
+def shown_photos(rows: Iterable[GeoRankingRow], rule: GroupRule, gallery: EasyPool | None) -> list[str]:
     """The ids of all photos that groups of these rows can show, each once."""
     ids = dict.fromkeys(gallery.ids if gallery else ())
     for row in rows:

@@ -28,7 +28,7 @@ from utils.answers import parse_answer
 from utils.api import ApiModel, ask_api
 from utils.benchmarks import BENCHMARKS
 from utils.command import run_command
-from utils.embedding import fingerprint
+from utils.embedding import weights_hash
 from utils.generation import LocalModel, ask_local
 from utils.images import ImageStore
 from utils.journal import Journal, Reply
@@ -85,7 +85,7 @@ def predict(args: argparse.Namespace) -> list[str]:
         settings = {"backend": "api", "model": args.model_name, **sampling, "max_side": args.max_side}
     else:
         sampling["seed"] = args.seed
-        settings = {"backend": "local", "model": fingerprint(args.model), "dtype": args.dtype, **sampling}
+        settings = {"backend": "local", "model": weights_hash(args.model), "dtype": args.dtype, **sampling}
     processes = Processes.from_environment()
     journal_path = result_path.with_name(result_path.name + ".jsonl")
     journal = Journal(journal_path, settings, processes.rank)

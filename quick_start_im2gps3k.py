@@ -117,9 +117,9 @@ def rank(args: argparse.Namespace) -> list[str]:
     names = ("candidates", "image_path", "image_data_path", "tar_index_path")
     check_files((name, getattr(args, name)) for name in (*names, "model_path"))
     task = benchmark_task(args.query, **{name: getattr(args, name) for name in names}, topn=len(REWARDS), topn_zs=0)
-    candidates = readable_candidates(task)
+    candidates, photos = readable_candidates(task)
     ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    places = ranker.rank(task.photo, candidates, task.query.negatives, images=task.gallery)
+    places = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
     rewards = {task.query.candidates.index(place.candidate): place.reward for place in places}
 
     problems = list(task.problems)

@@ -42,7 +42,7 @@ from utils.metrics import (
     reliability,
     summary,
 )
-from utils.report import CALIBRATION_RADIUS_KM, Case, pick_candidates, picked_errors
+from utils.report import CALIBRATION_RADIUS_KM, Case, picked_errors, ranker_picks
 
 SIMILARITY_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 COVERAGE_RADII_KM = (25, 200, 750)
@@ -137,7 +137,7 @@ def study(args: argparse.Namespace) -> list[str]:
         chosen[name], found = choose(validation, grid)
         print_grid(name, found)
     published = errors(chosen["argmax"], test)
-    references = pick_candidates(test)
+    references = ranker_picks(test)
     result = {
         "settings": settings,
         "validation": {

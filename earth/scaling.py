@@ -44,7 +44,7 @@ from utils.gallery_embeddings import gallery_embeddings
 from utils.geo_ranker import MAX_TOKENS, GeoRanker
 from utils.images import ImageStore
 from utils.metrics import summary
-from utils.report import Case, build_report, nearest_km, pick_candidates
+from utils.report import Case, build_report, nearest_km, ranker_picks
 from utils.retrieval import Gallery, retrieval_rows
 from utils.scoring import score_queries
 from utils.tables import metadata_problems, read_metadata
@@ -164,7 +164,7 @@ def measure(cases: Sequence[Case], ranker: GeoRanker, gallery: np.ndarray) -> di
     ``nearest_gallery`` is the great-circle distance to the nearest tile: what perfect retrieval and ranking reach.
     """
     info = ranker.info
-    picks = pick_candidates(cases, temperature=info.temperature, similarity_weight=info.similarity_weight)
+    picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight)
     report = build_report(cases, picks, prediction="model", temperature=info.temperature)
     truths = [(case.query.latitude, case.query.longitude) for case in cases]
     return {
@@ -182,7 +182,7 @@ def made_of(args: argparse.Namespace) -> dict:
         adapter = hashlib.file_digest(file, "sha256").hexdigest()
     info = AdapterInfo.load(args.model_path)
     return {
-        "base": embedding.fingerprint(args.model),
+        "base": embedding.weights_hash(args.model),
         "adapter": adapter,
         "temperature": info.temperature,
         "similarity_weight": info.similarity_weight,

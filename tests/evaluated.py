@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.candidates import CandidateRow, read_candidate_table, write_candidate_table
-from utils.report import Case, pick_candidates, predictions_table
+from utils.report import Case, predictions_table, ranker_picks
 
 TOPN, TOPN_ZS = 5, 2
 
@@ -46,5 +46,5 @@ def write_evaluation(folder: Path, queries: int, seed: int) -> list[Case]:
     settings |= {"model": "base", "model_path": "adapter", "name_generated": False}
     metrics = {"settings": {name: str(value) for name, value in settings.items()}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    predictions_table(cases, pick_candidates(cases), "model").to_csv(folder / "predictions.csv", index=False)
+    predictions_table(cases, ranker_picks(cases), "model").to_csv(folder / "predictions.csv", index=False)
     return cases

@@ -19,7 +19,7 @@ from utils.candidates import Query
 from utils.encoded_photos import EncodedPhotos
 from utils.feature_cache import FeatureCache
 from utils.georanking import GeoRankingRow
-from utils.groups import Gallery, GroupRule, distances_km, draw_group, evaluation_group
+from utils.groups import EasyPool, GroupRule, distances_km, draw_group, evaluation_group
 from utils.images import ImageError
 from utils.packing import EncodedImage, PackedBatch, Packer
 
@@ -113,7 +113,7 @@ class TrainingGroups(Groups):
         batch_size: int,
         steps: int,
         seed: int,
-        gallery: Gallery | None = None,
+        gallery: EasyPool | None = None,
     ) -> None:
         super().__init__(len(rows) - len(rows) % batch_size, self._draw, photos)
         self.rows = rows

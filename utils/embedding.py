@@ -131,7 +131,7 @@ def model_folder(base: str | os.PathLike) -> Path:
     return Path(snapshot_download(str(base), allow_patterns=["*.json", "*.txt", "*.jinja", "*.safetensors"]))
 
 
-def fingerprint(base: str | os.PathLike) -> str:
+def weights_hash(base: str | os.PathLike) -> str:
     """SHA-256 of the weights, model configuration and image preprocessing of a checkpoint, or of a ``.pth`` file."""
     digest = hashlib.sha256()
     if Path(base).suffix == ".pth":

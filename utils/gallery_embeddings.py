@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.embedding import embed_photos, embedded_batches, fingerprint, load_encoder, split
+from utils.embedding import embed_photos, embedded_batches, load_encoder, split, weights_hash
 from utils.files import atomic_path
 from utils.images import ImageStore
 from utils.processes import Processes
@@ -33,7 +33,7 @@ def ids_hash(image_ids: Sequence[str]) -> str:
 class EmbeddingInfo:
     """What the rows of ``embeddings.npy`` were made of: they are made again when any of it differs."""
 
-    model: str  # fingerprint of the checkpoint
+    model: str  # weights_hash of the checkpoint
     dtype: str  # that the encoder computed in
     image_ids: str  # ids_hash of the metadata table
     photos: int  # rows
@@ -70,7 +70,7 @@ def gallery_embeddings(
     if not image_ids:
         raise ValueError("the gallery has no photos")
     file = folder / "embeddings.npy"
-    info = EmbeddingInfo(fingerprint(base), dtype, ids_hash(image_ids), len(image_ids), storage)
+    info = EmbeddingInfo(weights_hash(base), dtype, ids_hash(image_ids), len(image_ids), storage)
     if (folder / "embeddings.json").exists() and EmbeddingInfo.load(folder) == info:
         if processes.rank > 0:
             return None

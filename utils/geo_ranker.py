@@ -4,7 +4,7 @@ A stock vision-language model reads the query photo and a candidate; a linear he
 reward. The candidates of a query share the start of their prompt, and it is read once. There are two exact
 ways to do so, the *carriers*:
 
-    cache    one call on the prefixes, their key-value cache given to every suffix, one call on the suffixes
+    cache    one call on the prefixes, their key-value cache given to every suffix, one or two on the suffixes
     packed   one call on rows [prefix][suffix 1]...[suffix K], a mask keeping the suffixes apart; costs the
              square of the row, but works with gradient checkpointing
 
@@ -310,7 +310,7 @@ class GeoRanker(nn.Module):
         candidates: Sequence[Candidate],
         negatives: Sequence[Candidate] = (),
         *,
-        images: ImageStore | None = None,
+        images: ImageStore | Mapping[str, Image.Image] | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> list[RankedCandidate]:
         """Candidate places of one photo, nearest first; see the module's example.
@@ -319,7 +319,7 @@ class GeoRanker(nn.Module):
             image: the query photo, a path or a photo in memory (upright RGB, as ``open_image`` returns it).
             candidates: places; their photos are in memory, ids of ``images``, or without it paths.
             negatives: negative examples of the prompt.
-            images: where the candidates' photos are found by id.
+            images: where the candidates' photos are found by id: a store, or photos in memory.
             max_tokens: see ``score_queries``.
 
         Returns:
@@ -334,7 +334,9 @@ class GeoRanker(nn.Module):
         def opened(photo: str | Image.Image) -> Image.Image:
             if isinstance(photo, Image.Image):
                 return photo
-            return open_image(photo) if images is None else images.open(photo)
+            if images is None:
+                return open_image(photo)
+            return images[photo] if isinstance(images, Mapping) else images.open(photo)
 
         # In memory, the query's path cannot be mistaken for the id of a candidate's photo.
         query_photo = image if isinstance(image, Image.Image) else open_image(image)

@@ -52,7 +52,7 @@ class GroupRule:
         return start + (end - start) * progress
 
 
-class Gallery:
+class EasyPool:
     """The geotagged photos from which an easy group takes its regional and random candidates.
 
     ``ids`` are n photo ids, ``points`` (n, 2) [latitude, longitude] in degrees, ``texts`` n tuples of place
@@ -66,7 +66,7 @@ class Gallery:
         self._vectors = unit_vectors(self.points[:, 0], self.points[:, 1])
 
     @classmethod
-    def from_metadata(cls, metadata: pd.DataFrame, columns: Sequence[str]) -> "Gallery":
+    def from_metadata(cls, metadata: pd.DataFrame, columns: Sequence[str]) -> "EasyPool":
         """The photos of a metadata table, with the place names of ``columns``."""
         texts = metadata[list(columns)].itertuples(index=False, name=None)
         return cls(metadata["IMG_ID"], metadata[["LAT", "LON"]].to_numpy(np.float64), list(texts))
@@ -74,10 +74,10 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def only(self, ids: Container[str]) -> "Gallery":
+    def only(self, ids: Container[str]) -> "EasyPool":
         """The photos whose id is in ``ids``."""
         kept = [position for position, image_id in enumerate(self.ids) if image_id in ids]
-        return Gallery(
+        return EasyPool(
             [self.ids[position] for position in kept],
             self.points[kept],
             [self.texts[position] for position in kept],
@@ -118,7 +118,7 @@ def draw_group(
     rule: GroupRule,
     generator: np.random.Generator,
     progress: float = 0.0,
-    gallery: Gallery | None = None,
+    gallery: EasyPool | None = None,
 ) -> Query:
     """One training group of ``row``, a function of the arguments and the generator's state alone.
 
@@ -159,7 +159,7 @@ def distances_km(query: Query) -> np.ndarray:
 
 
 def _easy_candidates(
-    row: GeoRankingRow, rule: GroupRule, generator: np.random.Generator, gallery: Gallery
+    row: GeoRankingRow, rule: GroupRule, generator: np.random.Generator, gallery: EasyPool
 ) -> list[Candidate]:
     """One to three retrieved candidates, then half the rest from the query's region, half from anywhere."""
     retrieved = int(generator.integers(1, min(MAX_RETRIEVED_IN_EASY_GROUP, rule.group_size - 1) + 1))

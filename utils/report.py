@@ -70,7 +70,7 @@ class Case:
         return not np.isnan(self.similarities).all()
 
 
-def pick_candidates(
+def ranker_picks(
     cases: Sequence[Case], *, temperature: float = 1.0, similarity_weight: float = 0.0, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Ranker -> index of the candidate it picks for each case (cases,).
@@ -153,7 +153,7 @@ def build_report(
 
     Args:
         cases: at least one; ``ValueError`` without any.
-        picks: what each ranker picks, as ``pick_candidates`` returns it.
+        picks: what each ranker picks, as ``ranker_picks`` returns it.
         prediction: the ranker whose picks are the answers.
         temperature, similarity_weight: of the probabilities behind the calibration error; a prediction that is not
             fused does without the weight.

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from utils.compressed_index import CompressedIndex
-from utils.embedding import fingerprint
+from utils.embedding import weights_hash
 from utils.exact_index import ExactIndex
 from utils.files import atomic_path
 from utils.gallery_embeddings import EmbeddingInfo, ids_hash
@@ -124,7 +124,7 @@ class Gallery:
 
     def check_model(self, model: str) -> None:
         """Raise ``ValueError`` unless ``model`` is the encoder that the index was built with."""
-        if fingerprint(model) != self.made_of.model:
+        if weights_hash(model) != self.made_of.model:
             raise ValueError(f"{self.folder} was built with another model than {model}: build it again")
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:

@@ -44,8 +44,8 @@ def rank_task(ranker: GeoRanker, task: Task, method: Method) -> Outcome:
 
     A candidate whose photo cannot be read goes to the task's problems. Raises ``ImageError`` where none is left.
     """
-    candidates = readable_candidates(task)
-    ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=task.gallery)
+    candidates, photos = readable_candidates(task)
+    ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
     points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
     rewards = [ranked.reward for ranked in ranking]
     answer = decode(
@@ -103,23 +103,23 @@ def benchmark_task(
     return Task(photo, found[0], gallery, problems)
 
 
-def readable_candidates(task: Task) -> list[Candidate]:
-    """The candidates but for those whose photo cannot be read, which go to the task's problems.
+def readable_candidates(task: Task) -> tuple[list[Candidate], dict[str, Image.Image]]:
+    """The candidates but for those whose photo cannot be read, which go to the task's problems; and their photos.
 
     Raises ``ImageError`` where none is left.
     """
     open_photo = open_image if task.gallery is None else task.gallery.open
-    candidates = []
+    candidates, photos = [], {}
     for candidate in task.query.candidates:
         try:
             if candidate.image is not None:
-                open_photo(candidate.image)
+                photos[candidate.image] = open_photo(candidate.image)
             candidates.append(candidate)
         except ImageError as error:
             task.problems.append(f"{error}; place left out")
     if not candidates:
         raise ImageError("\n".join(["no place to rank", *task.problems]))
-    return candidates
+    return candidates, photos
 
 
 def place_names(candidates: Sequence[Candidate]) -> list[str]:

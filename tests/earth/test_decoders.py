@@ -4,7 +4,7 @@ import pytest
 from earth.decoders import CHOSEN_BY_KM, Decoder, choose
 from tests.evaluated import write_evaluation
 from utils.decoding import consensus, fuse, probabilities
-from utils.report import pick_candidates
+from utils.report import ranker_picks
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def cases(tmp_path_factory):
 
 def test_decoders_are_those_of_the_report(cases):
     """With the report's hyper-parameters they pick what the report picks."""
-    picks = pick_candidates(cases, temperature=0.7, similarity_weight=9.0)
+    picks = ranker_picks(cases, temperature=0.7, similarity_weight=9.0)
     usual = {"temperature": 0.7, "scale_km": 200}
     decoders = {
         "model": Decoder(),

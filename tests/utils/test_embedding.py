@@ -5,7 +5,7 @@ import pytest
 
 from tests.photos import write_photos
 from tests.tiny_models import build_tiny_base
-from utils.embedding import compute_dtype, embed_photos, fingerprint, load_encoder
+from utils.embedding import compute_dtype, embed_photos, load_encoder, weights_hash
 from utils.images import ImageStore
 
 
@@ -42,10 +42,10 @@ def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
         build_tiny_base(tmp_path / name, "qwen2_vl", seed)
         return tmp_path / name
 
-    base = fingerprint(build("base"))
-    assert fingerprint(build("same")) == base
-    assert fingerprint(build("weights", seed=1)) != base
+    base = weights_hash(build("base"))
+    assert weights_hash(build("same")) == base
+    assert weights_hash(build("weights", seed=1)) != base
     resized = build("resized")
     config = resized / "preprocessor_config.json"
     config.write_text(config.read_text().replace("1024", "2048"))
-    assert fingerprint(resized) != base
+    assert weights_hash(resized) != base

@@ -9,7 +9,7 @@ import evaluate
 from tests.evaluated import write_evaluation
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
 from utils.evaluated import read_cases
-from utils.report import build_report, pick_candidates
+from utils.report import build_report, ranker_picks
 
 
 def test_evaluate_py_can_be_read_back(tmp_path, tiny_base, monkeypatch):
@@ -22,7 +22,7 @@ def test_evaluate_py_can_be_read_back(tmp_path, tiny_base, monkeypatch):
     assert problems == []
     assert len(cases) == QUERIES
     written = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    report = build_report(cases, pick_candidates(cases), prediction="model")
+    report = build_report(cases, ranker_picks(cases), prediction="model")
     for figure in ("rankers", "paired_differences", "calibration_error"):
         assert json.loads(json.dumps(report[figure])) == written[figure]
 

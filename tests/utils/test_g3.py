@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
-from utils.embedding import fingerprint, load_encoder
+from utils.embedding import load_encoder, weights_hash
 from utils.g3 import G3Encoder
 
 HIDDEN, WIDTH, PATCH, SIZE, LAYERS = 128, 24, 8, 32, 2
@@ -125,8 +125,8 @@ def test_a_file_that_is_damaged_or_would_run_code_is_refused(g3: Path, tmp_path:
 
 
 def test_fingerprint_is_of_the_file(g3: Path, tmp_path: Path) -> None:
-    before = fingerprint(g3)
+    before = weights_hash(g3)
     weights = released_weights()
     weights["vision_projection.weight"][0, 0] += 1
     torch.save(weights, g3)
-    assert fingerprint(g3) != before
+    assert weights_hash(g3) != before

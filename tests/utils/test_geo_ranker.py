@@ -344,7 +344,8 @@ def test_rank(rankers, photos, encoded, tmp_path, monkeypatch):
         torch.testing.assert_close(torch.tensor([place.probability for place in ranked]), probabilities[order], **CLOSE)
 
     store = ImageStore.from_paths([tmp_path])
-    check(ranker.rank(tmp_path / query.image, query.candidates, query.negatives, images=store), query.candidates)
+    for images in (store, photos):
+        check(ranker.rank(tmp_path / query.image, query.candidates, query.negatives, images=images), query.candidates)
     for location in (lambda name: str(tmp_path / name), photos.__getitem__):
         places = [
             replace(candidate, image=candidate.image and location(candidate.image)) for candidate in query.candidates

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from utils.georanking import GeoRankingRow
 from utils.groups import (
-    Gallery,
+    EasyPool,
     GroupRule,
     distances_km,
     draw_group,
@@ -33,12 +33,12 @@ def make_row(index: int = 0, references: int = REFERENCES, generated: int = 0) -
     )
 
 
-def make_gallery(count: int = 400, seed: int = 3) -> Gallery:
+def make_gallery(count: int = 400, seed: int = 3) -> EasyPool:
     generator = np.random.default_rng(seed)
     z = generator.uniform(-1, 1, count)
     points = np.column_stack([np.degrees(np.arcsin(z)), generator.uniform(-180, 180, count)])
     ids = [f"gallery_{position}.jpg" for position in range(count)]
-    return Gallery(ids, points, [(f"town {position}",) for position in range(count)])
+    return EasyPool(ids, points, [(f"town {position}",) for position in range(count)])
 
 
 def test_the_default_group_is_the_released_one():
@@ -143,7 +143,7 @@ def test_an_easy_group_never_holds_the_query_or_a_candidate_twice():
     row = make_row()
     points = np.array([row.gps, *row.ref_gps, (50.0, 50.0)])
     ids = [row.img_id, *row.ref_img_id, "only.jpg"]
-    gallery = Gallery(ids, points, [()] * len(ids))
+    gallery = EasyPool(ids, points, [()] * len(ids))
     rule = GroupRule(group_size=8, easy_share=(1.0, 1.0))
     for seed in range(20):
         images = [c.image for c in draw_group(row, rule, np.random.default_rng(seed), 0, gallery).candidates]
@@ -177,7 +177,7 @@ def test_gallery_from_metadata():
             "country": ["X", "Y"],
         }
     )
-    gallery = Gallery.from_metadata(metadata, ("city", "country"))
+    gallery = EasyPool.from_metadata(metadata, ("city", "country"))
     candidate = gallery.candidate(1)
     assert (candidate.latitude, candidate.longitude) == (-2.0, 4.0)
     assert candidate.texts == ("", "Y")

@@ -16,9 +16,9 @@ from utils.report import (
     calibration_error,
     format_report,
     nearest_km,
-    pick_candidates,
     picked_errors,
     predictions_table,
+    ranker_picks,
 )
 
 THRESHOLDS = (1, 25, 200, 750, 2500)
@@ -80,7 +80,7 @@ def brute_force_values(case, temperature, weight):
 @given(st.integers(0, 10_000), st.floats(0.1, 5), st.floats(0, 3))
 def test_picks_equal_their_definitions(seed, temperature, weight):
     cases = random_cases(4, seed)
-    picks = pick_candidates(cases, temperature=temperature, similarity_weight=weight)
+    picks = ranker_picks(cases, temperature=temperature, similarity_weight=weight)
     for number, case in enumerate(cases):
         values = brute_force_values(case, temperature, weight)
         assert values.keys() == picks.keys() - {"random"}
@@ -91,15 +91,15 @@ def test_picks_equal_their_definitions(seed, temperature, weight):
 
 def test_rankers_without_input_are_absent():
     baselines = {"retrieval", "consensus", "random", "oracle"}
-    assert set(pick_candidates(random_cases(3, rewards=False, similarities=False))) == baselines
-    assert set(pick_candidates(random_cases(3, rewards=False))) == baselines | {"similarity"}
+    assert set(ranker_picks(random_cases(3, rewards=False, similarities=False))) == baselines
+    assert set(ranker_picks(random_cases(3, rewards=False))) == baselines | {"similarity"}
     models = {"model", "model_consensus"}
-    assert set(pick_candidates(random_cases(3, similarities=False))) == baselines | models
+    assert set(ranker_picks(random_cases(3, similarities=False))) == baselines | models
 
 
 def test_queries_without_similarities_cost_no_ranker():
     cases = [*random_cases(3), *random_cases(2, seed=1, similarities=False)]
-    picks = pick_candidates(cases, similarity_weight=0.5)
+    picks = ranker_picks(cases, similarity_weight=0.5)
     assert picks["similarity"][3:].tolist() == [0, 0]
     assert (picks["model_fused"][3:] == picks["model"][3:]).all()
     report = build_report(cases, picks, prediction="similarity")
@@ -113,14 +113,14 @@ def test_queries_that_have_only_guesses_are_counted():
     for number in (1, 3):
         guesses = tuple(replace(candidate, source="generation") for candidate in cases[number].query.candidates)
         cases[number] = replace(cases[number], query=replace(cases[number].query, candidates=guesses))
-    report = build_report(cases, pick_candidates(cases), prediction="model")
+    report = build_report(cases, ranker_picks(cases), prediction="model")
     assert report["only_guesses"] == 2
     assert "2 queries have no retrieved candidate: retrieval is their first guess" in format_report(report)
 
 
 def test_confidence_of_a_fused_answer_is_that_of_fused_rewards():
     cases = random_cases(40)
-    picks = pick_candidates(cases, temperature=0.5, similarity_weight=2.0)
+    picks = ranker_picks(cases, temperature=0.5, similarity_weight=2.0)
     fused = [replace(case, rewards=fuse(case.rewards, case.similarities, 2.0)) for case in cases]
     settings = {"temperature": 0.5, "similarity_weight": 2.0}
     found = build_report(cases, picks, prediction="model_fused", **settings)["calibration_error"]
@@ -131,7 +131,7 @@ def test_confidence_of_a_fused_answer_is_that_of_fused_rewards():
 
 def test_random_picks_are_seeded_and_fair():
     cases = [case for case in random_cases(400, rewards=False) if len(case.points) == 4]
-    first, again, other = (pick_candidates(cases, seed=seed)["random"] for seed in (1, 1, 2))
+    first, again, other = (ranker_picks(cases, seed=seed)["random"] for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
     assert set(first) == {0, 1, 2, 3}
@@ -139,7 +139,7 @@ def test_random_picks_are_seeded_and_fair():
 
 def test_report_against_geopy_and_sklearn():
     cases = random_cases(60)
-    picks = pick_candidates(cases, temperature=0.5, similarity_weight=0.7)
+    picks = ranker_picks(cases, temperature=0.5, similarity_weight=0.7)
     report = build_report(cases, picks, prediction="model", temperature=0.5)
     json.dumps(report, allow_nan=False)
     within = {}
@@ -195,7 +195,7 @@ def test_nearest_across_the_dateline():
 def test_density_and_training_distance():
     """Truths on the equator, 0.1 and 1 degree (11.1 and 111 km) from the only gallery and training photo."""
     cases = [Case(Query(str(lon), (Candidate(0.0, lon),), (), 0.0, lon)) for lon in (0.1, 1.0)]
-    picks = pick_candidates(cases)
+    picks = ranker_picks(cases)
     report = build_report(cases, picks, prediction="retrieval", gallery=[(0, 0)], training=[(0, 0)])
     assert report["gallery_density"] == {"25": 50.0, "200": 100.0}
     bins = report["training_distance"]
@@ -214,7 +214,7 @@ def test_no_case_is_an_error():
 
 def test_predictions_table():
     cases = random_cases(5)
-    picks = pick_candidates(cases)
+    picks = ranker_picks(cases)
     table = predictions_table(cases, picks, "model")
     for number, (case, row) in enumerate(zip(cases, table.to_dict("records"), strict=True)):
         best = int(np.argmax(case.rewards))
@@ -228,7 +228,7 @@ def test_predictions_table():
 
 def test_text_shows_what_the_report_holds():
     cases = random_cases(40)
-    picks = pick_candidates(cases, similarity_weight=0.5)
+    picks = ranker_picks(cases, similarity_weight=0.5)
     report = build_report(cases, picks, prediction="model_consensus", gallery=[(0, 0)], training=[(0, 0)])
     lines = format_report(report).splitlines()
     assert lines[0].startswith("40 queries")

@@ -3,9 +3,9 @@
     python -m earth.ablation_table
 
 Accuracies are those of the candidate with the highest reward, means over seeds, in brackets the lowest and highest
-seed. A difference is that to the baseline on the same queries and seeds; its 95% interval is a bootstrap over queries,
-so it says what other queries would change, not what other seeds would: the brackets do. ``agrees`` and ``disagrees``
-mean that this interval lies on the side of zero where the paper's difference is, or on the other one.
+of several seeds. A difference is that to the baseline on the same queries and seeds; its 95% interval is a bootstrap
+over queries, so it says what other queries would change, not what other seeds would: the brackets do. ``agrees`` and
+``disagrees`` mean that this interval lies on the side of zero where the paper's difference is, or on the other one.
 """
 
 import argparse
@@ -141,6 +141,8 @@ def _accuracies(results: Sequence[Result]) -> list[str]:
     if not results:
         return ["not run"] * len(WITHIN_KM)
     seeds = np.array([accuracy(result.errors_km, WITHIN_KM) for result in results])
+    if len(results) == 1:
+        return [f"{own[0]:.1f}" for own in seeds.T]
     return [f"{own.mean():.1f} ({own.min():.1f} to {own.max():.1f})" for own in seeds.T]
 
 

@@ -32,6 +32,7 @@ from utils.maps import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
 WIDTH = 10.5  # inches, of a picture
 HEIGHT = 3.1  # of its panels
 PALETTE = 128  # colours of a picture: lines on white need no more, and the files stay small
+POINTS = (-30, -10, -3, -1, 0, 1, 3, 10)  # marked on the axis of differences
 LEAST_COVERAGE = 5  # percent; a handful of answers says nothing
 DECODERS = {  # drawn ones, with their colours
     "argmax": ("ranker, highest reward", LINE_COLOURS[0]),
@@ -143,6 +144,7 @@ def ablation_plot(results: Sequence[Result]) -> Figure:
     """Differences to the baseline with 95% intervals, a row for every setting that was run; a panel for each threshold.
 
     Diamonds are the paper's differences, which are other data and another model: only their sides can be compared.
+    Beyond a point the axis is logarithmic, or what matters most would press all others together.
     """
     baseline = [result for result in results if result.setting == BASELINE.name]
     shown = []  # settings that were run, each with its difference
@@ -160,6 +162,11 @@ def ablation_plot(results: Sequence[Result]) -> Figure:
             panel.plot(gain, row, "o", color=LINE_COLOURS[0], markersize=5)
             if setting.paper:
                 panel.plot(setting.paper[number], row, "D", color=LINE_COLOURS[1], markersize=5, fillstyle="none")
+        panel.set_xscale("symlog", linthresh=1, linscale=1)
+        least, most = panel.get_xlim()
+        ticks = [points for points in POINTS if least <= points <= most]
+        panel.set_xticks(ticks, [f"{points:+d}" if points else "0" for points in ticks])
+        panel.set_xticks([], minor=True)
         panel.set(ylim=(len(shown) - 0.5, -0.5), yticks=range(len(shown)))
         panel.set_title(f"within {km} km", fontsize=10.5, color=INK)
         panel.set_xlabel("Points more than the baseline", color=INK)

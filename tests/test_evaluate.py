@@ -314,6 +314,10 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
     assert after["temperature"] == info.temperature
     assert after["prediction"] == "model_consensus"
     assert after["rankers"]["model"] == before["rankers"]["model"]
+    _, fused = run(world, tmp_path / "after", "--decode", "fused_consensus")
+    assert fused["prediction"] == "model_fused_consensus"
+    picked = pd.read_csv(tmp_path / "after" / "predictions.csv")
+    assert 100 * (picked["error_km"] < 200).mean() == fused["rankers"]["model_fused_consensus"]["accuracy"]["200"]
 
 
 @pytest.mark.parametrize(

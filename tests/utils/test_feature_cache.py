@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -152,4 +153,5 @@ def test_another_tower_has_a_folder_of_its_own(tiny_bases, ranker):
 def test_no_file_handles_of_the_workers_stay_open(ranker, fill):
     before = len(os.listdir("/dev/fd"))
     fill(ranker, workers=1)
+    gc.collect()  # what is garbage by now but not collected holds its files open
     assert len(os.listdir("/dev/fd")) <= before + 1

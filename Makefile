@@ -56,7 +56,8 @@ earth: earth-data $(TRAINED)/adapter_model.safetensors
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path $(TRAINED)
 
 # An interrupted training goes on, unless its data or base model are newer than its checkpoints: then the script refuses.
-CONTINUE = $(if $(shell find $(1) -maxdepth 1 -name 'checkpoint-*' $(addprefix -newer ,$(2)) 2>/dev/null),--continue_ckpt_path latest)
+UNFINISHED = $(shell find $(1) -maxdepth 1 -name 'checkpoint-*' $(addprefix -newer ,$(2)) 2>/dev/null)
+CONTINUE = $(if $(wildcard $@),,$(if $(UNFINISHED),--continue_ckpt_path latest))
 $(TRAINED)/adapter_model.safetensors: $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet $(BASE)/model.safetensors
 	$(BIN)/python finetune_geo_ranker.py --model_path $(BASE) --model_save_path $(TRAINED) \
 		--dataset $(EARTH)/train/georanking.parquet --eval_dataset $(EARTH)/val/georanking.parquet \
@@ -67,7 +68,7 @@ $(TRAINED)/adapter_model.safetensors: $(EARTH)/train/georanking.parquet $(EARTH)
 		--total_batch_size 16 --per_device_train_batch_size 16 --per_device_eval_batch_size 25 \
 		--learning_rate 3e-4 --lr_scheduler_type cosine --warmup_steps 50 --lora_r 32 --lora_dropout 0 \
 		--num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25 \
-		$(if $(wildcard $@),,$(call CONTINUE,$(TRAINED),$^))
+		$(call CONTINUE,$(TRAINED),$^)
 
 # The index lies with its gallery: image ids are the same in every built world.
 STRONG := outputs/earth-strong
@@ -103,7 +104,7 @@ reproduce-released: .venv/installed
 reproduce-train: $(REPRODUCED)/ranker/adapter_model.safetensors
 $(REPRODUCED)/ranker/adapter_model.safetensors: | .venv/installed
 	$(BIN)/deepspeed --num_gpus $(GPUS) finetune_geo_ranker.py --model_path Qwen/Qwen2-VL-7B-Instruct \
-		--model_save_path $(REPRODUCED)/ranker --group_size 7 $(if $(wildcard $@),,$(call CONTINUE,$(REPRODUCED)/ranker,))
+		--model_save_path $(REPRODUCED)/ranker --group_size 7 $(call CONTINUE,$(REPRODUCED)/ranker,)
 reproduce-own: reproduce-train
 	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset im2gps3k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/im2gps3k-own
 	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset yfcc4k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/yfcc4k-own

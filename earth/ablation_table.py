@@ -1,6 +1,7 @@
 """What the ablation queue found: its results file, and the Markdown table made of it.
 
     python -m earth.ablation_table
+    python -m earth.ablation_table --results docs/earth/size_8m.jsonl --against docs/earth/size_3m.jsonl   # other bases
 
 Accuracies are those of the candidate with the highest reward, means over seeds, in brackets the lowest and highest
 of several seeds. A difference is that to the baseline on the same queries and seeds; its 95% interval is a bootstrap
@@ -123,17 +124,48 @@ def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> 
     ]
     for setting in settings:
         own = [result for result in results if result.setting == setting.name]
-        cells = [setting.name, str(len(own)), *_accuracies(own)]
         difference = paired_difference(own, baseline) if setting != BASELINE else None
-        if difference is None:
-            cells += ["", ""]
-        else:
-            cells += [f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in zip(*difference, strict=True)]
+        cells = [setting.name, str(len(own)), *_accuracies(own), *_differences(difference)]
         cells.append(" / ".join(f"{gain:+.2f}" for gain in setting.paper or ()))
         judged = setting.paper and difference
         cells.append(" / ".join(map(verdict, setting.paper, *difference[1:])) if judged else "")
         rows.append(cells)
+    return _markdown(rows)
+
+
+def comparison(results: Sequence[Result], others: Sequence[Result]) -> str:
+    """What another base model changes: settings that both have, under the same seeds, as Markdown.
+
+    Raises ``ValueError`` for results that differ in more than the base model, or that share no setting and seed.
+    """
+    if len({result.kind[1:] for result in (*results, *others)}) > 1:
+        raise ValueError("the two files differ in more than the base model: in training steps, recipe or data")
+    rows = [
+        ["setting", "seeds"]
+        + [f"{km} km{of}" for of in ("", ", the other") for km in WITHIN_KM]
+        + [f"difference at {km} km" for km in WITHIN_KM],
+        ["---"] * 8,
+    ]
+    for setting in SETTINGS:
+        seeds = [{r.seed: r for r in side if r.setting == setting.name} for side in (results, others)]
+        own, other = ([side[seed] for seed in sorted(seeds[0].keys() & seeds[1].keys())] for side in seeds)
+        if own:
+            accuracies = *_accuracies(own), *_accuracies(other)
+            rows.append([setting.name, str(len(own)), *accuracies, *_differences(paired_difference(own, other))])
+    if len(rows) == 2:
+        raise ValueError("the two files have no setting with the same seed in common")
+    return _markdown(rows)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _differences(difference: tuple[np.ndarray, np.ndarray, np.ndarray] | None) -> list[str]:
+    """A cell for each threshold."""
+    if difference is None:
+        return [""] * len(WITHIN_KM)
+    return [f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" for gain, low, high in zip(*difference, strict=True)]
 
 
 def _accuracies(results: Sequence[Result]) -> list[str]:
@@ -148,11 +180,17 @@ def _accuracies(results: Sequence[Result]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", default=RESULTS, help="results file of the queue")
+    parser.add_argument("--results", default=RESULTS, help="results file of the queue (%(default)s)")
+    parser.add_argument(
+        "--against",
+        metavar="RESULTS",
+        help="results file of another base model: differences to the same settings and seeds there",
+    )
     args = parser.parse_args()
 
     def show() -> list[str]:
-        print(table(read_results(args.results)))
+        results = read_results(args.results)
+        print(comparison(results, read_results(args.against)) if args.against else table(results))
         return []
 
     return run_command(show)

@@ -6,7 +6,7 @@ import pytest
 
 from earth import ablation_table
 from earth.ablation_runs import BASELINE, SETTINGS, Setting
-from earth.ablation_table import Result, append_result, paired_difference, read_results, table, verdict
+from earth.ablation_table import Result, append_result, comparison, paired_difference, read_results, table, verdict
 
 RESULT = Result("baseline", "baseline", 0, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
 WORSE = Setting("worse", "question", paper=(-1.0, -2.0))
@@ -117,3 +117,34 @@ def test_results_on_disk(tmp_path, monkeypatch, capsys):
             read_results(path)
         with pytest.raises(SystemExit, match=message):
             ablation_table.main()
+
+
+def test_comparison_of_two_base_models(tmp_path, monkeypatch, capsys):
+    small = [drawn("baseline", seed, 3) for seed in (2, 0)] + [drawn("no_images", 0, 1)]
+    large = [replace(drawn("baseline", seed, 1), base="xyz") for seed in (0, 1, 2)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in comparison(large, small).splitlines()]
+    assert all(len(row) == 8 for row in rows)
+    assert len(rows) == 3  # no_images has no partner
+    own, other = [large[0], large[2]], [small[1], small[0]]
+    within = [
+        np.mean([np.mean([error < 25 for error in result.errors_km]) for result in side]) for side in (own, other)
+    ]
+    assert rows[2][:2] == ["baseline", "2"]
+    assert [rows[2][column].split()[0] for column in (2, 4)] == [f"{100 * share:.1f}" for share in within]
+    difference, low, high = paired_difference(own, other)
+    assert rows[2][6] == f"{difference[0]:+.1f} [{low[0]:+.1f}, {high[0]:+.1f}]"
+    assert low[1] > 0
+
+    files = tmp_path / "large.jsonl", tmp_path / "small.jsonl"
+    for path, results in zip(files, (large, small), strict=True):
+        for result in results:
+            append_result(path, result)
+    command = ["ablation_table", "--results", str(files[0]), "--against"]
+    monkeypatch.setattr("sys.argv", [*command, str(files[1])])
+    assert ablation_table.main() == 0
+    assert capsys.readouterr().out.strip() == comparison(large, small)
+    monkeypatch.setattr("sys.argv", [*command, str(tmp_path / "missing.jsonl")])
+    with pytest.raises(SystemExit, match="no setting with the same seed in common"):
+        ablation_table.main()
+    with pytest.raises(ValueError, match="differ in more than the base model"):
+        comparison([replace(large[0], budget=500)], small)

@@ -225,6 +225,23 @@ def unfinished(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) ->
     return [(setting, seed) for setting, seed in runs if (setting.name, seed) not in done]
 
 
+def attempt(queue: Queue, setting: Setting, seed: int, path: Path) -> Result | None:
+    """Do a run and add its line to ``path``, or None where another queue is at it or was faster.
+
+    Raises ``RunError``.
+    """
+    folder = queue.folder(setting, seed)
+    with taken(folder) as lock:
+        if lock is None:
+            print("  another queue is at it", flush=True)
+            return None
+        if not unfinished(queue, [(setting, seed)], path):
+            return None
+        result = run(queue, setting, seed, folder, lock)
+        append_result(path, result)
+    return result
+
+
 def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[str]:
     """Do those of ``runs`` that have no line in ``path`` yet; returns what failed."""
     check_files([("data", queue.data / name) for name in NEEDED])
@@ -239,22 +256,16 @@ def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[
                 continue
             left = hours_left(queue, pending, read_results(path))
             print(f"{name} ({len(pending)} of {len(runs)} left" + (f", {left:.1f} h)" if left else ")"), flush=True)
-            folder = queue.folder(setting, seed)
-            with taken(folder) as lock:
-                if lock is None:
-                    print("  another queue is at it", flush=True)
-                    continue
-                if (setting, seed) not in unfinished(queue, runs, path):
-                    continue  # another queue was faster
+            try:
+                result = attempt(queue, setting, seed, path)
+            except RunError as error:
+                failed[name] = f"{name}: {error}"
+                print(f"  failed: {error}", flush=True)
                 again = True
-                try:
-                    result = run(queue, setting, seed, folder, lock)
-                except RunError as error:
-                    failed[name] = f"{name}: {error}"
-                    print(f"  failed: {error}", flush=True)
-                    continue
-                append_result(path, result)
-            print(f"  {summary(result)}", flush=True)
+                continue
+            if result:
+                print(f"  {summary(result)}", flush=True)
+                again = True
     return list(failed.values())
 
 

@@ -3,7 +3,7 @@
     python -m earth.grow --output_dir runs/earth-8m
     python -m earth.pretrain_language --model runs/earth-8m --output_dir runs/earth-8m --run runs/language-8m ...
 
-Pretraining a larger model from nothing takes days of CPU time. A grown one starts where the small one is: what is new
+Pretraining a larger model from nothing takes a day of CPU time. A grown one starts where the small one is: what is new
 adds nothing at first, and learns to. Before every layer comes a copy of it whose two output projections are zero (as
 "LLaMA Pro" has it, 2401.02415), and the new half of every MLP is random with a down projection of zero (as
 function-preserving growth of width, "Net2Net", 1511.05641, but without copies, which would have to be told apart).

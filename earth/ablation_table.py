@@ -138,7 +138,7 @@ def comparison(results: Sequence[Result], others: Sequence[Result]) -> str:
 
     Raises ``ValueError`` for results that differ in more than the base model, or that share no setting and seed.
     """
-    if len({result.kind[1:] for result in (*results, *others)}) > 1:
+    if len({(result.recipe, result.budget) for result in (*results, *others)}) > 1:
         raise ValueError("the two files differ in more than the base model: in training steps, recipe or data")
     rows = [
         ["setting", "seeds"]

@@ -1,7 +1,7 @@
 """Give the tiny LVLM's language model twice the layers and MLPs of twice the width, and change nothing that it says.
 
     python -m earth.grow --output_dir runs/earth-8m
-    python -m earth.pretrain_language --model runs/earth-8m --output_dir runs/earth-8m --run runs/language-8m ...
+    python -m earth.pretrain_language --model runs/earth-8m --output_dir runs/earth-8m-taught --run runs/language-8m
 
 Pretraining a larger model from nothing takes a day of CPU time. A grown one starts where the small one is: what is new
 adds nothing at first, and learns to. Before every layer comes a copy of it whose two output projections are zero (as

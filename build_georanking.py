@@ -27,12 +27,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.command import run_command
-from utils.compile import FoundPhotos, RankDistances, generated_places, georanking_rows
-from utils.gallery_rows import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
-from utils.georanking import GeoRankingRow, write_georanking
-from utils.retrieval import Gallery
-from utils.tables import read_metadata, read_retrieval_table
+from utils.cli.command import run_command
+from utils.retrieval.gallery import Gallery
+from utils.tables.join import FoundPhotos, generated_places
+from utils.tables.metadata import read_metadata
+from utils.tables.retrieval_table import read_retrieval_table
+from utils.training.georanking import GeoRankingRow, write_georanking
+from utils.training.rows_of_gallery import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
+from utils.training.rows_of_queries import RankDistances, georanking_rows
 
 
 def build(args: argparse.Namespace) -> list[str]:

@@ -26,11 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.benchmarks import BENCHMARKS, PUBLISHED_METADATA, check_files
-from utils.candidates import write_candidate_table
-from utils.command import run_command
-from utils.compile import FoundPhotos, candidate_rows, fill_names, generated_places
-from utils.tables import read_retrieval_table
+from utils.cli.command import run_command
+from utils.data_paths import BENCHMARKS, PUBLISHED_METADATA, check_files
+from utils.tables.candidate_table import write_candidate_table
+from utils.tables.join import FoundPhotos, candidate_rows, generated_places
+from utils.tables.names import fill_names
+from utils.tables.retrieval_table import read_retrieval_table
 
 NAMED = ("retrieval_path", "index_path", "gallery", "similarity_path", "generation_path")
 

@@ -28,20 +28,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils.adapter import FILENAME, AdapterInfo
-from utils.benchmarks import BENCHMARKS, check_files, set_default_paths
-from utils.candidates import Query, read_candidate_table
-from utils.command import run_command
-from utils.compile import name_generated
-from utils.decoding import METHODS, fit_similarity_weight, fit_temperature
-from utils.encoded_photos import EncodedPhotos
-from utils.feature_cache import FeatureCache, shared_features
-from utils.files import atomic_path
-from utils.geo_ranker import MAX_TOKENS, GeoRanker
-from utils.images import ImageStore
-from utils.maps import error_curve, save
-from utils.processes import Processes, SharedWork
-from utils.report import (
+from utils.candidates import Query
+from utils.cli.command import run_command
+from utils.cli.flags import set_default_paths
+from utils.data_paths import BENCHMARKS, check_files
+from utils.decoding import METHODS
+from utils.evaluation.fit import fit_similarity_weight, fit_temperature
+from utils.evaluation.report import (
     Case,
     build_report,
     format_report,
@@ -49,9 +42,21 @@ from utils.report import (
     predictions_table,
     ranker_picks,
 )
-from utils.reward_log import RewardLog, fingerprint
-from utils.scoring import score_queries
-from utils.tables import metadata_problems, read_metadata
+from utils.evaluation.reward_log import RewardLog
+from utils.evaluation.scoring import score_queries
+from utils.figures.error_curve import error_curve
+from utils.figures.style import save
+from utils.geo_ranker import GeoRanker
+from utils.jobs.files import atomic_path
+from utils.jobs.processes import Processes, SharedWork
+from utils.model.adapter_info import FILENAME, AdapterInfo
+from utils.model.budget import MAX_TOKENS
+from utils.model.features import EncodedPhotos, FeatureCache, shared_features
+from utils.model.fingerprints import fingerprint
+from utils.photos.store import ImageStore
+from utils.tables.candidate_table import read_candidate_table
+from utils.tables.metadata import metadata_problems, read_metadata
+from utils.tables.names import name_generated
 
 SHOWN = 20  # problems printed
 # What the report calls the decodings of the model.
@@ -257,7 +262,8 @@ def encoded_photos(
     }
     # What is wrong with a photo is said where it is missed.
     return [
-        shared_features(cache, ranker, store, ids, processes, workers, name)[0] for name, (store, ids) in shown.items()
+        shared_features(cache, ranker.backbone, ranker.packer, store, ids, processes, workers, name)[0]
+        for name, (store, ids) in shown.items()
     ]
 
 

@@ -35,21 +35,21 @@ import torch
 from transformers import TrainingArguments, set_seed
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from utils.adapter import add_lora
-from utils.batches import EvaluationGroups, GroupCollator, TrainingGroups
-from utils.benchmarks import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.candidates import PROMPT_COLUMNS
-from utils.command import one_line_errors
-from utils.encoded_photos import EncodedPhotos
-from utils.feature_cache import shared_features
+from utils.cli.command import one_line_errors
+from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.geo_ranker import GeoRanker
-from utils.georanking import GeoRankingRow, read_georanking
-from utils.groups import EasyPool, GroupRule, usable_rows
-from utils.images import ImageStore
-from utils.processes import Processes
-from utils.prompts import LAYOUTS, PARTS
-from utils.tables import metadata_problems, read_metadata
-from utils.training import RankerTrainer, find_checkpoint
+from utils.jobs.processes import Processes
+from utils.model.adapter import add_lora
+from utils.model.features import EncodedPhotos, shared_features
+from utils.model.prompts import LAYOUTS, PARTS
+from utils.photos.store import ImageStore
+from utils.tables.metadata import metadata_problems, read_metadata
+from utils.training.batches import EvaluationGroups, GroupCollator, TrainingGroups
+from utils.training.checkpoints import find_checkpoint
+from utils.training.georanking import GeoRankingRow, read_georanking
+from utils.training.groups import EasyPool, GroupRule, usable_rows
+from utils.training.trainer import RankerTrainer
 
 ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
 
@@ -114,7 +114,14 @@ def prepare(args: argparse.Namespace, scratch: str) -> RankerTrainer:
         ids = shown_photos([*rows, *validation], args.rule, gallery)
         processes = Processes.from_environment() if args.feature_cache else Processes()
         photos, unreadable = shared_features(
-            args.feature_cache or scratch, ranker, store, ids, processes, args.num_workers, "photos"
+            args.feature_cache or scratch,
+            ranker.backbone,
+            ranker.packer,
+            store,
+            ids,
+            processes,
+            args.num_workers,
+            "photos",
         )
         report("photos", len(ids) - len(unreadable), unreadable)
         known = photos

@@ -24,16 +24,17 @@ import openai
 import torch
 from tqdm import tqdm
 
-from utils.answers import parse_answer
-from utils.api import ApiModel, ask_api
-from utils.benchmarks import BENCHMARKS
-from utils.command import run_command
-from utils.embedding import weights_hash
-from utils.generation import LocalModel, ask_local
-from utils.images import ImageStore
-from utils.journal import Journal, Reply
-from utils.processes import Processes, SharedWork
-from utils.tables import read_metadata, write_generation_table
+from utils.cli.command import run_command
+from utils.data_paths import BENCHMARKS
+from utils.generation.api import ApiModel, ask_api
+from utils.generation.journal import Journal, Reply
+from utils.generation.local import LocalModel, ask_local
+from utils.geography.answers import parse_answer
+from utils.jobs.processes import Processes, SharedWork
+from utils.model.fingerprints import weights_hash
+from utils.photos.store import ImageStore
+from utils.tables.generation_table import write_generation_table
+from utils.tables.metadata import read_metadata
 
 
 class Progress:

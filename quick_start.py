@@ -36,19 +36,23 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from utils.benchmarks import BENCHMARKS, PUBLISHED_BASE, check_files, choose_base, set_default_paths
 from utils.candidates import Candidate, Query
-from utils.command import run_command
+from utils.cli.command import run_command
+from utils.cli.flags import choose_base, set_default_paths
+from utils.data_paths import BENCHMARKS, PUBLISHED_BASE, check_files
 from utils.decoding import METHODS
-from utils.exif import has_gps
+from utils.figures.ranking_map import ranking_map
+from utils.figures.style import save
 from utils.geo_ranker import GeoRanker, RankedCandidate
-from utils.geodesy import geodesic_km, is_valid_coordinate, parse_coordinate
-from utils.images import ImageError, ImageStore, open_image
-from utils.locate import Locator
-from utils.locations import CONFIDENCE_KM, Location, locate_photos
-from utils.maps import ranking_map, save
-from utils.reward_log import digest, fingerprint
-from utils.task import Task, benchmark_task, rank_task, read_places, write_ranking
+from utils.geography.geodesy import geodesic_km, is_valid_coordinate, parse_coordinate
+from utils.locating.locate import Locator
+from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
+from utils.locating.ranking_task import Task, benchmark_task, rank_task, write_ranking
+from utils.model.fingerprints import digest, fingerprint
+from utils.photos.exif import has_gps
+from utils.photos.images import ImageError, open_image
+from utils.photos.store import ImageStore
+from utils.tables.places import read_places
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET

@@ -19,12 +19,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from utils.benchmarks import check_files, set_default_paths
 from utils.candidates import Candidate, Query
-from utils.command import run_command
+from utils.cli.command import run_command
+from utils.cli.flags import set_default_paths
+from utils.data_paths import check_files
 from utils.geo_ranker import GeoRanker
-from utils.geodesy import geodesic_km
-from utils.task import benchmark_task, place_names, readable_candidates
+from utils.geography.geodesy import geodesic_km
+from utils.geography.place_names import place_names
+from utils.locating.ranking_task import benchmark_task, readable_candidates
 
 SAMPLE = "103433117_266c57c2e6_29_73293249@N00.jpg"
 
@@ -88,7 +90,10 @@ def print_candidates(
     """One line for each candidate that has a reward, in the order of the table; the best is starred."""
     heading = f"{'published':>11}{'difference':>12}" if published is not None else ""
     print(f"{'':>4}{'latitude':>12}{'longitude':>12}{'reward':>9}{heading}  place")
-    names = place_names(candidates)
+    names = place_names(
+        [(candidate.latitude, candidate.longitude) for candidate in candidates],
+        [candidate.texts for candidate in candidates],
+    )
     for number, reward in sorted(rewards.items()):
         candidate, star = candidates[number], "*" if reward == max(rewards.values()) else ""
         theirs = f"{published[number]:>11.2f}{reward - published[number]:>+12.2f}" if published is not None else ""

@@ -37,29 +37,21 @@ import numpy as np
 import pandas as pd
 import torch
 
-from utils.command import run_command
-from utils.compressed_index import SHORTLIST, CompressedIndex
-from utils.embedding import (
+from utils.cli.command import run_command
+from utils.jobs.processes import Processes
+from utils.photos.store import ImageStore
+from utils.retrieval.compressed_index import SHORTLIST, CompressedIndex
+from utils.retrieval.embedding import (
     compute_dtype,
     embed_photos,
     load_encoder,
 )
-from utils.exact_index import ExactIndex
-from utils.gallery_embeddings import gallery_embeddings
-from utils.images import ImageStore
-from utils.processes import Processes
-from utils.retrieval import (
-    Gallery,
-    IndexInfo,
-    add_part,
-    choose_index_type,
-    retrieval_rows,
-    same_id,
-    same_owner,
-    save_results,
-    search_excluding,
-)
-from utils.tables import metadata_problems, read_metadata, write_retrieval_table
+from utils.retrieval.exact_index import ExactIndex
+from utils.retrieval.exclusions import same_id, same_owner, search_excluding
+from utils.retrieval.gallery import Gallery, IndexInfo, add_part, choose_index_type, retrieval_rows, save_results
+from utils.retrieval.gallery_embeddings import gallery_embeddings
+from utils.tables.metadata import metadata_problems, read_metadata
+from utils.tables.retrieval_table import write_retrieval_table
 
 FLICKR_OWNER = r"(\d+@N\d+)"
 NO_COMPONENTS = "--components is for the exact index: ivfpq chooses its own"

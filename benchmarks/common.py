@@ -8,8 +8,9 @@ import torch
 
 from benchmarks.inputs import EARTH, Inputs, earth_inputs, synthetic_inputs
 from benchmarks.models import PRESETS
-from utils.geo_ranker import MAX_TOKENS, GeoRanker
-from utils.prompts import LAYOUTS
+from utils.geo_ranker import GeoRanker
+from utils.model.budget import MAX_TOKENS
+from utils.model.prompts import LAYOUTS
 
 EARTH_PHOTO = (64, 64)
 

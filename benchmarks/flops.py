@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from utils.packing import PackedBatch
+from utils.model.batch import PackedBatch
 
 
 @dataclass(frozen=True)

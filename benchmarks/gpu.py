@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.prompts import LAYOUTS
+from utils.model.prompts import LAYOUTS
 
 PHOTOS = ("500x375", "1024x768")  # the harder goals first
 FLEX = ["--attn_implementation", "flex_attention"]  # see benchmarks/flex.py

@@ -30,7 +30,8 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from utils.compressed_index import (
+from utils.jobs.files import atomic_path
+from utils.retrieval.compressed_index import (
     CHECKED_TOPK,
     SAMPLE_A_CELL,
     SHORTLIST,
@@ -40,7 +41,6 @@ from utils.compressed_index import (
     cells_for,
     recall,
 )
-from utils.files import atomic_path
 
 CHUNK = 16_384
 LATENT, NOISE, WITHIN, NOISE_BANK = 128, 0.3, 0.7, 4_096

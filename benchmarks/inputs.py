@@ -8,10 +8,12 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
-from utils.candidates import NUM_NEGATIVES, Candidate, Query, read_candidate_table
-from utils.images import ImageStore
-from utils.packing import EncodedImage, Packer
-from utils.prompts import ChatFrame, negative_examples, question
+from utils.candidates import NUM_NEGATIVES, Candidate, Query
+from utils.model.batch import EncodedImage
+from utils.model.packing import Packer
+from utils.model.prompts import ChatFrame, negative_examples, question
+from utils.photos.store import ImageStore
+from utils.tables.candidate_table import read_candidate_table
 
 EARTH = Path("dataset/earth")
 # Tokens of Qwen2's tokenizer: the question with names of a place and the end of the prompt, five negative examples.

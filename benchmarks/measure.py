@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, spearmanr
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.flex import compiled_graphs
-from utils.files import atomic_path
+from utils.jobs.files import atomic_path
 
 MIB = 2**20
 MATMUL_SIZE = {"cuda": 8192, "cpu": 2048}

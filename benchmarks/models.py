@@ -16,10 +16,10 @@ from transformers import (
 )
 
 from benchmarks.flex import FlexRanker
-from utils.adapter import AdapterInfo
 from utils.geo_ranker import GeoRanker, rope_index
-from utils.packing import Packer
-from utils.prompts import Layout
+from utils.model.adapter_info import AdapterInfo
+from utils.model.packing import Packer
+from utils.model.prompts import Layout
 
 EARTH_BASE, EARTH_ADAPTER = "checkpoints/earth-base", "checkpoints/earth"
 VISION = {"depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14}

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from utils.candidates import Query
 from utils.geo_ranker import GeoRanker
-from utils.images import ImageStore
-from utils.packing import IMAGE_TOKEN
+from utils.model.packing import IMAGE_TOKEN
+from utils.photos.store import ImageStore
 
 BATCH_SIZE = 16
 

@@ -3,9 +3,9 @@
     python -m benchmarks.pipeline --layout negatives_first --queries 50
     python -m benchmarks.pipeline --preset 7b --output outputs/pipeline.json
 
-Ours is utils/scoring.py, as evaluate.py runs it: workers decode ahead, a query's photos once each, several small
-queries in one pass. The published loop (benchmarks/naive.py) takes one query after the other and opens the query photo
-for every candidate. The files lie in the system's cache: they were written, or read by the warm-up, just before.
+Ours is utils/evaluation/scoring.py, as evaluate.py runs it: workers decode ahead, a query's photos once each, several
+small queries in one pass. The published loop (benchmarks/naive.py) takes one query after the other and opens the query
+photo for every candidate. The files lie in the system's cache: they were written, or read by the warm-up, just before.
 """
 
 import argparse
@@ -19,9 +19,9 @@ import torch
 from benchmarks import measure, naive
 from benchmarks.common import make_inputs, parse, settings, title
 from benchmarks.models import load_ranker, with_language_head
-from utils.encoded_photos import EncodedPhotos
-from utils.reward_log import RewardLog
-from utils.scoring import score_queries
+from utils.evaluation.reward_log import RewardLog
+from utils.evaluation.scoring import score_queries
+from utils.model.features import EncodedPhotos
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

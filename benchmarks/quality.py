@@ -21,12 +21,12 @@ from benchmarks import naive
 from benchmarks.inputs import Inputs, earth_inputs, encode
 from benchmarks.measure import agreement
 from benchmarks.models import EARTH_ADAPTER, load_ranker, with_language_head
-from utils.adapter import AdapterInfo
-from utils.candidates import Query
-from utils.files import atomic_path
+from utils.candidates import Query, distances_km
+from utils.evaluation.metrics import accuracy
 from utils.geo_ranker import GeoRanker
-from utils.groups import distances_km
-from utils.metrics import THRESHOLDS_KM, accuracy
+from utils.geography.geodesy import THRESHOLDS_KM
+from utils.jobs.files import atomic_path
+from utils.model.adapter_info import AdapterInfo
 
 DTYPES = (torch.float32, torch.bfloat16)
 

@@ -20,7 +20,8 @@ from benchmarks.common import make_inputs, parse, settings, title
 from benchmarks.inputs import encode
 from benchmarks.models import load_ranker, with_language_head
 from utils.geo_ranker import GeoRanker
-from utils.packing import PackedBatch, chunks
+from utils.model.batch import PackedBatch
+from utils.model.packing import chunks
 
 
 def read_inputs(

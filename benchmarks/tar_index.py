@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from utils.files import atomic_path
-from utils.tar_build import index_pickle
-from utils.tar_index import open_index
+from utils.jobs.files import atomic_path
+from utils.photos.tar_index import open_index
+from utils.photos.tar_index_build import index_pickle
 
 ENTRIES = 4_120_000  # photos of MP16-Pro
 FIRST_BYTE = 2**32  # offsets from here on take the same number of bytes in a pickle

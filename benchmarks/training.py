@@ -21,10 +21,10 @@ from benchmarks import flops, measure, naive
 from benchmarks.common import make_inputs, parse, settings, title
 from benchmarks.inputs import encode
 from benchmarks.models import load_ranker, with_language_head
-from utils.adapter import add_lora
 from utils.geo_ranker import GeoRanker
-from utils.losses import multi_order_loss
-from utils.packing import PackedBatch
+from utils.model.adapter import add_lora
+from utils.model.batch import PackedBatch
+from utils.training.losses import multi_order_loss
 
 LORA_R, LEARNING_RATE, WEIGHT_DECAY = 16, 1e-4, 0.01
 

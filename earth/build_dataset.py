@@ -27,13 +27,12 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from earth import places, views
-from earth.imagery import load_earth
-from utils.candidates import TEXT_COLUMNS
-from utils.command import one_line_errors
-from utils.files import atomic_path
-from utils.gazetteer import Gazetteer
-from utils.tar_pickle import write_tar_index
+from earth.world import places, views
+from earth.world.imagery import load_earth
+from utils.cli.command import one_line_errors
+from utils.geography.gazetteer import TEXT_COLUMNS, Gazetteer
+from utils.jobs.files import atomic_path
+from utils.photos.tar_index_pickle import write_tar_index
 
 SPLITS = ("gallery", "pretrain", "train", "val", "test")
 SPLIT_SIZES = (20_000, 14_000, 6_000, 500, 1_000)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.candidates import CandidateRow, read_candidate_table, write_candidate_table
-from utils.report import Case, predictions_table, ranker_picks
+from utils.evaluation.report import Case, predictions_table, ranker_picks
+from utils.tables.candidate_table import CandidateRow, read_candidate_table, write_candidate_table
 
 TOPN, TOPN_ZS = 5, 2
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from utils.candidates import Query
-from utils.packing import Packer
-from utils.prompts import negative_examples, question
+from utils.model.packing import Packer
+from utils.model.prompts import negative_examples, question
 
 
 def naive_rewards(

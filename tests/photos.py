@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.images import ImageStore
+from utils.photos.store import ImageStore
 
 
 def write_photos(folder: Path, make_image: Callable[..., Image.Image]) -> tuple[list[str], ImageStore]:

@@ -7,8 +7,9 @@ import pytest
 
 import retrieve_candidates
 from build_georanking import main
-from utils.georanking import read_georanking
-from utils.tables import RetrievalRow, write_generation_table, write_retrieval_table
+from utils.tables.generation_table import write_generation_table
+from utils.tables.retrieval_table import RetrievalRow, write_retrieval_table
+from utils.training.georanking import read_georanking
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from compile_prediction_candidates import main
-from utils.candidates import read_candidate_table
-from utils.tables import RetrievalRow, write_generation_table, write_retrieval_table
+from utils.tables.candidate_table import read_candidate_table
+from utils.tables.generation_table import write_generation_table
+from utils.tables.retrieval_table import RetrievalRow, write_retrieval_table
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ import evaluate
 from tests.loopback import free_port
 from tests.naive import naive_rewards
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
-from utils.adapter import AdapterInfo
-from utils.candidates import read_candidate_table
-from utils.geo_ranker import MAX_TOKENS, GeoRanker
-from utils.images import ImageStore
+from utils.geo_ranker import GeoRanker
+from utils.model.adapter_info import AdapterInfo
+from utils.model.budget import MAX_TOKENS
+from utils.photos.store import ImageStore
+from utils.tables.candidate_table import read_candidate_table
 
 ROOT = Path(evaluate.__file__).parent
 TOP = ["--topn", str(RETRIEVED), "--topn_zs", str(GENERATED)]
@@ -58,7 +59,7 @@ def run(monkeypatch, tiny_base):
 KILLED_AFTER = """
 import os, signal, sys
 import evaluate
-from utils.reward_log import RewardLog
+from utils.evaluation.reward_log import RewardLog
 
 remaining, append = int(sys.argv.pop(1)), RewardLog.append
 

@@ -25,21 +25,22 @@ from transformers import EvalPrediction
 import finetune_geo_ranker
 from earth import build_dataset
 from tests.naive import naive_rewards
-from utils.adapter import AdapterInfo
-from utils.batches import EvaluationGroups, GroupCollator, Groups, TrainingGroups, show
 from utils.candidates import Candidate, prompt_texts
-from utils.encoded_photos import EncodedPhotos
 from utils.geo_ranker import GeoRanker
-from utils.geodesy import haversine_km
-from utils.georanking import GeoRankingRow, read_georanking, write_georanking
-from utils.groups import GroupRule, evaluation_group
-from utils.images import ImageStore
-from utils.losses import multi_order_loss
-from utils.packing import image_key
-from utils.prompts import PARTS
-from utils.tables import read_metadata
-from utils.tar_pickle import write_tar_index
-from utils.training import GroupMetrics, find_checkpoint, mean_terms
+from utils.geography.geodesy import haversine_km
+from utils.model.adapter_info import AdapterInfo
+from utils.model.features import EncodedPhotos
+from utils.model.packing import image_key
+from utils.model.prompts import PARTS
+from utils.photos.store import ImageStore
+from utils.photos.tar_index_pickle import write_tar_index
+from utils.tables.metadata import read_metadata
+from utils.training.batches import EvaluationGroups, GroupCollator, Groups, TrainingGroups, show
+from utils.training.checkpoints import find_checkpoint
+from utils.training.georanking import GeoRankingRow, read_georanking, write_georanking
+from utils.training.groups import GroupRule, evaluation_group
+from utils.training.losses import multi_order_loss
+from utils.training.trainer import GroupMetrics, mean_terms
 
 ROOT = Path(__file__).parent.parent
 REFERENCES = 10

@@ -18,8 +18,8 @@ from PIL import Image
 
 from lvlm_zs_predict import main, parser, set_defaults
 from tests.loopback import Response, completion, serving
-from utils.images import open_image
-from utils.tables import read_generation_table
+from utils.photos.images import open_image
+from utils.tables.generation_table import read_generation_table
 
 SCRIPT = Path(__file__).parent.parent / "lvlm_zs_predict.py"
 KEY = "sk-secret"

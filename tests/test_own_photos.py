@@ -15,16 +15,17 @@ from PIL import Image
 import quick_start
 import retrieve_candidates
 from tests.world import build_world
-from utils import exif
-from utils.adapter import AdapterInfo
-from utils.answers import parse_answers
 from utils.candidates import Candidate
-from utils.encoders import TowerEncoder
-from utils.generation import LocalModel
+from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
-from utils.images import ImageStore, open_image
-from utils.locations import Location, read_locations
-from utils.retrieval import Gallery
+from utils.geography.answers import parse_answers
+from utils.locating.locations import Location, read_locations
+from utils.model.adapter_info import AdapterInfo
+from utils.photos import exif
+from utils.photos.images import open_image
+from utils.photos.store import ImageStore
+from utils.retrieval.encoders import TowerEncoder
+from utils.retrieval.gallery import Gallery
 
 PHOTOS = 24
 

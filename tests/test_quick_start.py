@@ -9,10 +9,10 @@ from transformers import AutoTokenizer
 import quick_start
 from tests.released import write_adapter
 from tests.world import GENERATED, RETRIEVED, build_world, flags
-from utils.adapter import AdapterInfo
-from utils.candidates import read_candidate_table
 from utils.geo_ranker import GeoRanker
-from utils.images import ImageStore
+from utils.model.adapter_info import AdapterInfo
+from utils.photos.store import ImageStore
+from utils.tables.candidate_table import read_candidate_table
 
 KEYS = {"latitude", "longitude", "reward", "probability", "place", "image", "source"}
 

@@ -13,9 +13,10 @@ from quick_start_im2gps3k import BEST, REWARDS, SAMPLE
 from tests.naive import naive_rewards
 from tests.released import merged_by_hand, write_adapter
 from tests.world import GALLERY, build_world, flags
-from utils.candidates import Candidate, CandidateRow, Query, write_candidate_table
-from utils.images import open_image
-from utils.packing import Packer
+from utils.candidates import Candidate, Query
+from utils.model.packing import Packer
+from utils.photos.images import open_image
+from utils.tables.candidate_table import CandidateRow, write_candidate_table
 
 TRUTH = (46.167286, 7.099698)
 OTHER = "another.jpg"

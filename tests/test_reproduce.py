@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from tests.commands import ROOT, fenced, is_ours, split
-from utils.benchmarks import PUBLISHED_BASE, SOURCES
+from utils.data_paths import PUBLISHED_BASE, SOURCES
 
 DOCUMENT = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", DOCUMENT, flags=re.MULTILINE | re.DOTALL))

@@ -14,11 +14,11 @@ import torch
 
 from retrieve_candidates import main
 from tests.tiny_models import build_tiny_base
-from utils import compressed_index, gallery_embeddings
-from utils.exact_index import ExactIndex
-from utils.retrieval import IndexInfo
-from utils.tables import read_retrieval_table
-from utils.tar_pickle import write_tar_index
+from utils.photos.tar_index_pickle import write_tar_index
+from utils.retrieval import compressed_index, gallery_embeddings
+from utils.retrieval.exact_index import ExactIndex
+from utils.retrieval.gallery import IndexInfo
+from utils.tables.retrieval_table import read_retrieval_table
 
 GALLERY, QUERIES, TOPK = 30, 6, 4
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from utils.adapter import AdapterInfo, add_lora, save_lora
-from utils.candidates import CandidateRow, write_candidate_table
 from utils.geo_ranker import GeoRanker
-from utils.tar_pickle import write_tar_index
+from utils.model.adapter import add_lora, save_lora
+from utils.model.adapter_info import AdapterInfo
+from utils.photos.tar_index_pickle import write_tar_index
+from utils.tables.candidate_table import CandidateRow, write_candidate_table
 
 QUERIES = 10
 GALLERY = 12

@@ -1,47 +1,18 @@
-"""A query photo and the candidate places to rank for it, and the table that holds them.
+"""A query photo and the candidate places to rank for it.
 
-The candidate table is the CSV file of the released system (``im2gps3k.csv``): IMG_ID, LAT, LON, and columns
-with Python lists, one item a candidate, best first:
-
-    candidate_gps_lis         (latitude, longitude) of the retrieved gallery photos
-    candidate_text_lis        their six place names, in the order of TEXT_COLUMNS
-    candidate_img_lis         their image ids
-    reverse_gps_lis           the least similar gallery photos; GeoRanker does not read them
-    zs_gps_lis                coordinates that an LVLM generated
-    candidate_similarity_lis  cosine of the full embeddings (a column of this project)
-
-In the released tables (0, 0) stands for a generated answer that could not be read. It is read like any other
-candidate, as the published figures include it; tables compiled here have none.
-
-The tables it is made from are in ``utils/tables.py``, the training data in ``utils/georanking.py``.
+Candidates are picked from what retrieval and generation found, without near-duplicates. The table that holds them on
+disk is in ``utils/tables/candidate_table.py``.
 """
 
-import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
-from utils.cells import (
-    Coordinate,
-    parse_coordinates,
-    parse_list,
-    parse_truth,
-    plain,
-    read_rows,
-    shortened,
-    write_rows,
-)
-from utils.diversity import apart
-from utils.geodesy import is_valid_coordinate, parse_coordinate
+from utils.geography.geodesy import Coordinate, distance_matrix_km, haversine_km, is_valid_coordinate
 
-# The columns of the released table, and the one that this project adds, at the end.
-TABLE_COLUMNS = ("IMG_ID", "LAT", "LON", "candidate_gps_lis", "candidate_text_lis", "candidate_img_lis")
-TABLE_COLUMNS += ("reverse_gps_lis", "zs_gps_lis", "candidate_similarity_lis")
-# Place names as the released metadata and candidate tables order them, finest first but for `region`.
-TEXT_COLUMNS = ("neighbourhood", "city", "county", "state", "region", "country")
 # The names that stand in the prompt at evaluation.
 PROMPT_COLUMNS = ("city", "state", "country")
 # How many candidates from the end of a query's retrieved list are its negative examples.
@@ -95,47 +66,6 @@ class Query:
             raise ValueError(f"not a coordinate: latitude {self.latitude}, longitude {self.longitude}")
 
 
-def read_candidate_table(
-    path: str | os.PathLike, topn: int, topn_zs: int, num_negatives: int = NUM_NEGATIVES, merge_km: float = 0.0
-) -> tuple[list[Query], list[str]]:
-    """The queries of a candidate table, with the candidates that evaluation ranks.
-
-    Args:
-        path: the CSV file; only IMG_ID, LAT, LON and candidate_gps_lis must be there.
-        topn: retrieved candidates to take, the best first.
-        topn_zs: generated candidates to take, after the retrieved ones.
-        num_negatives: how many of the last retrieved candidates, whatever ``topn``, are negative examples.
-        merge_km: radius of ``pick_candidates``.
-
-    Returns:
-        Queries in the order of the file, and problems that name file, row, IMG_ID and column. A candidate
-        with an unusable coordinate, text, image or similarity is dropped whole, before the best are taken; a
-        row is skipped when its truth is unusable, a list cannot be read or differs from the others in length,
-        or nothing is left to rank.
-
-    Raises:
-        ValueError: naming the file when it is no candidate table.
-    """
-    queries, problems = [], []
-    for where, cells in read_rows(path, ["IMG_ID", "LAT", "LON", "candidate_gps_lis"]):
-        try:
-            latitude, longitude = parse_truth(cells)
-            retrieved = _retrieved(cells, where, problems)
-            generated = [
-                Candidate(*point, source="generation")
-                for point in parse_coordinates(cells, "zs_gps_lis", where, problems)
-            ]
-            candidates = pick_candidates(retrieved, generated, topn, topn_zs, merge_km)
-            if not candidates:
-                raise ValueError("no usable candidate")
-        except ValueError as error:
-            problems.append(f"{where}: {error}; row skipped")
-            continue
-        negatives = tuple(retrieved[max(0, len(retrieved) - num_negatives) :])
-        queries.append(Query(cells["IMG_ID"], candidates, negatives, latitude, longitude))
-    return queries, problems
-
-
 def pick_candidates(
     retrieved: Sequence[Candidate], generated: Sequence[Candidate], topn: int, topn_zs: int, merge_km: float = 0.0
 ) -> tuple[Candidate, ...]:
@@ -154,110 +84,30 @@ def pick_candidates(
     return (*taken, *guesses)
 
 
-def _retrieved(cells: Mapping[str, str], where: str, problems: list[str]) -> list[Candidate]:
-    """The usable retrieved candidates of a row; what was dropped is added to ``problems``."""
-    given = [column for column in _OPTIONAL_COLUMNS if cells.get(column, "").strip()]
-    lists = {column: parse_list(cells, column) for column in ["candidate_gps_lis", *given]}
-    _check_lengths(lists)
-    retrieved = []
-    for i in range(len(lists["candidate_gps_lis"])):
-        try:
-            item = {column: _parse_item(column, i, items[i]) for column, items in lists.items()}
-        except ValueError as error:
-            problems.append(f"{where}: {error}; candidate dropped")
-            continue
-        retrieved.append(
-            Candidate(
-                *item["candidate_gps_lis"],
-                texts=item.get("candidate_text_lis", ()),
-                image=item.get("candidate_img_lis"),
-                similarity=item.get("candidate_similarity_lis"),
-            )
-        )
-    return retrieved
+def apart(points: ArrayLike, radius_km: float, taken: Sequence[tuple[float, float]] = ()) -> list[int]:
+    """Which points remain when each is dropped that lies within ``radius_km`` of a better one that remains.
 
+    Args:
+        points: (n, 2) [latitude, longitude] in degrees, best first.
+        radius_km: great-circle distance; 0 drops nothing, not even the same place again.
+        taken: (m, 2) better points that remain anyway.
 
-def _check_lengths(lists: Mapping[str, Sequence]) -> None:
-    if len({len(items) for items in lists.values()}) > 1:
-        lengths = ", ".join(f"{column} {len(items)}" for column, items in lists.items())
-        raise ValueError(f"lists of different lengths ({lengths})")
-
-
-def _parse_item(column: str, i: int, item: Any) -> Any:
-    try:
-        return _ITEM_PARSERS[column](item)
-    except ValueError as error:
-        raise ValueError(f"{column}[{i}]: {error}") from None
-
-
-def _parse_texts(names: Any) -> tuple[str, ...]:
-    """What the prompt says of six place names; None and NaN are missing names."""
-    if not isinstance(names, (list, tuple)) or len(names) != len(TEXT_COLUMNS):
-        raise ValueError(f"{shortened(repr(names))} is not a list of {len(TEXT_COLUMNS)} place names")
-    names = ["" if name is None or (isinstance(name, float) and math.isnan(name)) else name for name in names]
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{shortened(repr(names))} has a place name that is no text")
-    return prompt_texts(dict(zip(TEXT_COLUMNS, names, strict=True)))
-
-
-def _parse_image(image_id: Any) -> str:
-    if not isinstance(image_id, str) or not image_id:
-        raise ValueError(f"{image_id!r} is not an image id")
-    return image_id
-
-
-def _parse_similarity(value: Any) -> float:
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is not a finite number")
-    return float(value)
-
-
-_OPTIONAL_COLUMNS = ("candidate_text_lis", "candidate_img_lis", "candidate_similarity_lis")
-_ITEM_PARSERS = {
-    "candidate_gps_lis": parse_coordinate,
-    "candidate_text_lis": _parse_texts,
-    "candidate_img_lis": _parse_image,
-    "candidate_similarity_lis": _parse_similarity,
-}
-
-
-@dataclass(frozen=True)
-class CandidateRow:
-    """A row of the candidate table as it is written; the lists go by candidate, best first."""
-
-    img_id: str
-    latitude: float  # truth, degrees
-    longitude: float
-    gps: Sequence[Coordinate]  # retrieved candidates
-    texts: Sequence[Sequence[str]] = ()  # six place names each, in the order of TEXT_COLUMNS
-    images: Sequence[str] = ()  # gallery photo ids
-    similarity: Sequence[float] = ()  # cosine of the full embeddings
-    reverse_gps: Sequence[Coordinate] = ()  # least similar gallery photos
-    zs_gps: Sequence[Coordinate] = ()  # generated candidates
-
-
-def write_candidate_table(path: str | os.PathLike, rows: Iterable[CandidateRow]) -> None:
-    """Write a candidate table that code for the released one reads: its columns, lists as Python literals.
-
-    Texts, images and similarities have a column only if some row has them; there a row without is an empty
-    cell. Raises ``ValueError`` naming the row whose lists differ in length.
+    Returns:
+        Increasing positions. No two of these points are within the radius of each other, and whatever was
+        dropped is within the radius of a better one.
     """
-    lines, given = [], set()
-    for row in rows:
-        optional = {
-            "candidate_text_lis": [list(map(str, names)) for names in row.texts],
-            "candidate_img_lis": list(map(str, row.images)),
-            "candidate_similarity_lis": list(map(float, row.similarity)),
-        }
-        optional = {column: items for column, items in optional.items() if items}
-        gps = {"candidate_gps_lis": plain(row.gps)}
-        try:
-            _check_lengths(gps | optional)
-        except ValueError as error:
-            raise ValueError(f"{row.img_id}: {error}") from None
-        given |= optional.keys()
-        lists = gps | optional | {"reverse_gps_lis": plain(row.reverse_gps), "zs_gps_lis": plain(row.zs_gps)}
-        line = {"IMG_ID": row.img_id, "LAT": float(row.latitude), "LON": float(row.longitude)}
-        lines.append(line | {column: str(items) for column, items in lists.items()})
-    columns = [column for column in TABLE_COLUMNS if column not in _OPTIONAL_COLUMNS or column in given]
-    write_rows(path, columns, lines)
+    points, taken = (np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (points, taken))
+    if radius_km == 0:
+        return list(range(len(points)))
+    near = distance_matrix_km(np.concatenate([taken, points])) <= radius_km
+    kept = list(range(len(taken)))
+    for number in range(len(taken), len(near)):
+        if not near[number, kept].any():
+            kept.append(number)
+    return [number - len(taken) for number in kept[len(taken) :]]
+
+
+def distances_km(query: Query) -> np.ndarray:
+    """Great-circle distance of each of the query's candidates from the truth, (candidates,) km."""
+    points = np.array([(candidate.latitude, candidate.longitude) for candidate in query.candidates])
+    return haversine_km(query.latitude, query.longitude, points[:, 0], points[:, 1])

@@ -33,18 +33,19 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 # From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from utils.adapter import FILENAME, AdapterInfo, load_lora
 from utils.candidates import Candidate, Query
-from utils.halving import score_in_halves
-from utils.images import ImageStore, open_image
-from utils.last_layer import last_layer_only_at
-from utils.packing import EncodedImage, PackedBatch, Packer, RopeIndex, chunks, image_key
-from utils.prompts import Layout, Part
-
-MAX_TOKENS = 32_768  # in a batch: a query with 12 + 3 candidates and large photos stays in one (docs/speed.md)
-# The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
-# which transformers' own conversion would take for a part of the language model (5.23).
-KEY_MAPPING = {r"^model\.visual\.": "visual."}
+from utils.model.adapter import load_lora
+from utils.model.adapter_info import FILENAME, AdapterInfo
+from utils.model.batch import EncodedImage, PackedBatch
+from utils.model.budget import MAX_TOKENS
+from utils.model.checkpoint import KEY_MAPPING
+from utils.model.halving import score_in_halves
+from utils.model.last_layer import last_layer_only_at
+from utils.model.packing import Packer, RopeIndex, chunks, image_key
+from utils.model.prompts import Layout, Part
+from utils.model.tower import image_features
+from utils.photos.images import open_image
+from utils.photos.store import ImageStore
 
 
 @dataclass(frozen=True)
@@ -173,28 +174,7 @@ class GeoRanker(nn.Module):
         """The batch's features, (1 + deepstack layers, tokens, hidden): given, or read from its pixels."""
         if batch.features is not None:
             return batch.features
-        return self._vision(batch.pixel_values, batch.image_grid_thw)
-
-    @torch.no_grad()
-    def with_features(self, images: Sequence[EncodedImage]) -> list[EncodedImage]:
-        """Photos with the vision tower's features in place of pixels, for a tower that stays frozen."""
-        device = self.backbone.device
-        pixel_values = torch.cat([image.pixel_values for image in images]).to(device)
-        features = self._vision(pixel_values, torch.stack([image.grid_thw for image in images]).to(device))
-        tokens = [self.packer.image_tokens(image) for image in images]
-        return [
-            EncodedImage(image.grid_thw, features=own.clone())  # a view would keep all photos' features alive
-            for image, own in zip(images, features.split(tokens, dim=1), strict=True)
-        ]
-
-    def _vision(self, pixel_values: Tensor, image_grid_thw: Tensor) -> Tensor:
-        """Patches -> (1 + deepstack layers, tokens, hidden); a frozen tower runs without a gradient."""
-        trained = any(parameter.requires_grad for parameter in self.backbone.visual.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and trained):
-            output = self.backbone.get_image_features(pixel_values, image_grid_thw)
-        levels = [output.pooler_output, *output.get("deepstack_features", ())]
-        # transformers 5.17 leaves the deepstack levels whole, later versions cut every level by photo.
-        return torch.stack([level if isinstance(level, Tensor) else torch.cat(level) for level in levels])
+        return image_features(self.backbone, batch.pixel_values, batch.image_grid_thw)
 
     def _embed(self, ids: Tensor, image_rows: Tensor, features: Tensor) -> dict[str, Tensor | list[Tensor]]:
         """The language model's input at ``ids`` (rows, length): embeddings, features at image tokens."""
@@ -286,8 +266,8 @@ class GeoRanker(nn.Module):
     ) -> list[Tensor]:
         """Rewards of each query's candidates, one float32 CPU tensor (candidates,) a query.
 
-        ``images`` holds the encoded photos under ``utils.packing.image_key``. ``max_tokens`` bounds the
-        memory of a batch (see ``utils.packing.chunks``): what does not fit is cut into several.
+        ``images`` holds the encoded photos under ``utils.model.packing.image_key``. ``max_tokens`` bounds the
+        memory of a batch (see ``utils.model.packing.chunks``): what does not fit is cut into several.
 
         Raises ``torch.OutOfMemoryError`` where not even a single candidate fits into memory.
         """

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import flops, measure, naive, pipeline, quality, ranking, training
 from benchmarks.inputs import QUESTION_TOKENS, encode, synthetic_inputs
 from benchmarks.models import load_ranker, with_language_head
-from utils import packing
-from utils.adapter import add_lora
-from utils.prompts import LAYOUTS, negative_examples, question
+from utils.model import packing
+from utils.model.adapter import add_lora
+from utils.model.prompts import LAYOUTS, negative_examples, question
 
 SMALL = ["--preset", "tiny", "--photo", "112x84", "--candidate_photo", "56x84", "--queries", "2", "--repeats", "1"]
 CPU = torch.device("cpu")

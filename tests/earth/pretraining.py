@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from earth import lvlm
+from earth.lvlm import model as lvlm
 
 BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 

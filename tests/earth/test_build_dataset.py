@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from earth import build_dataset, places, views
-from earth.imagery import TILE_PIXELS, load_earth
-from utils.geodesy import haversine_km
-from utils.images import ImageStore
-from utils.tables import metadata_problems, read_metadata
+from earth import build_dataset
+from earth.world import places, views
+from earth.world.imagery import TILE_PIXELS, load_earth
+from utils.geography.geodesy import haversine_km
+from utils.photos.store import ImageStore
+from utils.tables.metadata import metadata_problems, read_metadata
 
 SIZES = (150, 60, 50, 20, 20)
 

@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.candidates import (
-    Candidate,
-    CandidateRow,
-    Query,
-    prompt_texts,
-    read_candidate_table,
-    write_candidate_table,
-)
+from utils.candidates import Candidate, Query, prompt_texts
+from utils.tables.candidate_table import CandidateRow, read_candidate_table, write_candidate_table
 
 # The released im2gps3k.csv in small: its columns, in its order and notation, with seven candidates a row.
 RELEASED_COLUMNS = ["IMG_ID", "LAT", "LON", "candidate_gps_lis", "candidate_text_lis", "candidate_img_lis"]

@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from utils import decoding
-from utils.decoding import (
-    argmax,
-    confidence,
-    consensus,
-    decode,
-    fit_similarity_weight,
-    fit_temperature,
-    fuse,
-    probabilities,
-)
-from utils.geodesy import EARTH_RADIUS_KM
+from utils.decoding import argmax, confidence, consensus, decode, fuse, probabilities
+from utils.evaluation.fit import fit_similarity_weight, fit_temperature
+from utils.geography.geodesy import EARTH_RADIUS_KM
 
 # Two towns 60 km apart, one across the Alps, one on the other side of the Earth.
 POINTS = [(46.2, 7.1), (46.2, 7.9), (44.2, 12.7), (-33.9, 151.2)]

@@ -5,8 +5,8 @@ from geopy.distance import great_circle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.diversity import apart
-from utils.geodesy import distance_matrix_km
+from utils.candidates import apart
+from utils.geography.geodesy import distance_matrix_km
 
 corner = st.sampled_from([(0.0, 0.0), (0.0, 179.999), (89.999, 45.0), (-90.0, 10.0), (46.17, 7.1)])
 crowded = st.builds(

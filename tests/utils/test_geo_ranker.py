@@ -13,12 +13,13 @@ from transformers import AutoModel
 
 from tests.naive import naive_rewards
 from tests.released import write_base
-from utils import packing
-from utils.adapter import add_lora
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.images import ImageStore
-from utils.prompts import LAYOUTS
+from utils.model import packing
+from utils.model.adapter import add_lora
+from utils.model.prompts import LAYOUTS
+from utils.model.tower import with_features
+from utils.photos.store import ImageStore
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 CARRIERS = ("cache", "packed")
@@ -241,7 +242,7 @@ def test_attention_that_takes_no_mask_is_refused(tiny_base):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_given_features_stand_for_pixels(rankers, encoded, family):
     ranker = rankers[family, "published"]
-    known = dict(zip(encoded, ranker.with_features(list(encoded.values())), strict=True))
+    known = dict(zip(encoded, with_features(ranker.backbone, ranker.packer, list(encoded.values())), strict=True))
     levels = 3 if family == "qwen3_vl" else 1
     assert known["wide.jpg"].features.shape == (levels, ranker.packer.image_tokens(encoded["wide.jpg"]), 32)
     assert known["wide.jpg"].pixel_values is None

@@ -1,0 +1,1 @@
+"""The embedded world: imagery, where its tiles lie, how its photos see them. May import ``utils``."""

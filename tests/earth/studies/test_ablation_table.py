@@ -1,0 +1,158 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from earth.studies import ablation_table
+from earth.studies.ablation_runs import BASELINE, SETTINGS, Setting
+from earth.studies.ablation_table import (
+    Result,
+    append_result,
+    comparison,
+    paired_difference,
+    read_results,
+    table,
+    verdict,
+)
+
+RESULT = Result("baseline", "baseline", 0, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
+WORSE = Setting("worse", "question", paper=(-1.0, -2.0))
+SAME = Setting("same", "question")
+MISSING = Setting("missing", "question", paper=(-1.0, -2.0))
+
+
+def drawn(setting: str, seed: int, shift: float) -> Result:
+    """A result whose errors resemble those of the same seed's others."""
+    common = np.random.default_rng(seed).exponential(150, 300)
+    own = np.random.default_rng((seed, len(setting))).exponential(30, 300)
+    return replace(RESULT, setting=setting, seed=seed, errors_km=(common * shift + own).astype(int).tolist())
+
+
+def test_paired_difference_against_loops():
+    first = [drawn("worse", seed, 3) for seed in (0, 1, 5)]
+    second = [drawn("baseline", seed, 1) for seed in (1, 0, 2)]
+    difference, low, high = paired_difference(first, second)
+    for position, km in enumerate((25, 200)):
+        gains = []
+        for query in range(300):
+            own = []
+            for seed in (0, 1):  # which both have
+                one, other = (next(r for r in side if r.seed == seed).errors_km[query] for side in (first, second))
+                own.append((one < km) - (other < km))
+            gains.append(100 * sum(own) / 2)
+        assert difference[position] == pytest.approx(sum(gains) / 300)
+        random = np.random.default_rng(1)
+        means = [np.mean([gains[i] for i in random.integers(0, 300, 300)]) for _ in range(1000)]
+        assert low[position] == pytest.approx(np.quantile(means, 0.025), abs=0.6)
+        assert high[position] == pytest.approx(np.quantile(means, 0.975), abs=0.6)
+    assert paired_difference(first[:1], second[2:]) is None
+    assert paired_difference([], second) is None
+
+
+def test_table():
+    results = [drawn("baseline", seed, 1) for seed in range(3)] + [drawn("worse", seed, 3) for seed in range(2)]
+    results += [replace(result, setting="same") for result in results[:3]]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table(results, [BASELINE, WORSE, SAME, MISSING]).splitlines()
+    ]
+    assert all(len(row) == 8 for row in rows)
+    assert rows[0][2:6] == ["25 km", "200 km", "difference at 25 km", "difference at 200 km"]
+    baseline, worse, same, missing = rows[2:]
+    within = [100 * np.mean([error < 25 for error in result.errors_km]) for result in results[:3]]
+    assert baseline[:3] == ["baseline", "3", f"{np.mean(within):.1f} ({min(within):.1f} to {max(within):.1f})"]
+    assert baseline[4:] == ["", "", "", ""]
+    difference, low, high = paired_difference(results[3:5], results[:3])
+    assert worse[1] == "2"
+    assert worse[5] == f"{difference[1]:+.1f} [{low[1]:+.1f}, {high[1]:+.1f}]"
+    assert high[1] < 0
+    assert worse[6:] == ["-1.00 / -2.00", "agrees / agrees"]
+    assert same[4:] == ["+0.0 [+0.0, +0.0]", "+0.0 [+0.0, +0.0]", "", ""]
+    with pytest.raises(ValueError, match="unknown settings: same, worse"):
+        table(results, [BASELINE])
+    assert missing == ["missing", "0", "not run", "not run", "", "", "-1.00 / -2.00", ""]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(-3, -1, "agrees"), (1, 3, "disagrees"), (-1, 1, "not significant"), (-1, 0, "not significant")],
+)
+def test_verdict(low, high, expected):
+    assert verdict(-0.5, low, high) == expected
+    assert verdict(0.5, -high, -low) == expected
+
+
+def test_the_papers_differences_are_those_of_its_table():
+    """Within 25 and 200 km on IM2GPS3K."""
+    full = (45.05, 61.49)
+    published = {
+        "first_order_only": (44.61, 60.96),
+        "no_negatives": (44.51, 60.82),
+        "no_images": (41.77, 59.15),
+        "no_generated": (43.47, 59.69),
+    }
+    assert {setting.name for setting in SETTINGS if setting.paper} == published.keys()
+    for setting in SETTINGS:
+        if setting.paper:
+            assert setting.paper == pytest.approx(np.subtract(published[setting.name], full))
+
+
+def test_results_on_disk(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "new" / "results.jsonl"
+    assert read_results(path) == []
+    results = [drawn("baseline", seed, 1) for seed in range(2)]
+    for result in results:
+        append_result(path, result)
+    assert read_results(path) == results
+    monkeypatch.setattr("sys.argv", ["ablation_table", "--results", str(path)])
+    assert ablation_table.main() == 0
+    assert capsys.readouterr().out.strip() == table(results)
+
+    lines = path.read_text()
+    for text, message in (
+        ("{torn", "line 3 is no result of the queue"),
+        ('{"setting": "baseline"}', "line 3 is no result of the queue"),
+        (json.dumps(asdict(results[0])), "several lines of baseline, seed 0"),
+        (json.dumps(asdict(replace(results[0], seed=2, base="xyz"))), "base abc, .*, 250 steps and base xyz, "),
+        (
+            json.dumps(asdict(replace(results[0], seed=2, recipe="new"))),
+            "recipe new, .* and base abc, recipe old",
+        ),
+    ):
+        path.write_text(lines + text + "\n")
+        with pytest.raises(ValueError, match=message):
+            read_results(path)
+        with pytest.raises(SystemExit, match=message):
+            ablation_table.main()
+
+
+def test_comparison_of_two_base_models(tmp_path, monkeypatch, capsys):
+    small = [drawn("baseline", seed, 3) for seed in (2, 0)] + [drawn("no_images", 0, 1)]
+    large = [replace(drawn("baseline", seed, 1), base="xyz") for seed in (0, 1, 2)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in comparison(large, small).splitlines()]
+    assert all(len(row) == 8 for row in rows)
+    assert len(rows) == 3  # no_images has no partner
+    own, other = [large[0], large[2]], [small[1], small[0]]
+    within = [
+        np.mean([np.mean([error < 25 for error in result.errors_km]) for result in side]) for side in (own, other)
+    ]
+    assert rows[2][:2] == ["baseline", "2"]
+    assert [rows[2][column].split()[0] for column in (2, 4)] == [f"{100 * share:.1f}" for share in within]
+    difference, low, high = paired_difference(own, other)
+    assert rows[2][6] == f"{difference[0]:+.1f} [{low[0]:+.1f}, {high[0]:+.1f}]"
+    assert low[1] > 0
+
+    files = tmp_path / "large.jsonl", tmp_path / "small.jsonl"
+    for path, results in zip(files, (large, small), strict=True):
+        for result in results:
+            append_result(path, result)
+    command = ["ablation_table", "--results", str(files[0]), "--against"]
+    monkeypatch.setattr("sys.argv", [*command, str(files[1])])
+    assert ablation_table.main() == 0
+    assert capsys.readouterr().out.strip() == comparison(large, small)
+    monkeypatch.setattr("sys.argv", [*command, str(tmp_path / "missing.jsonl")])
+    with pytest.raises(SystemExit, match="no setting with the same seed in common"):
+        ablation_table.main()
+    with pytest.raises(ValueError, match="differ in more than the base model"):
+        comparison([replace(large[0], budget=500)], small)

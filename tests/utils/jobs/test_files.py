@@ -1,0 +1,56 @@
+"""Atomic writes."""
+
+import os
+
+import pytest
+
+from utils.jobs.files import atomic_path, move_files
+
+
+def test_replaces_only_when_done(tmp_path):
+    path = tmp_path / "deep" / "table.csv"
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert (temporary.parent, temporary.suffix) == (path.parent, ".csv")
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def write_half(temporary):
+    temporary.write_text("half of the new")
+    raise KeyboardInterrupt
+
+
+def test_interruption_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        write_half(temporary)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_interruption_before_anything_is_written(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "table.csv") as temporary:
+        temporary.write_text(str(1 / 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_moved_whole_and_in_order(tmp_path, monkeypatch):
+    source, folder = tmp_path / "new", tmp_path / "folder"
+    for path in (source, folder):
+        path.mkdir()
+    for name in ("b.json", "a.safetensors", "c.json"):
+        (source / name).write_text(f"new {name}")
+    (folder / "b.json").write_text("old")
+    (folder / "other").write_text("stays")
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (moved.append(new.name), replace(old, new)))
+    move_files(source, folder, last=".safetensors")
+    assert sorted(moved[:2]) == ["b.json", "c.json"]
+    assert moved[2] == "a.safetensors"
+    assert not source.exists()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {name: f"new {name}" for name in moved} | {
+        "other": "stays"
+    }

@@ -1,0 +1,167 @@
+"""GPS coordinates of photos: EXIF written byte by byte as its standard says, and everything cameras do wrong."""
+
+import math
+import os
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
+
+from tools.gallery_from_exif import main
+from utils.photos.exif import gps_coordinate, photo_coordinate, photo_names
+from utils.photos.images import ImageError
+from utils.tables.metadata import metadata_problems, read_metadata
+
+MARTIGNY = {1: "N", 2: (46, 6, 3), 3: "E", 4: (7, 4, 12)}
+
+
+def exif_bytes(latitude: list[tuple[int, int]], longitude: list[tuple[int, int]], sides: str, order: str) -> bytes:
+    """EXIF with nothing but GPS: a TIFF header, a directory that points to another, its four entries, and two values.
+
+    ``order`` is "<" or ">"; the coordinates are rationals.
+    """
+    start, entry = 26, 12  # of the GPS directory, bytes of an entry
+    values = start + 2 + 4 * entry + 4
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
+    head += struct.pack(f"{order}HHHIII", 1, 0x8825, 4, 1, start, 0)
+    gps = struct.pack(f"{order}H", 4)
+    for number, (side, place) in enumerate(zip(sides, (latitude, longitude), strict=True)):
+        gps += struct.pack(f"{order}HHI4s", 2 * number + 1, 2, 2, side.encode() + b"\0\0\0")
+        gps += struct.pack(f"{order}HHII", 2 * number + 2, 5, len(place), values + 8 * number * len(latitude))
+    gps += struct.pack(f"{order}I", 0)
+    return b"Exif\0\0" + head + gps + b"".join(struct.pack(f"{order}II", *part) for part in latitude + longitude)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("sides", "signs"), [("NE", (1, 1)), ("SW", (-1, -1)), ("NW", (1, -1))])
+def test_photos_as_cameras_write_them(tmp_path: Path, order: str, sides: str, signs: tuple[int, int]) -> None:
+    path = tmp_path / "photo.jpg"
+    exif = exif_bytes([(46, 1), (10, 1), (2234, 1000)], [(7, 1), (59389, 10000), (0, 1)], sides, order)
+    Image.new("RGB", (8, 8)).save(path, exif=exif)
+    expected = 46 + 10 / 60 + 2.234 / 3600, 7 + 5.9389 / 60
+    assert photo_coordinate(path) == pytest.approx([s * d for s, d in zip(signs, expected, strict=True)], abs=1e-7)
+
+    exif = exif_bytes([(46, 1), (10, 0), (0, 1)], [(7, 1), (5, 1), (0, 1)], sides, order)
+    Image.new("RGB", (8, 8)).save(path, exif=exif)
+    with pytest.raises(ImageError, match=r"photo\.jpg: GPSLatitude is .*nan.*not degrees, minutes and seconds"):
+        photo_coordinate(path)
+
+
+@given(st.integers(-90 * 36000, 90 * 36000), st.integers(-180 * 36000, 180 * 36000))
+def test_every_tenth_of_a_second(latitude: int, longitude: int) -> None:
+    def parts(tenths: int) -> tuple[IFDRational, ...]:
+        size = abs(tenths)
+        numbers = size // 36000, size // 600 % 60, Fraction(size % 600, 10)
+        return tuple(IFDRational(Fraction(number)) for number in numbers)
+
+    gps = {1: "S" if latitude < 0 else "N", 2: parts(latitude), 3: "W" if longitude < 0 else "E", 4: parts(longitude)}
+    if (latitude, longitude) == (0, 0):
+        with pytest.raises(ValueError, match="did not know"):
+            gps_coordinate(gps)
+    else:
+        assert gps_coordinate(gps) == pytest.approx((latitude / 36000, longitude / 36000), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ({}, (46.1008333, 7.07)),
+        ({5: 1, 6: IFDRational(3, 0)}, (46.1008333, 7.07)),  # altitude
+        ({1: b"S\0", 3: "w "}, (-46.1008333, -7.07)),
+        ({2: (46.25,), 4: IFDRational(29, 4)}, (46.25, 7.25)),
+        ({2: (46, 59, 60), 4: (7, 0)}, (47.0, 7.0)),
+    ],
+)
+def test_forms_that_mean_a_place(cells: dict, expected: tuple[float, float]) -> None:
+    assert gps_coordinate(MARTIGNY | cells) == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({1: None}, "GPSLatitudeRef is '', not N or S"),
+        ({3: "N"}, "GPSLongitudeRef is 'N', not E or W"),
+        ({2: None}, "GPSLatitude is None"),
+        ({4: (7, 75, 0)}, "GPSLongitude is .*not degrees, minutes and seconds"),
+        ({4: (-7, 0, 0)}, "GPSLongitude is .*not degrees"),
+        ({4: (7, 0, 0, 0)}, "GPSLongitude is .*not degrees"),
+        ({4: ()}, "GPSLongitude is .*not degrees"),
+        ({4: "east"}, "GPSLongitude is .*not degrees"),
+        ({4: (math.nan, 0, 0)}, "GPSLongitude is .*not degrees"),
+        ({2: (90, 0, 1)}, "latitude 90.0002778 is not between"),
+        ({3: "W", 4: (181, 0, 0)}, "longitude -181.0 is not between"),
+        ({2: (0, 0, 0), 4: (0, 0, 0)}, "the camera did not know"),
+    ],
+)
+def test_damage_is_no_place(cells: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gps_coordinate(MARTIGNY | cells)
+
+
+def test_no_gps_is_no_damage() -> None:
+    assert gps_coordinate({}) is None
+    assert gps_coordinate({1: "N", 3: "E", 18: "WGS-84"}) is None
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "trip").mkdir()
+    exif = Image.Exif()
+    exif[0x8825] = MARTIGNY
+    photo = Image.new("RGB", (8, 8))
+    photo.save(tmp_path / "trip" / "b, c.JPG", exif=exif)
+    photo.save(tmp_path / "a.png", exif=exif)
+    photo.save(tmp_path / "plain.jpg")
+    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / "trip" / "phone.HEIC").write_bytes(b"no photo that PIL reads")
+    return tmp_path
+
+
+def test_a_folder_becomes_a_gallery(folder: Path, capsys) -> None:
+    assert main([str(folder), str(folder / "metadata.csv")]) == 0
+    table = read_metadata(folder / "metadata.csv")
+    assert metadata_problems(folder / "metadata.csv", table) == []
+    assert table["IMG_ID"].tolist() == ["a.png", "trip/b, c.JPG"]
+    assert table[["LAT", "LON"]].to_numpy().tolist() == [[46.1008333, 7.07]] * 2
+    assert table[["city", "country"]].drop_duplicates().to_numpy().tolist() == [["Martigny-Ville", "Switzerland"]]
+    output = capsys.readouterr().out
+    assert "2 photos in 1 countries" in output
+    assert f"{folder}: 2 files are no JPEG, PNG or WebP and are left alone (1 .txt, 1 .heic)" in output
+    assert "no GPS coordinates: 1 photos\n  plain.jpg\n" in output
+    before = (folder / "metadata.csv").read_bytes()
+    main([str(folder), str(folder / "metadata.csv")])
+    assert (folder / "metadata.csv").read_bytes() == before
+
+
+def test_damaged_photos_cost_only_themselves(folder: Path, capsys) -> None:
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    exif = Image.Exif()
+    exif[0x8825] = {2: (46, 6, 3), 4: (7, 4, 12)}
+    Image.new("RGB", (8, 8)).save(folder / "sideless.jpg", exif=exif)
+    assert main([str(folder), str(folder / "metadata.csv")]) == 1
+    errors = capsys.readouterr().err
+    assert "broken.jpg: cannot identify image file" in errors
+    assert "sideless.jpg: GPSLatitudeRef is ''" in errors
+    assert pd.read_csv(folder / "metadata.csv")["IMG_ID"].tolist() == ["a.png", "trip/b, c.JPG"]
+
+
+def test_names_that_no_table_can_hold_are_left_out(tmp_path: Path, capsys) -> None:
+    for name in (b"a.jpg", b"caf\xe9.jpg"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    assert photo_names(tmp_path) == ["a.jpg"]
+    assert "1 photos have names that are not UTF-8" in capsys.readouterr().out
+
+
+def test_a_folder_without_places_is_an_error(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.jpg")
+    with pytest.raises(SystemExit, match="no photo with GPS coordinates"):
+        main([str(tmp_path), str(tmp_path / "metadata.csv")])
+    with pytest.raises(SystemExit, match="away is no folder"):
+        main([str(tmp_path / "away"), str(tmp_path / "metadata.csv")])
+    assert not (tmp_path / "metadata.csv").exists()

@@ -1,0 +1,158 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.retrieval import gallery as retrieval
+from utils.retrieval.exact_index import ExactIndex
+from utils.retrieval.exclusions import Exclusion, same_id, same_owner, search_excluding
+from utils.retrieval.gallery import Gallery, IndexInfo, add_part, choose_index_type, retrieval_rows
+from utils.retrieval.gallery_embeddings import EmbeddingInfo, ids_hash
+
+
+def unit_rows(count: int, dimension: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, dimension))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def write_index(folder: Path, ids: list[str], embeddings: np.ndarray, index: ExactIndex) -> IndexInfo:
+    """An index folder of photos that need not exist."""
+    folder.mkdir(parents=True)
+    places = np.random.default_rng(len(ids)).uniform(-80, 80, (len(ids), 2)).round(3)
+    pd.DataFrame({"IMG_ID": ids, "LAT": places[:, 0], "LON": places[:, 1], "city": 'Łódź, "old"'}).to_csv(
+        folder / "metadata.csv", index=False
+    )
+    np.save(folder / "embeddings.npy", embeddings)
+    (folder / "embeddings.json").write_text(
+        f'{{"model": "m", "dtype": "auto", "image_ids": "{ids_hash(ids)}", "photos": {len(ids)}}}'
+    )
+    index.save(folder)
+    info = IndexInfo("metadata.csv", "model", "auto", len(index.components))
+    info.save(folder)
+    return info
+
+
+@pytest.fixture
+def make_gallery(tmp_path: Path) -> Callable[..., Gallery]:
+    def make(embeddings: np.ndarray, ids: list[str], components: int = 0) -> Gallery:
+        folder = tmp_path / f"{components} {len(ids)}"
+        write_index(folder, ids, embeddings, ExactIndex.build(embeddings, components))
+        return Gallery(folder)
+
+    return make
+
+
+@pytest.mark.parametrize("components", [0, 4])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_parts_are_searched_as_one_gallery(components: int, reverse: bool, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(retrieval, "QUERY_CHUNK", 3)
+    embeddings, queries = unit_rows(60, 8, 0), unit_rows(7, 8, 1)
+    embeddings[55] = embeddings[5]  # a tie across parts
+    queries[0] = embeddings[5]
+    embeddings[33] = np.nan
+    ids = [f"{row}.jpg" for row in range(60)]
+    folder, first = tmp_path / "parts", ExactIndex.build(embeddings[:30], components)
+    write_index(folder, ids[:30], embeddings[:30], first)
+    for name, rows in (("added-001", slice(30, 50)), ("added-002", slice(50, 60))):
+        info = write_index(folder / name, ids[rows], embeddings[rows], first.another(embeddings[rows]))
+        add_part(folder, name, replace(info, components=components))
+    gallery = Gallery(folder)
+    assert gallery.photos == 59
+    assert gallery.metadata["IMG_ID"].tolist() == ids
+    pd.testing.assert_frame_equal(retrieval.read_metadata(gallery.table), gallery.metadata)
+
+    whole = ExactIndex(np.delete(np.arange(60), 33), first.flat, first.mean, first.components).another(embeddings)
+    rows, scores = gallery.search(queries, 25, reverse)
+    wanted_rows, wanted_scores = whole.search(queries, 25, reverse)
+    np.testing.assert_array_equal(rows, wanted_rows)
+    np.testing.assert_array_equal(scores, wanted_scores)
+    np.testing.assert_allclose(
+        gallery.cosines(queries, rows), np.einsum("md,mkd->mk", queries, embeddings[rows]), atol=1e-6
+    )
+    with pytest.raises(ValueError, match="topk is 60, but the index holds 59"):
+        gallery.search(queries, 60)
+
+
+def test_an_index_folder_from_before_index_types(make_gallery) -> None:
+    folder = make_gallery(unit_rows(9, 4, 0), list("abcdefghi")).table.parent
+    (folder / "index.json").write_text('{"gallery": "metadata.csv", "model": "m", "dtype": "auto", "components": 0}')
+    assert Gallery(folder).info == IndexInfo("metadata.csv", "m", "auto", 0, "exact", ())
+    assert EmbeddingInfo.load(folder).storage == "float32"
+    metadata = pd.read_csv(folder / "metadata.csv")
+    metadata.iloc[::-1].to_csv(folder / "metadata.csv", index=False)
+    with pytest.raises(ValueError, match="no longer the gallery"):
+        Gallery(folder)
+
+
+def test_index_type_by_size() -> None:
+    assert choose_index_type("auto", 2**20, 2048, 8) == "exact"
+    assert choose_index_type("auto", 2**20 + 1, 2048, 8) == "ivfpq"
+    assert choose_index_type("ivfpq", 1, 1, 8) == "ivfpq"
+    assert choose_index_type("exact", 2**40, 2048, 8) == "exact"
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), keys=st.integers(1, 6), topk=st.integers(1, 4), reverse=st.booleans())
+def test_what_is_excluded_is_passed_over(seed: int, keys: int, topk: int, reverse: bool) -> None:
+    random = np.random.default_rng(seed)
+    embeddings, queries = unit_rows(40, 6, seed), unit_rows(5, 6, seed + 1)
+    names = np.array([*(f"owner {key}" for key in range(keys)), None], dtype=object)
+    gallery_keys, query_keys = names[random.integers(keys + 1, size=40)], names[random.integers(keys + 1, size=5)]
+    index = ExactIndex.build(embeddings, 0)
+
+    def wanted(query: int) -> list[int]:
+        scores = (-1 if reverse else 1) * (embeddings @ queries[query])
+        own = query_keys[query] is not None
+        return [row for row in np.argsort(-scores) if not (own and gallery_keys[row] == query_keys[query])][:topk]
+
+    class Searched:
+        photos, search = 40, index.search
+
+    excluded = Exclusion(query_keys.tolist(), gallery_keys.tolist())
+    nobody = Exclusion([None] * 5, [None] * 40)
+    expected = [wanted(query) for query in range(5)]
+    if min(map(len, expected)) < topk:
+        with pytest.raises(ValueError, match="are left of 40"):
+            search_excluding(Searched, queries, topk, [nobody, excluded], reverse)
+        return
+    rows, scores = search_excluding(Searched, queries, topk, [nobody, excluded], reverse)
+    assert rows.tolist() == expected
+    np.testing.assert_allclose(
+        scores, (-1 if reverse else 1) * np.einsum("md,mkd->mk", queries, embeddings[rows]), atol=1e-6
+    )
+
+
+def test_ids_and_owners() -> None:
+    queries = pd.Series(["103433117_266c57c2e6_29_73293249@N00.jpg", "5_a_1@N01.jpg", "no owner.png"])
+    gallery = pd.Series(
+        ["1_b_73293249@N00.jpg", "103433117_266c57c2e6_29_73293249@N00", "2_c_1@N001.jpg", "no owner.JPG"]
+    )
+    all_pairs = (np.arange(3), np.tile(np.arange(4), (3, 1)))
+    assert same_id(queries, gallery)(*all_pairs).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    owner = r"(\d+@N\d+)"
+    assert same_owner(queries, gallery, owner)(*all_pairs).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    for pattern, message in (
+        ("(", "no regular expression"),
+        ("a", "0 groups"),
+        ("(x)(y)", "2 groups"),
+        ("(zz)", "no IMG_ID"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            same_owner(queries, gallery, pattern)
+
+
+def test_retrieval_rows_name_the_places_found() -> None:
+    gallery = pd.DataFrame({"LAT": [1.0, 2.0, 3.0], "LON": [10.0, 20.0, 30.0]})
+    queries = pd.DataFrame({"IMG_ID": ["a", "b"], "LAT": [5.0, 6.0], "LON": [7.0, 8.0]}, index=[3, 9])
+    rows = retrieval_rows(queries, gallery, np.array([[2, 0], [1, 2]]), np.array([[1], [0]]))
+    assert [(row.number, row.img_id, row.latitude, row.longitude) for row in rows] == [
+        (0, "a", 5, 7),
+        (1, "b", 6, 8),
+    ]
+    assert [row.candidates for row in rows] == [{0: (3, 30), 1: (1, 10)}, {0: (2, 20), 1: (3, 30)}]
+    assert [row.reverse for row in rows] == [{0: (2, 20)}, {0: (1, 10)}]

@@ -1,0 +1,57 @@
+"""Index tars of photos beforehand, so that no script has to do it when it first opens them.
+
+    python -m tools.index_tar dataset/mp16-pro/mp-16-images.tar      one pass over the tar; goes on when interrupted
+    python -m tools.index_tar shards/*.tar                           an index for each
+    python -m tools.index_tar images.tar --pickle tar_index.pkl      from the released pickle, without the pass
+
+The index of ``X.tar`` is ``X.tar.index`` beside it, that of a pickle ``tar_index.pkl.index`` beside the pickle. Where a
+damaged tar cannot be read on, that is named as a problem, and the exit code is 1.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.cli.command import run_command
+from utils.photos.tar_index import TarIndex
+from utils.photos.tar_index_build import index_pickle, index_tar
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.index_tar", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("tars", nargs="+", type=Path, metavar="TAR", help="uncompressed tar of photos")
+    add("--pickle", type=Path, help="released index of the tar: convert it instead of reading the tar")
+    add("--strip", type=int, default=0, help="leave out so many leading folders of member names (%(default)s)")
+    add("--output", type=Path, help="where the index goes (default: TAR.index, or PICKLE.index)")
+    args = parser.parse_args(arguments)
+    if len(args.tars) > 1 and (args.pickle or args.output):
+        parser.error("--pickle and --output are for one tar")
+    if args.strip < 0 or (args.strip and args.pickle):
+        parser.error("--strip is a number of folders, for member names read from the tar")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: index_tars(args))
+
+
+def index_tars(args: argparse.Namespace) -> list[str]:
+    """Make the index of each tar. Returns where a damaged one could not be read on."""
+    problems = []
+    for tar in args.tars:
+        path = args.output or Path(f"{args.pickle or tar}.index")
+        if args.pickle:
+            index_pickle(args.pickle, tar, path)
+        else:
+            problems += index_tar(tar, path, args.strip)
+        print(f"{path}: {len(TarIndex(path)):,} photos")
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

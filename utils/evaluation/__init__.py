@@ -1,0 +1,4 @@
+"""Rewards of a whole benchmark, what is fitted on them, and the report.
+
+May import ``geo_ranker`` and what lies below.
+"""

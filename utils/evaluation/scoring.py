@@ -1,0 +1,245 @@
+"""Rewards of a whole benchmark: photos decoded ahead, batches of bounded size, resumable, many processes.
+
+Data workers open and encode the photos and pack batches while the model runs. Every query that is done goes into a log
+(``reward_log.py``), so that an interrupted run goes on at the next query. Several processes take one query after the
+other from the same list (``utils/jobs/processes.py``).
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from utils.candidates import Query
+from utils.evaluation.reward_log import RewardLog
+from utils.geo_ranker import GeoRanker
+from utils.jobs.processes import Processes, SharedWork
+from utils.model.batch import EncodedImage, PackedBatch, TokenizedQuery
+from utils.model.features import EncodedPhotos, FeatureCache
+from utils.model.halving import score_in_halves
+from utils.model.packing import Packer, chunks
+from utils.photos.images import ImageError
+
+Photos = EncodedPhotos | FeatureCache
+
+# ---- what was lost ----
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that could not be scored: a candidate of a query, or the query as a whole."""
+
+    query: int  # position of the query
+    candidate: int | None  # position of the candidate; None: the whole query
+    message: str  # names the query and the photo
+
+
+# ---- batches ----
+
+
+@dataclass(frozen=True)
+class ScoringBatch:
+    """Candidates to score together, and what was lost since the batch before."""
+
+    slots: list[tuple[int, int]]  # (query, candidate) that suffix i of `packed` belongs to
+    packed: PackedBatch | None  # None when nothing but problems was left
+    problems: list[Problem]
+
+    def pin_memory(self) -> "ScoringBatch":
+        """Called by the data loader."""
+        return self if self.packed is None else replace(self, packed=self.packed.pin_memory())
+
+
+class QueryBatches(IterableDataset):
+    """The candidates of ``queries`` (position -> query) as batches, as far as ``work`` hands out their positions.
+
+    A photo that cannot be read becomes a ``Problem`` and costs its candidate; a query photo costs its query.
+    """
+
+    def __init__(
+        self,
+        queries: Mapping[int, Query],
+        work: SharedWork[int],
+        packer: Packer,
+        query_photos: Photos,
+        gallery_photos: Photos,
+        max_tokens: int,
+    ):
+        self.queries = queries
+        self.work = work
+        self.packer = packer
+        self.query_photos = query_photos
+        self.gallery_photos = gallery_photos
+        self.max_tokens = max_tokens
+
+    def __iter__(self) -> Iterator[ScoringBatch]:
+        slots: deque[tuple[int, int]] = deque()
+        photos: dict[Hashable, EncodedImage] = {}
+        problems: list[Problem] = []
+        newest: dict[Hashable, EncodedImage] = {}
+
+        def tokenized() -> Iterator[TokenizedQuery]:
+            nonlocal newest
+            for position in self.work:
+                if position not in self.queries:
+                    continue
+                query, kept, newest, found = self._read(position, self.queries[position])
+                problems.extend(found)
+                if query is not None:
+                    slots.extend((position, candidate) for candidate in kept)
+                    photos.update(newest)
+                    yield self.packer.tokenize(query, newest)
+
+        for chunk in chunks(tokenized(), self.max_tokens):
+            packed = self.packer.collate(chunk, photos)
+            filled = [slots.popleft() for _ in range(len(packed.query_index))]
+            yield ScoringBatch(filled, packed, problems.copy())
+            problems.clear()
+            # Chunks look one query ahead: what is still to come shows only the photos read last.
+            photos.clear()
+            photos.update(newest)
+        if problems:
+            yield ScoringBatch([], None, problems)
+
+    def _read(
+        self, position: int, query: Query
+    ) -> tuple[Query | None, list[int], dict[Hashable, EncodedImage], list[Problem]]:
+        """The query with the candidates that can be shown, their positions, encoded photos, and problems."""
+        # A gallery photo may have the id of a query photo.
+        shown = f"query photo {query.image}"
+        kept, photos, problems = [], {}, []
+        try:
+            photos[shown] = self.query_photos[query.image]
+        except ImageError as error:
+            return None, [], {}, [Problem(position, None, f"{query.image}: query left out: {error}")]
+        for number, candidate in enumerate(query.candidates):
+            try:
+                if candidate.image is not None and candidate.image not in photos:
+                    photos[candidate.image] = self.gallery_photos[candidate.image]
+                kept.append(number)
+            except ImageError as error:
+                message = f"{query.image}: candidate {number} left out: {error}"
+                problems.append(Problem(position, number, message))
+        if not kept:
+            message = f"{query.image}: query left out: none of its candidates has a readable photo"
+            return None, [], {}, [*problems, Problem(position, None, message)]
+        candidates = tuple(query.candidates[number] for number in kept)
+        return replace(query, image=shown, candidates=candidates), kept, photos, problems
+
+
+# ---- results ----
+
+
+class Results:
+    """Rewards as they come, candidate by candidate; a query is finished when none of its candidates is open."""
+
+    def __init__(self, queries: Mapping[int, Query], log: RewardLog):
+        self.queries = queries
+        self.log = log
+        self.scored: dict[int, np.ndarray] = {}  # position of a finished query -> rewards, NaN for lost candidates
+        self.problems: list[Problem] = []
+        self.finished: set[int] = set()
+        self._rewards: dict[int, np.ndarray] = {}  # of the others
+        self._open: dict[int, int] = {}  # how many of their candidates are open
+
+    def lose(self, problem: Problem) -> None:
+        """Note what could not be scored."""
+        self.problems.append(problem)
+        if problem.candidate is None:
+            self.finished.add(problem.query)
+        else:
+            self._settle(problem.query, problem.candidate, np.nan)
+
+    def take(self, position: int, candidate: int, reward: float, fits: bool) -> None:
+        """Note a reward; ``fits`` is false where there was too little memory for it."""
+        if fits and np.isfinite(reward):
+            self._settle(position, candidate, reward)
+        else:
+            why = f"its reward is {reward}" if fits else "even alone it does not fit into memory"
+            self.lose(
+                Problem(position, candidate, f"{self.queries[position].image}: candidate {candidate} left out: {why}")
+            )
+
+    def _settle(self, position: int, candidate: int, reward: float) -> None:
+        if position not in self._open:
+            self._open[position] = len(self.queries[position].candidates)
+            self._rewards[position] = np.full(self._open[position], np.nan, np.float32)
+        self._rewards[position][candidate] = reward
+        self._open[position] -= 1
+        if self._open[position] == 0:
+            del self._open[position]
+            rewards = self._rewards.pop(position)
+            self.finished.add(position)
+            if np.isfinite(rewards).all():
+                self.log.append(self.queries[position], rewards)
+            if np.isfinite(rewards).any():
+                self.scored[position] = rewards
+
+
+# ---- scoring ----
+
+
+def score_queries(
+    ranker: GeoRanker,
+    queries: Mapping[int, Query],
+    query_photos: Photos,
+    gallery_photos: Photos,
+    log: RewardLog,
+    *,
+    max_tokens: int,
+    carrier: str = "cache",
+    num_workers: int = 0,
+    work: SharedWork[int] | None = None,
+    progress: bool = True,
+) -> tuple[dict[int, np.ndarray], list[Problem]]:
+    """Rewards (candidates,) float32 by position of the query, and what could not be scored.
+
+    Args:
+        queries: position -> query; photos of queries and candidates are ids of the two kinds of photos.
+        log: where queries that are done are appended.
+        max_tokens: size of a batch, see ``utils.model.packing.chunks``; what does not fit into memory is halved.
+        carrier: how the ranker reads a batch.
+        num_workers: processes that read photos ahead; 0 reads them in this one.
+        work: positions that this process shares with others, of which it takes those in ``queries``;
+            default: it takes all of ``queries``.
+
+    A reward of a candidate that could not be scored is NaN; queries that could not be scored are absent.
+    """
+    if work is None:
+        work = SharedWork(sorted(queries), Processes(), "queries")
+    device = ranker.backbone.device
+    batches = DataLoader(
+        QueryBatches(queries, work, ranker.packer, query_photos, gallery_photos, max_tokens),
+        batch_size=None,
+        num_workers=num_workers,
+        collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        in_order=False,  # a worker with slow photos does not hold up the others
+    )
+    merge_size = ranker.packer.image_processor.merge_size
+
+    def read(batch: PackedBatch) -> torch.Tensor:
+        return ranker(batch.to(device, non_blocking=True), carrier=carrier)
+
+    results = Results(queries, log)
+    with tqdm(total=len(queries), unit="query", desc="scoring", disable=not progress) as bar:
+        for batch in batches:
+            before = len(results.finished)
+            for problem in batch.problems:
+                results.lose(problem)
+            if batch.packed is not None:
+                with torch.inference_mode():
+                    rewards, too_large = score_in_halves(read, batch.packed, merge_size)
+                for number, (slot, reward) in enumerate(zip(batch.slots, rewards.tolist(), strict=True)):
+                    results.take(*slot, reward, fits=number not in too_large)
+            if len(results.finished) > before:
+                bar.update(work.finish(len(results.finished) - before) - bar.n)
+    return results.scored, results.problems
+
+
+def _as_it_is(batch: ScoringBatch) -> ScoringBatch:
+    return batch

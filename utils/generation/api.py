@@ -1,0 +1,219 @@
+"""Places guessed by a model behind a server that speaks OpenAI's chat protocol.
+
+The official client sits out what passes by itself: it asks again after 408, 409, 429, 5xx, time-outs and broken
+connections, backing off from 0.5 to 8 seconds with jitter, or as long as Retry-After says (seconds or a date,
+up to two minutes). Added here: answers that are no completion are asked for again, servers that give fewer
+choices than asked for are asked for the rest, those that refuse more than one choice for one at a time, and a run
+ends where going on is pointless.
+"""
+
+import asyncio
+import base64
+import io
+import itertools
+import json
+import os
+import random
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+import openai
+from PIL import Image
+
+from utils.generation.journal import Reply
+from utils.model.prompts import GENERATION_PROMPT
+from utils.photos.images import ImageError
+from utils.photos.store import ImageStore
+
+# What one photo costs with OpenAI at detail "low", whatever its size; other servers count differently.
+LOW_DETAIL_TOKENS = 85
+CHARACTERS_PER_TOKEN = 4  # of English text and numbers, roughly
+
+# Errors that every further request would meet as well.
+HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+# Codes by which servers refuse a photo with an error instead of an empty answer.
+REFUSALS = ("content_filter", "content_policy_violation")
+
+
+class BadCompletion(openai.OpenAIError):
+    """The server says it succeeded, but its body is no chat completion with choices."""
+
+
+def encode_photo(image: Image.Image, max_side: int) -> str:
+    """The data URL of an RGB photo as JPEG, its longer side at most ``max_side`` pixels."""
+    image = image.copy()
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def api_root(url: str) -> str:
+    """The address under which ``/chat/completions`` lies, given with or without that ending.
+
+    Raises ``ValueError`` for what is no http address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url {url!r} is no address such as https://host/v1")
+    return url.rstrip("/").removesuffix("/chat/completions")
+
+
+def read_completion(body: str) -> tuple[list[str], int | None]:
+    """The answers in the body of a response, and the tokens it cost where it says so.
+
+    A refusal counts as an answer: its words, or an empty text. Raises ``BadCompletion``.
+    """
+    try:
+        record = json.loads(body)
+        messages = [choice["message"] for choice in record["choices"]]
+        answers = [message.get("content") or message.get("refusal") or "" for message in messages]
+        tokens = (record.get("usage") or {}).get("total_tokens")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadCompletion(f"the response is no chat completion ({type(error).__name__}): {body[:200]!r}") from error
+    if not answers or not all(isinstance(answer, str) for answer in answers):
+        raise BadCompletion(f"the response has no answer: {body[:200]!r}")
+    return answers, tokens if isinstance(tokens, int) else None
+
+
+class ApiModel:
+    """A model behind a server; all answers are sampled. Its key never enters a message."""
+
+    def __init__(
+        self,
+        name: str,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        num_samples: int = 10,
+        temperature: float = 1.2,
+        max_tokens: int = 200,
+        max_side: int = 1024,
+        timeout: float = 120.0,
+        max_retries: int = 6,
+    ) -> None:
+        """``api_key`` and ``base_url`` default to OPENAI_API_KEY and OPENAI_BASE_URL of the environment.
+
+        Args:
+            max_side: larger photos are reduced to this many pixels before they are sent.
+            timeout: seconds that a server may stay silent during a request.
+            max_retries: how often a request is repeated.
+
+        Raises ``openai.OpenAIError`` when there is no key, ``ValueError`` when key or address are unusable.
+        """
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+        self.client = openai.AsyncOpenAI(
+            api_key=api_key,
+            base_url=api_root(base_url) if base_url else None,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+        if not self.client.api_key.strip() or not self.client.api_key.isascii():
+            raise ValueError("the API key is empty or holds characters that no key has")
+        self.name = name
+        self.num_samples = num_samples
+        self.at_once = num_samples
+        self.settings = {"temperature": temperature, "max_tokens": max_tokens}
+        self.max_side = max_side
+        self.max_retries = max_retries
+
+    async def answers(self, photo: str) -> tuple[tuple[str, ...], int]:
+        """``num_samples`` answers about a photo (data URL), and the tokens that they cost.
+
+        Raises ``openai.OpenAIError`` when the server does not give them.
+        """
+        answers: list[str] = []
+        tokens = 0
+        # Some servers give one choice whatever n says, so this takes at most num_samples requests.
+        while len(answers) < self.num_samples:
+            more, cost = await self._ask(photo, min(self.at_once, self.num_samples - len(answers)))
+            answers += more[: self.num_samples - len(answers)]
+            tokens += cost
+        return tuple(answers), tokens
+
+    async def _ask(self, photo: str, count: int) -> tuple[list[str], int]:
+        content = [
+            {"type": "text", "text": GENERATION_PROMPT},
+            {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
+        ]
+        for attempt in itertools.count():
+            try:
+                response = await self.client.chat.completions.with_raw_response.create(
+                    model=self.name, messages=[{"role": "user", "content": content}], n=count, **self.settings
+                )
+            except openai.BadRequestError as error:
+                if count == 1 or error.code in REFUSALS:
+                    raise
+                one = await self._ask(photo, 1)
+                self.at_once = 1  # it was n that the server took offence at
+                return one
+            try:
+                answers, tokens = read_completion(response.text)
+            except BadCompletion:
+                if attempt == self.max_retries:
+                    raise
+                await asyncio.sleep(min(0.5 * 2**attempt, 8.0) * random.uniform(0.75, 1))
+                continue
+            if tokens is None:
+                characters = len(GENERATION_PROMPT) + sum(map(len, answers))
+                tokens = LOW_DETAIL_TOKENS + characters // CHARACTERS_PER_TOKEN
+            return answers, tokens
+
+    async def reply(self, img_id: str, photo: str) -> Reply:
+        """What the server says about a photo (data URL), or why it says nothing.
+
+        Raises ``RuntimeError`` for errors that every other photo would meet as well.
+        """
+        try:
+            answers, tokens = await self.answers(photo)
+            return Reply(img_id, answers, tokens=tokens)
+        except openai.OpenAIError as error:
+            code = error.code if isinstance(error, openai.APIError) else None
+            if isinstance(error, HOPELESS) or code == "insufficient_quota":
+                raise RuntimeError(self.explain(error)) from None
+            if code in REFUSALS:
+                return Reply(img_id, ("",) * self.num_samples)
+            return Reply(img_id, problem=f"{img_id}: {self.explain(error)}")
+
+    def explain(self, error: openai.OpenAIError) -> str:
+        """What went wrong, without the key, which some servers repeat in their messages."""
+        return f"{type(error).__name__}: {error}".replace(self.client.api_key, "[key]")
+
+
+async def ask_api(
+    model: ApiModel,
+    image_ids: Iterable[str],
+    store: ImageStore,
+    done: Callable[[Reply], None],
+    workers: int = 8,
+) -> None:
+    """Ask ``model`` about photos, ``workers`` at a time, and hand each reply to ``done`` as it arrives.
+
+    Raises ``RuntimeError`` when going on is pointless: the server refuses key or model, or the photos of ten
+    rounds in a row all failed. What ``done`` raises ends the run, too.
+    """
+    waiting = iter(image_ids)
+    failures = 0
+
+    async def worker() -> None:
+        nonlocal failures
+        # All workers draw from one iterator: never more than `workers` photos are in memory.
+        for img_id in waiting:
+            try:
+                # In a thread, because decoding takes long enough to hold up the other requests.
+                photo = await asyncio.to_thread(lambda name: encode_photo(store.open(name), model.max_side), img_id)
+            except ImageError as error:
+                done(Reply(img_id, problem=str(error)))
+                continue
+            reply = await model.reply(img_id, photo)
+            done(reply)
+            failures = failures + 1 if reply.problem else 0
+            if failures == 10 * workers:
+                raise RuntimeError(f"{failures} requests in a row failed, the last one with {reply.problem}")
+
+    try:
+        async with model.client, asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        # The first one ended the run; the others are what its end did to their requests.
+        raise errors.exceptions[0] from None

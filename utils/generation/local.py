@@ -1,0 +1,238 @@
+"""Places guessed by a vision-language model on this machine; ``utils/generation/api.py`` asks one behind a server.
+
+Both are asked ``GENERATION_PROMPT`` about one photo and give several answers, word for word;
+``utils/geography/answers.py`` reads the coordinates in them.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+
+import torch
+from PIL import Image
+from torch import FloatTensor, LongTensor, Tensor
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    BaseImageProcessor,
+    Cache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+    Qwen2VLImageProcessorPil,
+)
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+from utils.generation.journal import Reply
+from utils.model.packing import IMAGE_TOKEN
+from utils.model.prompts import GENERATION_PROMPT
+from utils.photos.images import ImageError
+from utils.photos.store import ImageStore
+
+TURN = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": GENERATION_PROMPT}]}
+
+
+class SeededSampling(LogitsProcessor):
+    """Makes greedy search sample: the largest of ``logits + temperature * Gumbel noise`` is a draw from
+    ``softmax(logits / temperature)`` (Gumbel-max trick).
+
+    Each row draws from a generator of its own, so its answer depends neither on the other rows of a batch nor
+    on where an interrupted run went on. A row whose generator is None stays greedy.
+    """
+
+    def __init__(self, temperature: float, generators: Sequence[torch.Generator | None]) -> None:
+        self.temperature = temperature
+        # Rows of a vocabulary of 150,000 take milliseconds each, so all cores draw.
+        cores = os.cpu_count()
+        size = math.ceil(len(generators) / cores)
+        self.blocks = [generators[start : start + size] for start in range(0, len(generators), size)]
+        self.pool = ThreadPoolExecutor(cores)
+
+    def __call__(self, input_ids: LongTensor, scores: FloatTensor) -> FloatTensor:
+        def draw(block: Sequence[torch.Generator | None]) -> Tensor:
+            return torch.stack([gumbel_noise(generator, scores.shape[1]) for generator in block])
+
+        noise = torch.cat(list(self.pool.map(draw, self.blocks)))  # (rows, vocabulary)
+        return scores + (self.temperature * noise).to(scores)
+
+
+def gumbel_noise(generator: torch.Generator | None, size: int) -> Tensor:
+    """``size`` draws from the standard Gumbel distribution, float64; zeros without a generator."""
+    noise = torch.zeros(size, dtype=torch.float64)
+    if generator is not None:
+        noise.uniform_(generator=generator).clamp_(min=torch.finfo(torch.float64).tiny).log_().neg_().log_().neg_()
+    return noise
+
+
+def answer_generator(seed: int, img_id: str, number: int) -> torch.Generator:
+    """The random numbers of answer ``number`` about a photo."""
+    digest = hashlib.sha256(f"{seed} {number} {img_id}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+# What a batch holds per token of the prompt; all else belongs to the photos.
+PER_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids")
+
+
+class QwenEncoder:
+    """Photos and the question as input of a Qwen-VL.
+
+    Its own processor would do the same, but cannot be made without a video processor and thus torchvision.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, image_processor: BaseImageProcessor) -> None:
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+
+    def __call__(self, photos: Sequence[Image.Image]) -> dict[str, Tensor]:
+        prompt = self.tokenizer.apply_chat_template([TURN], tokenize=False, add_generation_prompt=True)
+        images = self.image_processor(images=list(photos), return_tensors="pt")
+        tokens = images["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2  # (photos,)
+        prompts = [prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * count) for count in tokens.tolist()]
+        text = self.tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
+        image_token = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        return {**text, **images, "mm_token_type_ids": (text["input_ids"] == image_token).long()}
+
+
+class ProcessorEncoder:
+    """Photos and the question as input of any other model, by the processor of its checkpoint."""
+
+    def __init__(self, processor: ProcessorMixin) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    def __call__(self, photos: Sequence[Image.Image]) -> dict[str, Tensor]:
+        prompt = self.processor.apply_chat_template([TURN], tokenize=False, add_generation_prompt=True)
+        batch = self.processor(
+            text=[prompt] * len(photos),
+            images=[[photo] for photo in photos],
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        return dict(batch)
+
+
+class LocalModel:
+    """A checkpoint on this machine. The first answer is greedy, the others are sampled."""
+
+    def __init__(self, model: PreTrainedModel, encode: QwenEncoder | ProcessorEncoder) -> None:
+        self.model = model.eval()
+        self.encode = encode
+
+    @classmethod
+    def from_pretrained(
+        cls, base: str | os.PathLike, dtype: str | torch.dtype = "auto", device: str | torch.device = "cpu"
+    ) -> "LocalModel":
+        """Load a checkpoint folder or hub name; ``dtype`` "auto" is that of the checkpoint.
+
+        Raises ``ValueError``, naming the tensors, when the checkpoint lacks weights of the model.
+        """
+        model, loading = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, output_loading_info=True)
+        if missing := sorted(loading["missing_keys"]):
+            raise ValueError(f"checkpoint {base} does not fit {type(model).__name__}: missing tensors {missing}")
+        image_processor = AutoImageProcessor.from_pretrained(base, backend="pil")
+        if isinstance(image_processor, Qwen2VLImageProcessorPil):
+            encode = QwenEncoder(AutoTokenizer.from_pretrained(base), image_processor)
+        else:
+            encode = ProcessorEncoder(AutoProcessor.from_pretrained(base, backend="pil"))
+        return cls(model.to(device), encode)
+
+    @torch.inference_mode()
+    def answers(
+        self,
+        photos: Mapping[str, Image.Image],
+        num_samples: int = 10,
+        temperature: float = 1.2,
+        seed: int = 0,
+        max_tokens: int = 200,
+    ) -> list[tuple[str, ...]]:
+        """``num_samples`` answers about each of ``photos`` (RGB, by id), all in one batch."""
+        inputs = {
+            name: values.to(self.model.device, self.model.dtype if values.is_floating_point() else None)
+            for name, values in self.encode(list(photos.values())).items()
+        }
+        cache = self._read(inputs, num_samples)
+        # A photo's answers are rows of the batch: photo 0 answer 0, photo 0 answer 1, ...
+        rows = {name: inputs[name].repeat_interleave(num_samples, dim=0) for name in ("input_ids", "attention_mask")}
+        generators = [
+            answer_generator(seed, img_id, number) if number else None
+            for img_id in photos
+            for number in range(num_samples)
+        ]
+        output = self.model.generate(
+            **rows,  # (rows, length)
+            past_key_values=cache,
+            logits_processor=LogitsProcessorList([SeededSampling(temperature, generators)]),
+            # A checkpoint's own generation settings (hub Qwen-VLs: top_k 1, repetition_penalty 1.05) would
+            # bend the distribution that the temperature is meant for.
+            generation_config=GenerationConfig(
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                repetition_penalty=1.0,
+                temperature=1.0,
+                top_k=50,
+                top_p=1.0,
+            ),
+        )
+        new = output[:, rows["input_ids"].shape[1] :]
+        texts = self.encode.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return [tuple(texts[start : start + num_samples]) for start in range(0, len(texts), num_samples)]
+
+    def _read(self, inputs: Mapping[str, Tensor], num_samples: int) -> Cache:
+        """Photo and question, but for the prompt's last token, read once and kept ``num_samples`` times."""
+        prompt = {name: values[:, :-1] if name in PER_TOKEN else values for name, values in inputs.items()}
+        qwen = isinstance(self.encode, QwenEncoder)
+        if not qwen:  # Qwen-VLs count positions by themselves; others would count the padding in
+            prompt["position_ids"] = (prompt["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        backbone = self.model.base_model
+        cache = backbone(**prompt, use_cache=True).past_key_values
+        cache.batch_repeat_interleave(num_samples)
+        if qwen:
+            # How far the positions of a row lag behind its tokens, since an image takes fewer of them.
+            backbone.rope_deltas = backbone.rope_deltas.repeat_interleave(num_samples, dim=0)
+        return cache
+
+
+def ask_local(
+    model: LocalModel,
+    image_ids: Iterable[str],
+    store: ImageStore,
+    batch_size: int = 8,
+    **sampling: float,
+) -> Iterator[Reply]:
+    """Ask ``model`` about photos, ``batch_size`` at a time; ``sampling`` goes to ``LocalModel.answers``.
+
+    Where that is too many for the GPU's memory, half as many from then on; a photo that does not fit even alone has a
+    problem instead of answers.
+    """
+    image_ids = iter(image_ids)
+    while batch := list(islice(image_ids, batch_size)):
+        photos, problems = {}, []
+        for img_id in batch:
+            try:
+                photos[img_id] = store.open(img_id)
+            except ImageError as error:
+                problems.append(Reply(img_id, problem=str(error)))
+        try:
+            answers = model.answers(photos, **sampling) if photos else []
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if batch_size == 1:
+                yield Reply(batch[0], problem=f"{batch[0]}: does not fit into memory")
+            else:
+                batch_size = (batch_size + 1) // 2
+                image_ids = chain(batch, image_ids)
+            continue
+        yield from problems
+        for img_id, given in zip(photos, answers, strict=True):
+            yield Reply(img_id, given)

@@ -1,0 +1,79 @@
+"""``georanker.json``: how an adapter was trained, so that inference always matches training.
+
+Released adapters have none; they mean the published prompt. Reading it needs neither torch nor peft.
+"""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from utils.jobs.files import atomic_path
+from utils.model.prompts import LAYOUTS, PARTS, Layout, Part
+
+FILENAME = "georanker.json"
+# What the settings of georanker.json may be.
+KINDS = {
+    "base_model": str,
+    **dict.fromkeys(("min_pixels", "max_pixels", "group_size"), int | None),
+    **dict.fromkeys(("temperature", "similarity_weight"), int | float),
+}
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """How an adapter was trained. Raises ``ValueError``, naming the setting, where a value is impossible."""
+
+    base_model: str  # hub name or folder of the backbone
+    layout: Layout = "published"  # prompt layout, see utils/model/prompts.py
+    min_pixels: int | None = None  # size limits of a photo; None: those of the backbone's own preprocessor
+    max_pixels: int | None = None
+    group_size: int | None = None  # candidates in a training group
+    temperature: float = 1.0  # probabilities = softmax(rewards / temperature), fitted on validation queries
+    similarity_weight: float = 0.0  # `a` of reward + a * similarity, fitted on validation queries
+    omit: tuple[Part, ...] = ()  # what was left out of the prompt, see utils/model/prompts.py
+
+    def __post_init__(self) -> None:
+        for name, kinds in KINDS.items():
+            if not isinstance(getattr(self, name), kinds) or isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} cannot be {getattr(self, name)!r}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout is {self.layout!r}: it is one of {', '.join(LAYOUTS)}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}: it must be positive")
+        if not math.isfinite(self.similarity_weight):
+            raise ValueError(f"similarity_weight is {self.similarity_weight}: it must be finite")
+        if any(part not in PARTS or self.omit.count(part) > 1 for part in self.omit):
+            raise ValueError(f"omit is {list(self.omit)}: it is some of {', '.join(PARTS)}, each once")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "AdapterInfo":
+        """Read ``folder/georanker.json``.
+
+        Raises ``FileNotFoundError`` where there is none, and ``ValueError``, naming file and setting, where
+        it is not what ``save`` writes.
+        """
+        path = Path(folder) / FILENAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("no JSON object")
+            if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
+                raise ValueError(f"unknown settings {', '.join(unknown)}")
+            if "base_model" not in values:
+                raise ValueError("base_model is missing")
+            return cls(**values | {"omit": tuple(values.get("omit", ()))})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def save(self, folder: str | os.PathLike) -> None:
+        with atomic_path(Path(folder) / FILENAME) as path:
+            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def recorded_base(folder: str | os.PathLike | None) -> str | None:
+    """The base model that ``georanker.json`` in ``folder`` names; None without one, as in a released adapter."""
+    if folder is None or not Path(folder, FILENAME).exists():
+        return None
+    return AdapterInfo.load(folder).base_model

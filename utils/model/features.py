@@ -1,0 +1,210 @@
+"""Features of photos on disk, for a vision tower that stays frozen: a photo is decoded and encoded once.
+
+A training sees every photo in every epoch, and runs on the same data see them again. The cache is a folder with
+one folder per vision tower (its weights, precision and the size limits of photos). Any number of processes may
+read and extend it: each appends to a pair of files of its own,
+
+    NAME.bin     features, one photo after the other
+    NAME.jsonl   {"photo": where it lies, "grid": [t, h, w], "shape": [levels, tokens, hidden], "offset": bytes}
+
+and writes the line when the features are there. Photos are known by their place, not by their content: where
+photos were replaced, the folder has to be removed.
+"""
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from utils.jobs.processes import Processes, SharedWork
+from utils.model.batch import EncodedImage
+from utils.model.packing import Packer
+from utils.model.tower import tower_fingerprint, with_features
+from utils.photos.images import ImageError
+from utils.photos.store import ImageStore
+
+
+class EncodedPhotos:
+    """Photos of a store by id, decoded and cut into patches when asked for.
+
+    Raises ``ImageError``, naming the photo, for one that cannot be decoded or that the model cannot take.
+    """
+
+    def __init__(self, store: ImageStore, packer: Packer) -> None:
+        self.store = store
+        self.packer = packer
+
+    def __contains__(self, image_id: str) -> bool:
+        """Whether there is such a photo, readable or not."""
+        return image_id in self.store
+
+    def __getitem__(self, image_id: str) -> EncodedImage:
+        image = self.store.open(image_id)
+        try:
+            return self.packer.encode(image)
+        except ValueError as error:
+            raise ImageError(f"{image_id}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: Path
+    offset: int  # bytes
+    grid: tuple[int, int, int]
+    shape: tuple[int, int, int]  # (1 + deepstack layers, tokens, hidden)
+
+
+class FeatureCache:
+    """The photos of ``store`` with features in place of pixels, by id, as far as they are in ``folder``.
+
+    Raises ``ImageError``, naming the photo, for one that is not there.
+    """
+
+    def __init__(self, folder: str | os.PathLike, backbone: PreTrainedModel, packer: Packer, store: ImageStore) -> None:
+        self.folder = Path(folder) / tower_fingerprint(backbone, packer)[:16]
+        self.decoded = EncodedPhotos(store, packer)
+        self.dtype = backbone.visual.dtype
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.name = uuid.uuid4().hex
+        self.entries: dict[str, _Entry] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Learn of everything that is in the folder by now."""
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for line in path.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n"):  # else it is being written, or its process was killed
+                    entry = json.loads(line)
+                    self.entries[entry["photo"]] = _Entry(
+                        path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
+                    )
+
+    def __contains__(self, image_id: object) -> bool:
+        return self.decoded.store.place(image_id) in self.entries
+
+    def __getitem__(self, image_id: str) -> EncodedImage:
+        entry = self.entries.get(self.decoded.store.place(image_id))
+        if entry is None:
+            _ = self.decoded[image_id]  # says what is wrong with the photo
+            raise ImageError(f"{image_id}: not in the feature cache {self.folder}")
+        levels, tokens, hidden = entry.shape
+        data = bytearray(levels * tokens * hidden * self.dtype.itemsize)
+        with open(entry.path, "rb") as file:
+            file.seek(entry.offset)
+            if file.readinto(data) < len(data):
+                raise ImageError(f"{image_id}: {entry.path} ends before its features: remove the folder {self.folder}")
+        features = torch.frombuffer(data, dtype=self.dtype).view(entry.shape)
+        return EncodedImage(torch.tensor(entry.grid), features=features)
+
+    def problem(self, image_id: str) -> str | None:
+        """What is wrong with a photo that is not there; None for one that is."""
+        if image_id in self:
+            return None
+        try:
+            self[image_id]
+        except ImageError as error:
+            return str(error)
+
+    def add(self, image_id: str, photo: EncodedImage) -> None:
+        """Append the features of a photo."""
+        features = photo.features.to("cpu", self.dtype).contiguous()
+        with open(self.folder / f"{self.name}.bin", "ab") as file:
+            offset = file.tell()
+            file.write(features.view(torch.uint8).numpy())
+        place = self.decoded.store.place(image_id)
+        entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
+        line = {"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset}
+        with open(self.folder / f"{self.name}.jsonl", "ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")
+        self.entries[place] = entry
+
+    def fill(
+        self, backbone: PreTrainedModel, work: SharedWork[str], workers: int = 0, progress: bool = True
+    ) -> list[str]:
+        """Add those photos of ``work`` that are missing; returns what is wrong with those that cannot be read.
+
+        ``workers`` processes decode.
+        """
+        # Each photo travels between processes as two open files, of which there are few: batches are small.
+        photos = DataLoader(_Missing(self, work), 16, num_workers=workers, collate_fn=list, in_order=False)
+        problems = []
+        with tqdm(total=len(work.items), desc="encoding photos", unit="photo", disable=not progress) as bar:
+            for batch in photos:
+                decoded = {image_id: photo for image_id, photo in batch if isinstance(photo, EncodedImage)}
+                problems += [problem for _, problem in batch if isinstance(problem, str)]
+                if decoded:
+                    problems += self._encode(backbone, decoded)
+                bar.update(work.finish(len(batch)) - bar.n)
+        return problems
+
+    def _encode(self, backbone: PreTrainedModel, decoded: dict[str, EncodedImage]) -> list[str]:
+        """Add photos, halving what does not fit into memory; returns what does not fit even alone."""
+        try:
+            read = with_features(backbone, self.decoded.packer, list(decoded.values()))
+        except torch.OutOfMemoryError:
+            read = []
+        for image_id, photo in zip(decoded, read, strict=False):
+            self.add(image_id, photo)
+        if read:
+            return []
+        torch.cuda.empty_cache()
+        photos = list(decoded.items())
+        if len(photos) == 1:
+            return [f"{photos[0][0]}: even alone it does not fit into memory"]
+        middle = len(photos) // 2
+        return self._encode(backbone, dict(photos[:middle])) + self._encode(backbone, dict(photos[middle:]))
+
+    def size(self) -> int:
+        """Bytes on disk of this tower's features."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+
+def shared_features(
+    folder: str | os.PathLike,
+    backbone: PreTrainedModel,
+    packer: Packer,
+    store: ImageStore,
+    ids: Iterable[str],
+    processes: Processes,
+    workers: int,
+    name: str,
+) -> tuple[FeatureCache, list[str]]:
+    """The cache in ``folder`` with the photos ``ids``, the missing ones added by all ``processes`` together.
+
+    Returns also what is wrong with the photos that are unreadable. ``name`` says what kind of photos they are.
+    """
+    cache = FeatureCache(folder, backbone, packer, store)
+    work = SharedWork(list(dict.fromkeys(ids)), processes, name)
+    problems = cache.fill(backbone, work, workers, progress=processes.rank == 0)
+    processes.wait(name)
+    cache.read()
+    if processes.count > 1:  # the others found their share
+        problems = [problem for image_id in work.items if (problem := cache.problem(image_id)) is not None]
+    if processes.rank == 0:
+        print(
+            f"{cache.folder}: features of {len(cache.entries):,} photos, {cache.size() / 1e6:,.1f} MB", file=sys.stderr
+        )
+    return cache, problems
+
+
+class _Missing(IterableDataset):
+    """(id, decoded photo), (id, what is wrong with it), or (id, None) for one that the cache has."""
+
+    def __init__(self, cache: FeatureCache, work: SharedWork[str]) -> None:
+        self.cache = cache
+        self.work = work
+
+    def __iter__(self) -> Iterator[tuple[str, EncodedImage | str | None]]:
+        for image_id in self.work:
+            try:
+                yield image_id, None if image_id in self.cache else self.cache.decoded[image_id]
+            except ImageError as error:
+                yield image_id, str(error)

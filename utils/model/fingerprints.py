@@ -1,0 +1,57 @@
+"""What results depend on, as text that can be compared: weights, settings, and how photos are prepared."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+
+from utils.model.adapter_info import FILENAME, AdapterInfo
+
+WEIGHT_FILES = ("config.json", "*processor_config.json", "*.safetensors")  # what an embedding depends on
+
+
+def model_folder(base: str | os.PathLike) -> Path:
+    """The folder of a checkpoint: ``base`` itself, or the local copy of a hub repository."""
+    if Path(base).is_dir():
+        return Path(base)
+    return Path(snapshot_download(str(base), allow_patterns=["*.json", "*.txt", "*.jinja", "*.safetensors"]))
+
+
+def weights_hash(base: str | os.PathLike) -> str:
+    """SHA-256 of the weights, model configuration and image preprocessing of a checkpoint, or of a ``.pth`` file."""
+    digest = hashlib.sha256()
+    if Path(base).suffix == ".pth":
+        paths = [Path(base)]
+    else:
+        folder = model_folder(base)
+        paths = sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern))
+    for path in paths:
+        with open(path, "rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def digest(text: str) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settings: Mapping[str, Any]) -> str:
+    """What scores: the weights of base and adapter (files by size and time), the prompt, and ``settings``.
+
+    Calibration does not change rewards and leaves the fingerprint as it is. A base on the hub is its name.
+    """
+    trained = asdict(info)
+    del trained["temperature"], trained["similarity_weight"]
+    files = [
+        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
+        for folder in (Path(base), Path(adapter))
+        for path in sorted(folder.glob("*"))
+        if path.is_file() and path.name != FILENAME
+    ]
+    return json.dumps([base, str(adapter), trained, dict(settings), files], sort_keys=True, default=str)

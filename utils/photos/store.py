@@ -1,0 +1,158 @@
+"""Photos by id, in folders and tar archives.
+
+The released gallery is one large tar, ``mp-16-images.tar``; ``tar_index.py`` says where a photo lies in it.
+"""
+
+import functools
+import io
+import os
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from utils.photos.images import EXTENSIONS, ImageError, open_image
+from utils.photos.tar_index import open_index
+from utils.photos.tar_index_pickle import Member
+
+
+class Folder:
+    """The files of a folder, by their path relative to it."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+
+    def __contains__(self, name: str) -> bool:
+        relative = PurePosixPath(name)
+        # Ids come from tables that others wrote: they may not lead out of the folder.
+        if relative.is_absolute() or ".." in relative.parts:
+            return False
+        return (self.path / relative).is_file()
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class Tar:
+    """The members of an uncompressed tar, read by their offsets.
+
+    Reading is stateless (``pread``), so threads and forked workers share one instance. The file is opened
+    when the first member is read, and again in a process that received the instance pickled.
+    """
+
+    def __init__(self, path: str | os.PathLike, index: Mapping[str, Member]) -> None:
+        self.path = Path(path)
+        self.index = index
+
+    @functools.cached_property
+    def _file(self) -> io.FileIO:
+        return open(self.path, "rb", buffering=0)
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path, "index": self.index}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.index
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member. Raises OSError when the tar has no member of its size at its place."""
+        offset, size = self.index[name]
+        missing = offset + size - os.fstat(self._file.fileno()).st_size
+        if missing > 0:
+            raise OSError(f"the tar ends {missing} bytes too early")
+        start = offset - tarfile.BLOCKSIZE
+        data = os.pread(self._file.fileno(), offset + size - start, start) if start >= 0 else b""
+        try:
+            # The header before the data tells whether this is still the tar that was indexed.
+            header = tarfile.TarInfo.frombuf(data[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+            if header.size != size:
+                raise tarfile.HeaderError(f"its size is {header.size}")
+        except tarfile.HeaderError as error:
+            raise OSError(f"no member of {size} bytes at byte {offset}: {error}; is the index of this tar?") from error
+        return data[tarfile.BLOCKSIZE :]
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class ImageStore:
+    """Photos by id from several sources.
+
+    An id is a path relative to a folder, or the name of a tar member, with or without its extension. The
+    first source that holds the very id answers for it; only then are extensions tried.
+
+    >>> photos = ImageStore.from_paths(["dataset/earth/gallery/images.tar"])  # doctest: +SKIP
+    >>> photos.open("gallery_000123.jpg").size  # doctest: +SKIP
+    (64, 64)
+    """
+
+    def __init__(self, sources: Sequence[Folder | Tar]) -> None:
+        self.sources = tuple(sources)
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str | os.PathLike], tar_index: str | None = None) -> "ImageStore":
+        """A store over folders and uncompressed ``.tar`` files.
+
+        Args:
+            paths: folders and tars, searched in this order. A folder with tars in it means these, in order of
+                name, and no other file of it.
+            tar_index: index of the tar, one of ours or the released pickle; without it, the one beside each tar
+                (see ``open_index``).
+
+        Raises:
+            FileNotFoundError: naming a path or index that does not exist.
+            ValueError: when an index cannot be read, or one index is given for several tars.
+        """
+        sources = []
+        for path in map(Path, paths):
+            if path.is_dir():
+                shards = sorted(path.glob("*.tar"))
+                sources += shards or [Folder(path)]
+            elif path.suffix != ".tar":
+                raise FileNotFoundError(f"{path} is neither a folder nor a .tar file")
+            else:
+                sources.append(path)
+        tars = [source for source in sources if isinstance(source, Path)]
+        if tar_index is not None and len(tars) > 1:
+            raise ValueError(f"{tar_index} is the index of one tar, but there are several")
+        for file in tars if tar_index is None else [*tars, Path(tar_index)]:
+            if not file.is_file():
+                raise FileNotFoundError(f"{file} does not exist")
+        return cls(
+            [Tar(source, open_index(source, tar_index)) if isinstance(source, Path) else source for source in sources]
+        )
+
+    def _find(self, image_id: str) -> tuple[Folder | Tar, str] | None:
+        for extension in ("", *EXTENSIONS):
+            for source in self.sources:
+                if image_id + extension in source:
+                    return source, image_id + extension
+        return None
+
+    def __contains__(self, image_id: str) -> bool:
+        return self._find(image_id) is not None
+
+    def place(self, image_id: str) -> str | None:
+        """Where the photo lies, source and name, the same for every id of it; None where there is none."""
+        found = self._find(image_id)
+        return found and os.path.join(os.path.abspath(found[0].path), found[1])
+
+    def open(self, image_id: str) -> Image.Image:
+        """The photo as upright RGB (see ``open_image``).
+
+        Raises ``ImageError`` naming the id and where it was looked for when it is missing or cannot be
+        decoded.
+        """
+        found = self._find(image_id)
+        if found is None:
+            raise ImageError(f"{image_id}: not in {', '.join(map(str, self.sources))}")
+        source, name = found
+        try:
+            data = source.read(name)
+        except OSError as error:
+            raise ImageError(f"{image_id} in {source}: {error}") from error
+        return open_image(data, f"{image_id} in {source}")

@@ -1,0 +1,151 @@
+"""Making the index of a tar: by a pass over the tar, which may be interrupted, or out of the released pickle."""
+
+import fcntl
+import os
+import sqlite3
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from utils.jobs.files import atomic_path
+from utils.photos.tar_index_pickle import read_tar_index
+
+_SAVE_SECONDS = 10  # how much of a pass over a tar a kill may cost
+_SCHEMA = """
+    PRAGMA cache_size = -200000; -- 200 MB while building: names come in any order
+    PRAGMA journal_mode = {journal};
+    CREATE TABLE IF NOT EXISTS members (id BLOB PRIMARY KEY, offset INTEGER, size INTEGER) WITHOUT ROWID;
+    -- tar_size: bytes. pickle: size and time of the pickle the index was made of, or NULL. strip: folders left out of
+    -- member names. position: where in the tar a pass goes on. count: of the members, NULL until all are in.
+    CREATE TABLE IF NOT EXISTS about (tar_size INTEGER, pickle TEXT, strip INTEGER, position INTEGER, count INTEGER);
+"""
+_INSERT = "INSERT OR REPLACE INTO members VALUES (?, ?, ?)"
+
+
+def key(image_id: str) -> bytes:
+    """What stands for an id in an index, with or without a leading ``./``; it exists for every string."""
+    return image_id.removeprefix("./").encode("utf-8", "surrogatepass")
+
+
+def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None, strip: int = 0) -> list[str]:
+    """Index an uncompressed tar in one pass; returns problems: where a damaged tar could not be read on.
+
+    Ids are member names without a leading ``./`` and without their first ``strip`` folders, as far as they have so
+    many; of equal ones the last counts, as in tar itself. The pass
+    writes into a hidden ``.partial`` file beside ``path`` (default: ``X.tar.index``) and renames it when all is
+    read; interrupted, it goes on from there when called again. Raises ValueError when the file is no
+    uncompressed tar.
+    """
+    tar_path = Path(tar_path)
+    path = Path(path or f"{tar_path}.index")
+    partial = path.with_name(f".{path.name}.partial")
+    size = tar_path.stat().st_size
+    with alone(path), open(tar_path, "rb") as file:
+        with closing(_create(partial, "DELETE", size, strip=strip)) as database:
+            (start,) = database.execute("SELECT position FROM about").fetchone()
+            file.seek(start)
+            try:
+                tar = tarfile.TarFile(fileobj=file)
+            except tarfile.ReadError as error:
+                database.close()
+                partial.unlink()
+                raise ValueError(f"{tar_path} is no uncompressed tar: {error}") from error
+            end = _read_members(tar, database, start, size, strip)
+            file.seek(end)
+            rest = file.read(2**20)
+            _complete(database)
+        os.replace(partial, path)
+    # A whole tar ends in zeros. What else may follow is damage, or another tar put behind it by other means than tar.
+    if rest.strip(b"\0") or end > size:
+        return [f"{tar_path}: damaged at byte {end} of {size}; what follows is not in the index"]
+    return []
+
+
+def _read_members(tar: tarfile.TarFile, database: sqlite3.Connection, position: int, size: int, strip: int) -> int:
+    """Add the members from ``position`` on; returns where the last one ends."""
+
+    def save() -> None:
+        database.execute("UPDATE about SET position = ?", (position,))
+        database.commit()
+
+    saved = time.monotonic()
+    label = f"indexing {os.path.basename(tar.fileobj.name)}"
+    with tqdm(total=size, initial=position, unit="B", unit_scale=True, desc=label, disable=None) as progress:
+        try:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # tarfile would keep them all
+                if member.isreg():
+                    parts = member.name.removeprefix("./").split("/")
+                    name = "/".join(parts[min(strip, len(parts) - 1) :])
+                    database.execute(_INSERT, (key(name), member.offset_data, member.size))
+                progress.update(tar.offset - position)
+                position = tar.offset
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    save()
+                    saved = time.monotonic()
+        except (tarfile.ReadError, ValueError):
+            pass  # the caller sees that this is not the end of a tar
+        finally:
+            save()
+    return position
+
+
+def index_pickle(
+    pickle_path: str | os.PathLike, tar_path: str | os.PathLike, path: str | os.PathLike | None = None
+) -> None:
+    """Turn the released pickle into an index at ``path`` (default: ``tar_index.pkl.index``), atomically.
+
+    Raises ValueError when the pickle is anything else; nothing in it is executed.
+    """
+    made_of = stamp(pickle_path)
+    index = read_tar_index(pickle_path)
+    with (
+        atomic_path(path or f"{pickle_path}.index") as temporary,
+        closing(_create(temporary, "OFF", os.path.getsize(tar_path), made_of)) as database,
+    ):
+        # In order, a B-tree grows at its end only: faster, and every page full.
+        database.executemany(_INSERT, ((key(image_id), *index[image_id]) for image_id in sorted(index)))
+        _complete(database)
+
+
+def _create(path: Path, journal: str, tar_size: int, pickle: str | None = None, strip: int = 0) -> sqlite3.Connection:
+    """An index to be filled; one that is there already is gone on with if it is of the same tar and names."""
+    database = sqlite3.connect(path)
+    try:
+        database.executescript(_SCHEMA.format(journal=journal))
+        if database.execute("SELECT tar_size, strip FROM about").fetchone() != (tar_size, strip):
+            database.execute("DELETE FROM members")
+            database.execute("DELETE FROM about")
+            database.execute("INSERT INTO about VALUES (?, ?, ?, 0, NULL)", (tar_size, pickle, strip))
+            database.commit()
+    except sqlite3.Error as error:
+        database.close()
+        raise OSError(f"{path}: {error}") from error
+    return database
+
+
+def _complete(database: sqlite3.Connection) -> None:
+    database.execute("UPDATE about SET count = (SELECT COUNT(*) FROM members)")
+    database.commit()
+
+
+def stamp(path: str | os.PathLike) -> str:
+    """Changes when the file does."""
+    status = os.stat(path)
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is making the index ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        # Only after success: then whoever waits for the old file, or makes a new one, finds the work done.
+        lock.unlink(missing_ok=True)

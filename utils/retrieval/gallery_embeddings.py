@@ -1,0 +1,160 @@
+"""The embeddings of a gallery, kept in one file that is mapped into memory.
+
+A gallery is embedded shard by shard: an interrupted run goes on at the first shard that is not on disk, and several
+processes (``torchrun``) take every n-th shard each. A photo that cannot be read has a row of NaN, so that row numbers
+stay those of the metadata table; the next run tries it again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.jobs.files import atomic_path
+from utils.jobs.processes import Processes
+from utils.model.fingerprints import weights_hash
+from utils.photos.store import ImageStore
+from utils.retrieval.embedding import embed_photos, embedded_batches, load_encoder, split
+
+SHARD = 16_384  # photos embedded between two saves
+
+
+def ids_hash(image_ids: Sequence[str]) -> str:
+    """SHA-256 of image ids and their order."""
+    return hashlib.sha256("\0".join(image_ids).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class EmbeddingInfo:
+    """What the rows of ``embeddings.npy`` were made of: they are made again when any of it differs."""
+
+    model: str  # weights_hash of the checkpoint
+    dtype: str  # that the encoder computed in
+    image_ids: str  # ids_hash of the metadata table
+    photos: int  # rows
+    storage: str = "float32"  # that the rows are kept in
+
+    @classmethod
+    def load(cls, folder: Path) -> "EmbeddingInfo":
+        return cls(**json.loads((folder / "embeddings.json").read_text(encoding="utf-8")))
+
+
+def gallery_embeddings(
+    folder: Path,
+    base: str | os.PathLike,
+    image_ids: Sequence[str],
+    store: ImageStore,
+    dtype: str = "auto",
+    device: str = "cpu",
+    batch_size: int = 32,
+    workers: int = 0,
+    storage: str = "float32",
+    processes: Processes | None = None,
+) -> tuple[np.ndarray, list[str]] | None:
+    """The embeddings of a gallery, from ``folder/embeddings.npy`` where they fit, else made and kept there.
+
+    Args:
+        storage: "float32", or "float16", which takes half the space.
+        processes: those that call this together, each for its shards.
+
+    Returns:
+        (n, dimension) of type ``storage``, mapped from the file, and a message for each photo that could not be read;
+        None in all processes but the first.
+    """
+    processes = processes or Processes()
+    if not image_ids:
+        raise ValueError("the gallery has no photos")
+    file = folder / "embeddings.npy"
+    info = EmbeddingInfo(weights_hash(base), dtype, ids_hash(image_ids), len(image_ids), storage)
+    if (folder / "embeddings.json").exists() and EmbeddingInfo.load(folder) == info:
+        if processes.rank > 0:
+            return None
+        unreadable = np.flatnonzero(np.isnan(np.load(file, mmap_mode="r")[:, 0]))
+        problems = []
+        if len(unreadable):
+            encoder = load_encoder(base, dtype, device)
+            ids = [image_ids[row] for row in unreadable]
+            again, problems = embed_photos(encoder, ids, store, batch_size, workers, "unreadable photos")
+            np.load(file, mmap_mode="r+")[unreadable] = again
+        return np.load(file, mmap_mode="r"), problems
+
+    # Named by what is in it: shards of another model or gallery are not taken for these.
+    shards = folder / f"shards-{hashlib.sha256(json.dumps(asdict(info)).encode()).hexdigest()[:16]}"
+    problems = _embed_shards(shards, base, image_ids, store, info, device, batch_size, workers, processes)
+    gathered = processes.gather(problems)
+    if gathered is None:
+        return None
+    # Whoever stops in between finds no files rather than those that speak of other embeddings.
+    for name in ("index.json", "embeddings.json"):
+        (folder / name).unlink(missing_ok=True)
+    with atomic_path(file) as temporary:
+        _merge(shards, len(image_ids), temporary)
+    with atomic_path(folder / "embeddings.json") as temporary:
+        temporary.write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(shards)
+    return np.load(file, mmap_mode="r"), [problem for part in gathered for problem in part]
+
+
+def _shard_path(folder: Path, rows: range) -> Path:
+    return folder / f"{rows.start:09}.npy"
+
+
+def _embed_shards(
+    folder: Path,
+    base: str | os.PathLike,
+    image_ids: Sequence[str],
+    store: ImageStore,
+    info: EmbeddingInfo,
+    device: str,
+    batch_size: int,
+    workers: int,
+    processes: Processes,
+) -> list[str]:
+    """Make those shards of this process that are not in ``folder`` yet; returns problems of all its shards."""
+    shards = split(range(len(image_ids)), SHARD)[processes.rank :: processes.count]
+    problems, missing = [], []
+    for rows in shards:
+        if _shard_path(folder, rows).exists():
+            unreadable = np.flatnonzero(np.isnan(np.load(_shard_path(folder, rows), mmap_mode="r")[:, 0]))
+            problems += [f"{image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable]
+        else:
+            missing.append(rows)
+    if not missing:
+        return problems
+    encoder = load_encoder(base, info.dtype, device)
+    # One loader for all shards, so that the workers read ahead across their borders.
+    batches = [split(rows, batch_size) for rows in missing]
+    done = sum(map(len, shards)) - sum(map(len, missing))
+    with tqdm(
+        total=sum(map(len, shards)), initial=done, desc="gallery", unit="photo", disable=processes.rank > 0
+    ) as progress:
+        embedded = embedded_batches(
+            encoder, image_ids, store, [batch for parts in batches for batch in parts], workers, progress
+        )
+        for shard, parts in zip(missing, batches, strict=True):
+            embeddings = np.full((len(shard), encoder.dimension), np.nan, dtype=info.storage)
+            for _ in parts:
+                rows, vectors, found = next(embedded)
+                embeddings[np.array(rows, dtype=np.int64) - shard.start] = vectors
+                problems += found
+            with atomic_path(_shard_path(folder, shard)) as temporary:
+                np.save(temporary, embeddings)
+    return problems
+
+
+def _merge(folder: Path, count: int, target: Path) -> None:
+    """Write the shards of ``count`` photos as one array, without holding more than one of them in memory."""
+    merged = None
+    for rows in split(range(count), SHARD):
+        shard = np.load(_shard_path(folder, rows))
+        if merged is None:
+            shape = (count, shard.shape[1])
+            merged = np.lib.format.open_memmap(target, "w+", dtype=shard.dtype, shape=shape)
+        merged[rows.start : rows.stop] = shard
+    merged.flush()

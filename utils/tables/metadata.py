@@ -1,0 +1,88 @@
+"""The metadata table of a gallery or of query photos: IMG_ID, LAT, LON and place names, one photo a row."""
+
+import csv
+import math
+import os
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from utils.geography.gazetteer import TEXT_COLUMNS
+from utils.geography.geodesy import is_valid_coordinate
+
+
+def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd.DataFrame:
+    """The metadata table of a gallery or of a folder of query photos.
+
+    Args:
+        path: the CSV file.
+        rows: numbers of the rows to keep, from 0, ascending; the memory needed is theirs, not that of the
+            whole file. Rows that the file does not have are absent from the result. None keeps all.
+
+    Returns:
+        One row a photo in the order of the file, indexed by row number, as ``I.npy`` counts: IMG_ID (text),
+        LAT and LON (float64 degrees, both NaN where they are not a coordinate: see ``metadata_problems``),
+        and TEXT_COLUMNS (text, empty where a name or its column is missing). Other columns are left out.
+
+    Raises:
+        ValueError: naming the file, and the row that has more or fewer cells than there are columns.
+    """
+    required = ["IMG_ID", "LAT", "LON"]
+    columns = [*required, *TEXT_COLUMNS]
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+        missing = [column for column in required if column not in header]
+        if missing:
+            raise ValueError(f"no column {', '.join(missing)}")
+        metadata = _read_columns(path, [column for column in columns if column in header], rows)
+    except (csv.Error, ValueError) as error:  # pyarrow's are ValueErrors that do not name the file
+        raise ValueError(f"{path}: {error}") from error
+    for column in TEXT_COLUMNS:
+        if column not in metadata:
+            metadata[column] = ""
+    points = np.array([[_float_or_nan(cell) for cell in metadata[column]] for column in ("LAT", "LON")])
+    points[:, ~is_valid_coordinate(*points)] = np.nan
+    metadata["LAT"], metadata["LON"] = points
+    return metadata[columns]
+
+
+def _read_columns(path: str | os.PathLike, columns: list[str], rows: np.ndarray | None) -> pd.DataFrame:
+    """These columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending)."""
+    # Not pandas' reader: with `usecols` it cuts rows that are too long without a word.
+    reader = pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(use_threads=False),  # only so do its errors tell the row
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
+        ),
+    )
+    kept, numbers, start = [], [], 0
+    for batch in reader:
+        stop = start + batch.num_rows
+        if rows is None:
+            inside = np.arange(start, stop)
+        else:
+            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+            batch = batch.take(pa.array(inside - start))
+        kept.append(batch)
+        numbers.append(inside)
+        start = stop
+    metadata = pa.Table.from_batches(kept, reader.schema).to_pandas()
+    return metadata.set_index(np.concatenate([*numbers, np.empty(0, dtype=np.int64)]))
+
+
+def metadata_problems(path: str | os.PathLike, metadata: pd.DataFrame) -> list[str]:
+    """A message for each row of ``metadata``, as read from ``path``, that has no usable coordinate."""
+    unusable = metadata["IMG_ID"][metadata["LAT"].isna()]
+    return [f"{path}: row {row} ({name}): LAT, LON: not a coordinate" for row, name in unusable.items()]
+
+
+def _float_or_nan(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan

@@ -18,7 +18,6 @@ rewards. A photo that cannot be read costs only itself: it is named, and the exi
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -47,7 +46,7 @@ from utils.evaluation.scoring import score_queries
 from utils.figures.error_curve import error_curve
 from utils.figures.style import save
 from utils.geo_ranker import GeoRanker
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, write_json
 from utils.jobs.processes import Processes, SharedWork
 from utils.model.adapter_info import FILENAME, AdapterInfo
 from utils.model.budget import MAX_TOKENS
@@ -353,8 +352,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
 
 def write(folder: Path, report: dict, cases: Sequence[Case], picks: dict[str, np.ndarray]) -> None:
     """metrics.json, predictions.csv and error_curve.png."""
-    with atomic_path(folder / "metrics.json") as path:
-        path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", report)
     with atomic_path(folder / "predictions.csv") as path:
         predictions_table(cases, picks, report["prediction"]).to_csv(path, index=False)
     first = report["prediction"]

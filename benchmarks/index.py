@@ -30,7 +30,7 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 from utils.retrieval.compressed_index import (
     CHECKED_TOPK,
     SAMPLE_A_CELL,
@@ -172,8 +172,7 @@ def main() -> None:
     add("--output", type=Path, required=True, help="JSON file for the result")
     args = parser.parse_args()
     result = measure(args.photos, args.dimension, args.code_bytes)
-    with atomic_path(args.output) as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print(json.dumps(result, indent=2))
 
 

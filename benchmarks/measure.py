@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, spearmanr
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.flex import compiled_graphs
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 
 MIB = 2**20
 MATMUL_SIZE = {"cuda": 8192, "cpu": 2048}
@@ -170,5 +170,4 @@ def print_table(title: str, unit: str, results: dict[str, Any]) -> None:
 
 def write(path: Path | None, results: dict[str, Any]) -> None:
     if path:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(path, results)

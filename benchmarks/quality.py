@@ -9,7 +9,6 @@ changes by itself shows between the rows of one side.
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from utils.candidates import Query, distances_km
 from utils.evaluation.metrics import accuracy
 from utils.geo_ranker import GeoRanker
 from utils.geography.geodesy import THRESHOLDS_KM
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 from utils.model.adapter_info import AdapterInfo
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -82,8 +81,7 @@ def main(argv: list[str] | None = None) -> None:
             f"in {values['same_best']:.1%}"
         )
     if args.output:
-        with atomic_path(args.output) as path:
-            path.write_text(json.dumps({"accuracy": table, "agreement": agreements}, indent=2) + "\n")
+        write_json(args.output, {"accuracy": table, "agreement": agreements})
 
 
 if __name__ == "__main__":

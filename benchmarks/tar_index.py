@@ -9,7 +9,6 @@ RSS, and USS, the part that no other process shares.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import pickle
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, write_json
 from utils.photos.tar_index import open_index
 from utils.photos.tar_index_build import index_pickle
 
@@ -205,8 +204,7 @@ def main(argv: list[str] | None = None) -> None:
             results["plain"] = in_fresh_process(measure, released, tar, args.entries, args.plain_workers, True)
     print_table(results)
     if args.output:
-        with atomic_path(args.output) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(args.output, results)
 
 
 def print_table(results: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ from earth.studies.ablation_table import RESULTS, Result, append_result, check_c
 from utils.cli.command import run_command
 from utils.data_paths import check_files
 from utils.geography.geodesy import THRESHOLDS_KM
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 
 SCRIPTS = Path(__file__).parents[1]
 # The rankers of a report that a result holds.
@@ -159,8 +159,7 @@ def run(queue: Queue, setting: Setting, seed: int, folder: Path, lock: int) -> R
         flags = queue.training_flags(setting, seed) | {"model_save_path": str(adapter)}
         execute("finetune_geo_ranker.py", flags, (), folder / "training.log", lock)
         seconds["training"] = round(time.monotonic() - start, 1)
-        with atomic_path(finished) as path:
-            path.write_text(json.dumps(seconds) + "\n", encoding="utf-8")
+        write_json(finished, seconds)
     start = time.monotonic()
     # The temperature belongs to the adapter: it is fitted with as many retrieved candidates as ever.
     reports = {}

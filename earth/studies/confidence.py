@@ -20,7 +20,6 @@ evaluate.py's report.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -42,7 +41,7 @@ from utils.evaluation.metrics import (
 )
 from utils.evaluation.report import CALIBRATION_RADIUS_KM, Case, picked_errors, ranker_picks
 from utils.evaluation.saved_run import read_cases, read_settings
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 
 SIMILARITY_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 COVERAGE_RADII_KM = (25, 200, 750)
@@ -152,8 +151,7 @@ def study(args: argparse.Namespace) -> list[str]:
             "decoders": {name: figures(decoder, test, published) for name, decoder in chosen.items()},
         },
     }
-    with atomic_path(args.output) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print_result(result["test"], lambda name: describe(chosen[name]))
     print(f"\n{args.output}")
     return problems + more

@@ -39,7 +39,7 @@ from utils.evaluation.report import Case, build_report, nearest_km, ranker_picks
 from utils.evaluation.reward_log import RewardLog
 from utils.evaluation.scoring import score_queries
 from utils.geo_ranker import GeoRanker
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 from utils.model.adapter_info import AdapterInfo
 from utils.model.budget import MAX_TOKENS
 from utils.model.features import EncodedPhotos
@@ -223,8 +223,7 @@ def scale(args: argparse.Namespace) -> list[str]:
         problems |= dict.fromkeys(unusable + dropped + lost)
         entry = {"gallery": size} | measure(cases, ranker, world.gallery[["LAT", "LON"]].dropna().to_numpy())
         result["sizes"] = sorted([*result["sizes"], entry], key=lambda entry: entry["gallery"])
-        with atomic_path(args.output) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(args.output, result)
         print_entry(entry)
     print(f"{args.output}: {len(result['sizes'])} sizes")
     return list(problems)

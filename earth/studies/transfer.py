@@ -15,7 +15,6 @@ candidates are read.
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,7 +28,7 @@ from utils.cli.command import run_command
 from utils.evaluation.metrics import paired_summary, summary
 from utils.evaluation.report import Case
 from utils.geography.geodesy import THRESHOLDS_KM
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 from utils.tables.retrieval_table import read_retrieval_table
 
 RANKS = (1.0, 2.0, 4.0, 8.0, 16.0)  # over which a rank probability falls by e
@@ -85,8 +84,7 @@ def transfer(args: argparse.Namespace) -> list[str]:
         "minus_first": {name: paired_summary(distances[name], distances["first"]) for name in chosen},
         "rank_minus_equal": paired_summary(distances["rank_consensus"], distances["equal_consensus"]),
     }
-    with atomic_path(args.output) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(args.output, result)
     print_result(result)
     print(f"\n{args.output}")
     return problems + more

@@ -1,10 +1,16 @@
-"""How a script ends: problems cost only themselves and are named, errors stop it in one line."""
+"""How a script runs and ends: problems cost only themselves and are named, errors stop it in one line."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from utils.cli.logs import set_up_logging
 from utils.data_paths import absence
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = 130  # the exit code of what Ctrl-C stopped
 
 
 @contextmanager
@@ -22,13 +28,21 @@ def one_line_errors(*errors: type[Exception]) -> Iterator[None]:
         sys.exit(f"error: {error}")
 
 
-def run_command(work: Callable[[], list[str]], *errors: type[Exception]) -> int:
-    """Do ``work``, which returns what could not be used, and return the exit code: 1 where there was any.
+def run_command(
+    work: Callable[[], list[str]], *errors: type[Exception], quiet: bool = False, stopped: str = "stopped"
+) -> int:
+    """Do ``work``, which returns what could not be used, and return the exit code.
 
-    Each problem goes to standard error; for errors see ``one_line_errors``.
+    It is 1 where anything could not be used: each problem goes to standard error. After Ctrl-C it is 130, and
+    ``stopped`` says what that means. For errors see ``one_line_errors``, for ``quiet`` ``set_up_logging``.
     """
-    with one_line_errors(*errors):
-        problems = work()
+    set_up_logging(quiet)
+    try:
+        with one_line_errors(*errors):
+            problems = work()
+    except KeyboardInterrupt:
+        logger.warning(stopped)
+        return INTERRUPTED
     for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
+        logger.warning("problem: %s", problem)
     return 1 if problems else 0

@@ -1,9 +1,73 @@
-"""Flags that several scripts share, and what they mean where they are left out."""
+"""Flags that several scripts share, the types that check them, and what they mean where they are left out."""
 
-from argparse import ArgumentParser, Namespace
+import math
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from typing import Any
 
 from utils.data_paths import BENCHMARKS, Benchmark
 from utils.model.adapter_info import recorded_base
+
+
+def script_parser(description: str, module: str | None = None) -> ArgumentParser:
+    """The parser of a script, with what every script has; ``module`` is what ``python -m`` runs, None for a file."""
+    parser = ArgumentParser(
+        prog=module and f"python -m {module}", description=description, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and problems")
+    return parser
+
+
+# ---- types ----
+
+
+def at_least(least: float, number: type[int] | type[float] = int) -> Callable[[str], Any]:
+    """The type of a flag that is a finite number of at least ``least``."""
+
+    def parse(text: str) -> int | float:
+        value = number(text)
+        if not least <= value < math.inf:
+            raise ArgumentTypeError(f"{text} is no finite number of at least {least}")
+        return value
+
+    parse.__name__ = number.__name__  # argparse names it where the text is no number
+    return parse
+
+
+def positive(text: str) -> float:
+    """The type of a flag that is a finite number above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text} is no finite number above 0")
+    return value
+
+
+# ---- groups of flags ----
+
+
+def add_device(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", help="default: the process's own GPU where there is one, else cpu")
+
+
+def add_gallery_photos(add: Callable[..., Any], **options: Any) -> None:
+    """``--image_data_path`` and the index of its tar; ``add`` is a parser's or group's ``add_argument``."""
+    add("--image_data_path", **{"help": "tar or folder of the gallery photos"} | options)
+    add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
+
+
+def add_candidate_choice(add: Callable[..., Any], topn: int, topn_zs: int) -> None:
+    """How many candidates of a query are ranked; ``add`` is a parser's or group's ``add_argument``."""
+    add("--topn", type=at_least(0), default=topn, help="retrieved candidates of each query (%(default)s)")
+    add("--topn_zs", type=at_least(0), default=topn_zs, help="generated candidates of each query (%(default)s)")
+    add(
+        "--merge_km",
+        type=at_least(0, float),
+        default=0,
+        help="drop candidates so near a better one, take further ones; 0: off",
+    )
+
+
+# ---- defaults ----
 
 
 def choose_base(args: Namespace, parser: ArgumentParser, default: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, write_json
 from utils.photos.exif import photo_names
 
 CONFIDENCE_KM = 200
@@ -70,8 +70,7 @@ def locate_photos(
     rows = [row for row in read_locations(table) if row.latitude is not None] if table.exists() else []
     if table.exists():
         check_settings(table, json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}, settings)
-    with atomic_path(known) as temporary:
-        temporary.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    write_json(known, settings)
     write_locations(table, rows)
     done = {row.file for row in rows}
     names = photo_names(folder)
@@ -121,5 +120,4 @@ def write_geojson(path: str | os.PathLike, rows: list[Location]) -> None:
         for row in rows
     ]
     collection = {"type": "FeatureCollection", "features": features}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(collection, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, collection)

@@ -1,6 +1,5 @@
 """One photo to rank places for: what ``quick_start.py`` and ``quick_start_im2gps3k.py`` share."""
 
-import json
 import os
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from utils.candidates import Candidate, Query
 from utils.decoding import Method, Prediction, decode
 from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geography.place_names import place_names
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 from utils.photos.images import ImageError, open_image
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
@@ -71,8 +70,7 @@ def write_ranking(path: str | os.PathLike, outcome: Outcome) -> None:
         }
         for ranked, name in zip(outcome.ranking, outcome.names, strict=True)
     ]
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, records)
 
 
 def benchmark_task(

@@ -9,7 +9,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_json
 from utils.model.prompts import LAYOUTS, PARTS, Layout, Part
 
 FILENAME = "georanker.json"
@@ -68,8 +68,7 @@ class AdapterInfo:
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, folder: str | os.PathLike) -> None:
-        with atomic_path(Path(folder) / FILENAME) as path:
-            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(Path(folder) / FILENAME, asdict(self))
 
 
 def recorded_base(folder: str | os.PathLike | None) -> str | None:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, write_json
 from utils.model.fingerprints import weights_hash
 from utils.retrieval.compressed_index import CompressedIndex
 from utils.retrieval.exact_index import ExactIndex
@@ -49,8 +49,7 @@ class IndexInfo:
         return cls(**fields | {"added": tuple(fields.get("added", ()))})
 
     def save(self, folder: Path) -> None:
-        with atomic_path(folder / "index.json") as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "index.json", asdict(self))
 
 
 def choose_index_type(wanted: Literal["auto"] | IndexType, photos: int, length: int, exact_gib: float) -> IndexType:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, write_json
 from utils.jobs.processes import Processes
 from utils.model.fingerprints import weights_hash
 from utils.photos.store import ImageStore
@@ -95,8 +95,7 @@ def gallery_embeddings(
         (folder / name).unlink(missing_ok=True)
     with atomic_path(file) as temporary:
         _merge(shards, len(image_ids), temporary)
-    with atomic_path(folder / "embeddings.json") as temporary:
-        temporary.write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "embeddings.json", asdict(info))
     shutil.rmtree(shards)
     return np.load(file, mmap_mode="r"), [problem for part in gathered for problem in part]
 

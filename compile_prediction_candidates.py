@@ -21,26 +21,85 @@ usable place are dropped and counted.
 """
 
 import argparse
+import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from utils.cli.command import run_command
+from utils.cli.flags import script_parser
 from utils.data_paths import BENCHMARKS, PUBLISHED_METADATA, check_files
-from utils.tables.candidate_table import write_candidate_table
-from utils.tables.join import FoundPhotos, candidate_rows, generated_places
-from utils.tables.names import fill_names
-from utils.tables.retrieval_table import read_retrieval_table
+
+logger = logging.getLogger("scripts")
 
 NAMED = ("retrieval_path", "index_path", "gallery", "similarity_path", "generation_path")
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__)
+    add = parser.add_argument
+    add("--root_path", type=Path, default=Path("dataset/im2gps3k"), help="folder of the benchmark (%(default)s)")
+    add("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path, or the released candidate table")
+    add("--index_path", type=Path, help="default: I.npy in --root_path")
+    add("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {PUBLISHED_METADATA})")
+    add("--similarity_path", type=Path, help="default: S.npy beside I.npy")
+    add("--generation_path", type=Path, help="default: generation.csv or llm_predict_results_zs_*.csv in --root_path")
+    add("--fill_names", action="store_true", help="name nameless candidates after the nearest populated place")
+    add("--result_path", type=Path, help="default: candidates.csv in --root_path")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: compile_table(args), quiet=args.quiet)
+
+
+def compile_table(args: argparse.Namespace) -> list[str]:
+    """Write the candidate table. Returns what was left out."""
+    root = args.root_path
+    retrieval_path = args.retrieval_path or default_retrieval(root)
+    check_files([("retrieval_path", retrieval_path), *((name, getattr(args, name)) for name in NAMED)])
+
+    import numpy as np
+
+    from utils.tables.candidate_table import write_candidate_table
+    from utils.tables.join import FoundPhotos, candidate_rows, generated_places
+    from utils.tables.names import fill_names
+    from utils.tables.retrieval_table import read_retrieval_table
+
+    index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
+    gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
+    beside = (args.index_path or root / "I.npy").with_name("S.npy")  # of the same search
+    similarity_path = optional(args.similarity_path, beside, "no similarities")
+    generation_path = args.generation_path or optional(None, default_generation(root), "no generated candidates")
+
+    logger.info("retrieved candidates: %s", retrieval_path)
+    retrieval, problems = read_retrieval_table(retrieval_path)
+    photos = FoundPhotos.read(index_path, gallery) if gallery else None
+    similarity = np.load(similarity_path) if similarity_path else None
+    generated = {}
+    if generation_path:
+        generated, unusable, more = generated_places(generation_path)
+        problems += more
+        problems += [f"{row.img_id}: not in {generation_path}" for row in retrieval if row.img_id not in generated]
+        logger.info("%s: %d answers name no usable place and were dropped", generation_path, unusable)
+    rows = candidate_rows(retrieval, photos, similarity, generated)
+    if args.fill_names:
+        rows, filled = fill_names(rows)
+        logger.info("%d candidates without a name are named after the nearest populated place", filled)
+    result_path = args.result_path or root / "candidates.csv"
+    write_candidate_table(result_path, rows)
+    retrieved, guesses = sum(len(row.gps) for row in rows), sum(len(row.zs_gps) for row in rows)
+    print(f"{result_path}: {len(rows)} queries, {retrieved} retrieved and {guesses} generated candidates")
+    print(f"Evaluate it with `python evaluate.py --candidates {result_path} ...`.")
+    return problems
 
 
 def optional(path: Path | None, default: Path, absence: str) -> Path | None:
     """``path`` as it was named, else ``default`` where it exists, else None, saying what that means."""
     if path is not None or default.exists():
         return path or default
-    print(f"{default} does not exist: {absence}")
+    logger.info("%s does not exist: %s", default, absence)
     return None
 
 
@@ -58,58 +117,6 @@ def default_generation(root: Path) -> Path:
     if len(found) > 1:
         raise ValueError(f"{', '.join(map(str, found))}: say with --generation_path which one")
     return found[0]
-
-
-def compile_table(args: argparse.Namespace) -> list[str]:
-    """Write the candidate table. Returns what was left out."""
-    root = args.root_path
-    retrieval_path = args.retrieval_path or default_retrieval(root)
-    check_files([("retrieval_path", retrieval_path), *((name, getattr(args, name)) for name in NAMED)])
-    index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
-    gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
-    beside = (args.index_path or root / "I.npy").with_name("S.npy")  # of the same search
-    similarity_path = optional(args.similarity_path, beside, "no similarities")
-    generation_path = args.generation_path or optional(None, default_generation(root), "no generated candidates")
-
-    print(f"retrieved candidates: {retrieval_path}")
-    retrieval, problems = read_retrieval_table(retrieval_path)
-    photos = FoundPhotos.read(index_path, gallery) if gallery else None
-    similarity = np.load(similarity_path) if similarity_path else None
-    generated = {}
-    if generation_path:
-        generated, unusable, more = generated_places(generation_path)
-        problems += more
-        problems += [f"{row.img_id}: not in {generation_path}" for row in retrieval if row.img_id not in generated]
-        print(f"{generation_path}: {unusable} answers name no usable place and were dropped")
-    rows = candidate_rows(retrieval, photos, similarity, generated)
-    if args.fill_names:
-        rows, filled = fill_names(rows)
-        print(f"{filled} candidates without a name are named after the nearest populated place")
-    result_path = args.result_path or root / "candidates.csv"
-    write_candidate_table(result_path, rows)
-    retrieved, guesses = sum(len(row.gps) for row in rows), sum(len(row.zs_gps) for row in rows)
-    print(f"{result_path}: {len(rows)} queries, {retrieved} retrieved and {guesses} generated candidates")
-    print(f"Evaluate it with `python evaluate.py --candidates {result_path} ...`.")
-    return problems
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--root_path", type=Path, default=Path("dataset/im2gps3k"), help="folder of the benchmark (%(default)s)")
-    add("--retrieval_path", type=Path, help="default: retrieval.csv in --root_path, or the released candidate table")
-    add("--index_path", type=Path, help="default: I.npy in --root_path")
-    add("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {PUBLISHED_METADATA})")
-    add("--similarity_path", type=Path, help="default: S.npy beside I.npy")
-    add("--generation_path", type=Path, help="default: generation.csv or llm_predict_results_zs_*.csv in --root_path")
-    add("--fill_names", action="store_true", help="name nameless candidates after the nearest populated place")
-    add("--result_path", type=Path, help="default: candidates.csv in --root_path")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    return run_command(lambda: compile_table(args))
 
 
 if __name__ == "__main__":

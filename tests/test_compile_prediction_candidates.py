@@ -46,7 +46,7 @@ def test_published_command_joins_all_files(root: Path, capsys) -> None:
     ]
     assert [candidate.image for candidate in second.candidates] == ["g1", "g2", None]
     assert pd.read_csv(root / "candidates.csv")["reverse_gps_lis"][0] == "[(1.5, 10.0)]"
-    assert "1 answers name no usable place" in capsys.readouterr().out
+    assert "1 answers name no usable place" in capsys.readouterr().err
 
 
 def test_similarities_are_those_of_the_search_that_is_named(root: Path) -> None:
@@ -99,7 +99,7 @@ def test_released_files_and_ones_own_guesses(root: Path) -> None:
 def test_names_are_filled_offline(root: Path, capsys) -> None:
     (root / "I.npy").unlink()
     assert main(["--fill_names"]) == 0
-    assert "4 candidates without a name are named after the nearest populated place" in capsys.readouterr().out
+    assert "4 candidates without a name are named after the nearest populated place" in capsys.readouterr().err
     (first, _), _ = read_candidate_table(root / "candidates.csv", topn=2, topn_zs=1)
     assert all(candidate.texts for candidate in first.candidates[:2])
 
@@ -116,7 +116,7 @@ def test_only_the_retrieval_table_is_needed(root: Path, capsys) -> None:
     for name in ("I.npy", "S.npy", "generation.csv"):
         (root / name).unlink()
     assert main([]) == 0
-    output = capsys.readouterr().out
+    output = capsys.readouterr().err
     for absence in ("no photos and no place names", "no similarities", "no generated candidates"):
         assert absence in output
     (first, _), _ = read_candidate_table(root / "candidates.csv", topn=2, topn_zs=1)

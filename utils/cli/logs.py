@@ -10,7 +10,7 @@ import sys
 
 from tqdm import tqdm
 
-OURS = ("utils", "earth", "tools", "benchmarks", "__main__")
+OURS = ("utils", "earth", "tools", "benchmarks", "scripts", "__main__")  # `scripts`: those at the top, however they are run
 
 
 class _Handler(logging.Handler):

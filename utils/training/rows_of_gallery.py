@@ -14,7 +14,6 @@ negatives in the prompt of training (``utils/training/groups.py``).
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -25,19 +24,12 @@ import pyarrow.csv as pa_csv
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.geography.geodesy import Coordinate, haversine_km
 from utils.retrieval.gallery import Gallery
+from utils.training.copy_rule import CopyRule
 from utils.training.georanking import GeoRankingRow
 from utils.training.rows_of_queries import texts_of
 
 CHUNK = 256  # queries searched at a time
 SPARE = 12  # photos searched for beyond those wanted; more, where more are copies
-
-
-@dataclass(frozen=True)
-class CopyRule:
-    """When two photos are near-copies. Cosines differ between encoders: look at some pairs before you trust 0.95."""
-
-    metres: float = 100.0
-    cosine: float = 0.95
 
 
 def choose_queries(gallery: Gallery, count: int, seed: int) -> np.ndarray:

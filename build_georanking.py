@@ -56,9 +56,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     gallery.add_argument("--seed", type=at_least(0), default=0, help="which photos are the queries (%(default)s)")
     gallery.add_argument("--references", type=at_least(1), default=20, help="of a query, without itself (%(default)s)")
     gallery.add_argument("--owner_column", help="column of the gallery's metadata table (default: owners are unknown)")
-    gallery.add_argument(
-        "--copy_metres", type=at_least(0, float), default=CopyRule.metres, help="of near-copies (%(default)s)"
-    )
+    gallery.add_argument("--copy_metres", type=float, default=CopyRule.metres, help="of near-copies (%(default)s)")
     gallery.add_argument("--copy_cosine", type=float, default=CopyRule.cosine, help="of near-copies (%(default)s)")
     args = parser.parse_args(arguments)
     if args.root_path and not args.gallery:

@@ -10,7 +10,8 @@ import sys
 
 from tqdm import tqdm
 
-OURS = ("utils", "earth", "tools", "benchmarks", "scripts", "__main__")  # `scripts`: those at the top, however they are run
+# `scripts` are those at the top of the checkout, however they are run.
+OURS = ("utils", "earth", "tools", "benchmarks", "scripts", "__main__")
 
 
 class _Handler(logging.Handler):

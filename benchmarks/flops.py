@@ -21,11 +21,11 @@ class Call:
     rows: int
     tokens: int  # in a row
     keys: int  # that each token attends to, those it may not see included
-    read: int | None = None  # tokens whose last hidden state is used, where the last layer computes no others
+    used: int | None = None  # tokens whose last hidden state is used, where the last layer computes no others
 
 
 @dataclass(frozen=True)
-class Reading:
+class Workload:
     """What a side computes for some candidates."""
 
     calls: list[Call]
@@ -34,60 +34,60 @@ class Reading:
     logits: int = 0  # tokens whose logits over the vocabulary are computed
 
 
-def shared(batch: PackedBatch, carrier: str) -> Reading:
+def shared(batch: PackedBatch, carrier: str) -> Workload:
     """Ours."""
     patches = batch.image_grid_thw.prod(1).tolist()
     (queries, prefix), candidates = batch.prefix_ids.shape, len(batch.suffix_ids)
     if carrier == "cache":
-        calls = [Call(queries, prefix, prefix, read=0)]
+        calls = [Call(queries, prefix, prefix, used=0)]
         for chosen in batch.suffixes_by_length():
             suffix = int(batch.suffix_mask[chosen].sum(1).max())
-            calls.append(Call(len(chosen), suffix, prefix + suffix, read=len(chosen)))
+            calls.append(Call(len(chosen), suffix, prefix + suffix, used=len(chosen)))
     else:
         length = batch.rows().ids.shape[1]
-        calls = [Call(queries, length, length, read=candidates)]
-    return Reading(calls, patches, candidates)
+        calls = [Call(queries, length, length, used=candidates)]
+    return Workload(calls, patches, candidates)
 
 
-def naive(inputs: dict[str, Tensor]) -> Reading:
+def naive(inputs: dict[str, Tensor]) -> Workload:
     """The published way."""
     rows, length = inputs["input_ids"].shape
     patches = inputs["image_grid_thw"].prod(1).tolist()
-    return Reading([Call(rows, length, length)], patches, rows, logits=rows * length)
+    return Workload([Call(rows, length, length)], patches, rows, logits=rows * length)
 
 
-def shared_without_padding(batch: PackedBatch) -> Reading:
+def shared_without_padding(batch: PackedBatch) -> Workload:
     """The least that ours has to compute: every prefix and every suffix at its own length."""
     prefixes, suffixes = batch.prefix_mask.sum(1).tolist(), batch.suffix_mask.sum(1).tolist()
-    calls = [Call(1, prefix, prefix, read=0) for prefix in prefixes]
+    calls = [Call(1, prefix, prefix, used=0) for prefix in prefixes]
     for number, suffix in zip(batch.query_index.tolist(), suffixes, strict=True):
-        calls.append(Call(1, suffix, prefixes[number] + suffix, read=1))
-    return Reading(calls, batch.image_grid_thw.prod(1).tolist(), len(suffixes))
+        calls.append(Call(1, suffix, prefixes[number] + suffix, used=1))
+    return Workload(calls, batch.image_grid_thw.prod(1).tolist(), len(suffixes))
 
 
-def naive_without_padding(inputs: dict[str, Tensor]) -> Reading:
+def naive_without_padding(inputs: dict[str, Tensor]) -> Workload:
     """The least of the published way: every prompt at its own length."""
     lengths = inputs["attention_mask"].sum(1).tolist()
     patches = inputs["image_grid_thw"].prod(1).tolist()
-    return Reading([Call(1, length, length) for length in lengths], patches, len(lengths), logits=sum(lengths))
+    return Workload([Call(1, length, length) for length in lengths], patches, len(lengths), logits=sum(lengths))
 
 
 def counted(
     packed: Sequence[PackedBatch],
     prompts: Sequence[dict[str, Tensor]],
     carrier: str,
-    operations: Callable[[Reading], int],
+    operations: Callable[[Workload], int],
     units: int,
 ) -> dict[str, Any]:
     """Work of both sides on each of ``units`` queries or groups, and its ratio naive : ours, also without padding."""
-    readings = {"ours": [shared(batch, carrier) for batch in packed], "naive": [naive(inputs) for inputs in prompts]}
+    loads = {"ours": [shared(batch, carrier) for batch in packed], "naive": [naive(inputs) for inputs in prompts]}
     results: dict[str, Any] = {
         name: {
-            "tflops": sum(map(operations, read)) / units / 1e12,
-            "tokens": sum(call.rows * call.tokens for reading in read for call in reading.calls) / units,
-            "photos": sum(len(reading.patches) for reading in read) / units,
+            "tflops": sum(map(operations, side)) / units / 1e12,
+            "tokens": sum(call.rows * call.tokens for load in side for call in load.calls) / units,
+            "photos": sum(len(load.patches) for load in side) / units,
         }
-        for name, read in readings.items()
+        for name, side in loads.items()
     }
     least = sum(map(operations, map(shared_without_padding, packed)))
     return results | {
@@ -96,7 +96,7 @@ def counted(
     }
 
 
-class Counter:
+class FlopCounter:
     """FLOPs of a Qwen2-VL of a given configuration."""
 
     def __init__(self, config: PreTrainedConfig) -> None:
@@ -108,25 +108,25 @@ class Counter:
         self.key_value_projections = 4 * self.hidden * self.key_value
         self.rest = 2 * self.hidden**2 + 6 * self.hidden * text.intermediate_size  # output projection, feed-forward
 
-    def inference(self, reading: Reading) -> int:
-        head = 2 * self.hidden * (reading.logits * self.vocabulary + reading.rewards)
-        return head + self._vision(reading.patches) + sum(map(self._forward, reading.calls))
+    def inference(self, load: Workload) -> int:
+        head = 2 * self.hidden * (load.logits * self.vocabulary + load.rewards)
+        return head + self._vision(load.patches) + sum(map(self._forward, load.calls))
 
-    def training(self, reading: Reading, lora_r: int, checkpointing: bool = False) -> int:
+    def training(self, load: Workload, lora_r: int, checkpointing: bool = False) -> int:
         """Forward and backward with a LoRA on q, k and v and the score head; all else is frozen.
 
         Frozen weights get no gradient but pass it on, except to what no trained weight feeds: the vision tower and
         the input of the first layer. With checkpointing all layers but the last are computed once more.
         """
-        total = self.inference(reading) + 2 * 2 * self.hidden * reading.rewards
-        for call in reading.calls:
+        total = self.inference(load) + 2 * 2 * self.hidden * load.rewards
+        for call in load.calls:
             lora = self._forward(call, lora_r) - self._forward(call)
             total += 3 * lora + self._forward(call)
             total += self.layers * self._attention(call)  # its backward is twice its forward
             # The first layer's input needs no gradient.
             first = self.query_projection + self.key_value_projections + 3 * 2 * lora_r * self.hidden
             total -= call.rows * call.tokens * first
-            if call.read == 0:  # nor what the last layer makes of its keys and values
+            if call.used == 0:  # nor what the last layer makes of its keys and values
                 total -= 2 * self._attention(call)
             if checkpointing:
                 total += (self.layers - 1) * self._layer(call, call.rows * call.tokens, lora_r)
@@ -134,7 +134,7 @@ class Counter:
 
     def _forward(self, call: Call, lora_r: int = 0) -> int:
         tokens = call.rows * call.tokens
-        last = self._layer(call, tokens if call.read is None else call.read, lora_r)
+        last = self._layer(call, tokens if call.used is None else call.used, lora_r)
         return (self.layers - 1) * self._layer(call, tokens, lora_r) + last
 
     def _layer(self, call: Call, queries: int, lora_r: int) -> int:

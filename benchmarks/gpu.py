@@ -11,19 +11,60 @@ measured again. The exit code is 1 where anything is missing.
 import argparse
 import itertools
 import json
+import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from utils.cli.command import run_command
+from utils.cli.flags import at_least, script_parser
 from utils.model.prompts import LAYOUTS
+
+logger = logging.getLogger(__name__)
 
 PHOTOS = ("500x375", "1024x768")  # the harder goals first
 FLEX = ["--attn_implementation", "flex_attention"]  # see benchmarks/flex.py
 ROOT = Path(__file__).parent.parent
 
 Measurement = tuple[str, list[str]]  # name, script and its arguments
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "benchmarks.gpu")
+    add = parser.add_argument
+    add("--output_dir", type=Path, required=True, help="results, one JSON a measurement")
+    add("--presets", nargs="+", choices=("2b", "7b", "tiny"), default=["7b", "2b"], help="shapes, in this order")
+    add("--repeats", type=at_least(1), default=5, help="runs of each side, of which the median counts")
+    add("--minutes", type=float, help="begin nothing after so many")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: measure_all(args), quiet=args.quiet)
+
+
+def measure_all(args: argparse.Namespace) -> list[str]:
+    """Run what has no result yet, and print a line of each result. Returns what is missing."""
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    planned = list(measurements(args.presets, args.repeats))
+    start = time.monotonic()
+    missing = []
+    for number, (name, command) in enumerate(planned, 1):
+        if not (args.output_dir / f"{name}.json").exists():
+            minutes = (time.monotonic() - start) / 60
+            if args.minutes is not None and minutes >= args.minutes:
+                missing.append(name)
+                continue
+            logger.info("%d of %d, after %.1f min: %s", number, len(planned), minutes, name)
+            if not measure(name, command, args.output_dir):
+                logger.info("  failed: see %s.txt", args.output_dir / name)
+                missing.append(name)
+                continue
+        print(f"  {line(name, args.output_dir)}", flush=True)
+    return [f"{name} has no result" for name in missing]
 
 
 def measurements(presets: list[str], repeats: int) -> Iterator[Measurement]:
@@ -76,37 +117,6 @@ def line(name: str, folder: Path) -> str:
         cells.append(f"utilisation {ours['utilisation']:.0%}")
     cells += [f"{side} out of memory" for side in ("ours", "naive") if "out_of_memory" in result[side]]
     return f"{name}: {', '.join(cells)}"
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--output_dir", type=Path, required=True, help="results, one JSON a measurement")
-    add("--presets", nargs="+", choices=("2b", "7b", "tiny"), default=["7b", "2b"], help="shapes, in this order")
-    add("--repeats", type=int, default=5, help="runs of each side, of which the median counts")
-    add("--minutes", type=float, help="begin nothing after so many")
-    args = parser.parse_args(argv)
-    if args.repeats < 1:
-        parser.error(f"--repeats is {args.repeats}: it is at least 1")
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    planned = list(measurements(args.presets, args.repeats))
-    start = time.monotonic()
-    missing = []
-    for number, (name, command) in enumerate(planned, 1):
-        if not (args.output_dir / f"{name}.json").exists():
-            minutes = (time.monotonic() - start) / 60
-            if args.minutes is not None and minutes >= args.minutes:
-                missing.append(name)
-                continue
-            print(f"{number} of {len(planned)}, after {minutes:.1f} min: {name}", flush=True)
-            if not measure(name, command, args.output_dir):
-                print(f"  failed: see {args.output_dir / name}.txt", flush=True)
-                missing.append(name)
-                continue
-        print(f"  {line(name, args.output_dir)}", flush=True)
-    if missing:
-        print("no result:", *missing, sep="\n  ")
-    return 1 if missing else 0
 
 
 if __name__ == "__main__":

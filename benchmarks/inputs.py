@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
+from benchmarks.presets import GALLERY_PHOTOS, TEST_CANDIDATES, TEST_PHOTOS
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.model.batch import EncodedImage
 from utils.model.packing import Packer
@@ -15,7 +16,6 @@ from utils.model.prompts import ChatFrame, negative_examples, question
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 
-EARTH = Path("dataset/earth")
 # Tokens of Qwen2's tokenizer: the question with names of a place and the end of the prompt, five negative examples.
 QUESTION_TOKENS, NEGATIVE_TOKENS = 48, 164
 
@@ -24,8 +24,8 @@ Inputs = tuple[list[Query], ImageStore, ImageStore]  # queries, their photos, th
 
 def earth_inputs(count: int, candidates: int, generated: int) -> Inputs:
     """The first so many test queries of the Earth data. Raises ``FileNotFoundError`` where they are not built."""
-    queries, _ = read_candidate_table(EARTH / "test/candidates.csv", candidates, generated)
-    photos = ImageStore.from_paths([EARTH / "test/images"]), ImageStore.from_paths([EARTH / "gallery/images.tar"])
+    queries, _ = read_candidate_table(TEST_CANDIDATES, candidates, generated)
+    photos = ImageStore.from_paths([TEST_PHOTOS]), ImageStore.from_paths([GALLERY_PHOTOS])
     return queries[:count], *photos
 
 

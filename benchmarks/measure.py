@@ -1,6 +1,7 @@
 """Time, memory and agreement of two sides, measured in one process."""
 
 import json
+import logging
 import os
 import platform
 import statistics
@@ -17,6 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.flex import compiled_graphs
 from utils.jobs.files import write_json
+
+logger = logging.getLogger(__name__)
 
 MIB = 2**20
 MATMUL_SIZE = {"cuda": 8192, "cpu": 2048}
@@ -41,7 +44,7 @@ def in_turn(
                 _synchronize(device)
                 seconds[name].append(time.perf_counter() - start)
             except torch.OutOfMemoryError as error:
-                print(f"{name}: out of memory, left out: {error}")
+                logger.warning("%s: out of memory, left out: %s", name, error)
                 del seconds[name]
             if name not in seconds:  # what failed is released by now
                 results.pop(name, None)

@@ -54,9 +54,9 @@ def batch(ranker: GeoRanker, batched: Sequence[Prompt]) -> dict[str, Tensor]:
 
 def batches(ranker: GeoRanker, query: Query, photos: ImageStore, gallery: ImageStore) -> Iterator[dict[str, Tensor]]:
     """The candidates of a query, at most 16 at a time."""
-    read = list(prompts(ranker, query, photos, gallery))
-    for start in range(0, len(read), BATCH_SIZE):
-        yield batch(ranker, read[start : start + BATCH_SIZE])
+    whole = list(prompts(ranker, query, photos, gallery))
+    for start in range(0, len(whole), BATCH_SIZE):
+        yield batch(ranker, whole[start : start + BATCH_SIZE])
 
 
 def to(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -8,81 +8,39 @@ changes by itself shows between the rows of one side.
 """
 
 import argparse
-import itertools
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from tqdm import tqdm
+from benchmarks.flags import add_output
+from benchmarks.presets import EARTH_ADAPTER, EARTH_BASE, GALLERY_PHOTOS, TEST_CANDIDATES, TEST_PHOTOS, check
+from utils.cli.command import run_command
+from utils.cli.flags import at_least, script_parser
 
-from benchmarks import naive
-from benchmarks.inputs import Inputs, earth_inputs, encode
-from benchmarks.measure import agreement
-from benchmarks.models import EARTH_ADAPTER, load_ranker, with_language_head
-from utils.candidates import Query, distances_km
-from utils.evaluation.metrics import accuracy
-from utils.geo_ranker import GeoRanker
-from utils.geography.geodesy import THRESHOLDS_KM
-from utils.jobs.files import write_json
-from utils.model.adapter_info import AdapterInfo
-
-DTYPES = (torch.float32, torch.bfloat16)
+NEEDED = (Path(EARTH_BASE), Path(EARTH_ADAPTER), TEST_CANDIDATES, TEST_PHOTOS, GALLERY_PHOTOS)
 
 
-@torch.inference_mode()
-def ours(ranker: GeoRanker, inputs: Inputs, batch: int = 20) -> Iterator[np.ndarray]:
-    """Rewards (candidates,) of each query."""
-    queries, *stores = inputs
-    for start in range(0, len(queries), batch):
-        encoded, images = encode((queries[start : start + batch], *stores), ranker.packer)
-        yield from (rewards.numpy() for rewards in ranker.score_queries(encoded, images, max_tokens=4096))
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "benchmarks.quality")
+    add = parser.add_argument
+    add("--queries", type=at_least(1), default=1000, help="of Earth's test split (%(default)s)")
+    add("--device", default="cpu", help="of the model (%(default)s)")
+    add_output(parser)
+    return parser.parse_args(arguments)
 
 
-@torch.inference_mode()
-def published(ranker: GeoRanker, inputs: Inputs) -> Iterator[np.ndarray]:
-    """Rewards (candidates,) of each query."""
-    stock, device = with_language_head(ranker), ranker.backbone.device
-    for query in inputs[0]:
-        batches = naive.batches(ranker, query, *inputs[1:])
-        yield torch.cat([naive.rewards(stock, ranker, naive.to(prompts, device)) for prompts in batches]).cpu().numpy()
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: measure_quality(args), quiet=args.quiet)
 
 
-def accuracies(queries: Sequence[Query], rewards: Sequence[np.ndarray]) -> list[float]:
-    """% of queries whose best-scored candidate lies within each of THRESHOLDS_KM."""
-    return accuracy([distances_km(q)[r.argmax()] for q, r in zip(queries, rewards, strict=True)]).tolist()
+def measure_quality(args: argparse.Namespace) -> list[str]:
+    """Print and write the accuracy of both sides, and how far they agree."""
+    check(NEEDED)
+    from benchmarks.work.quality import compare
 
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=1000, help="of Earth's test split (%(default)s)")
-    parser.add_argument("--device", type=torch.device, default="cpu", help="of the model (%(default)s)")
-    parser.add_argument("--output", type=Path, help="results as JSON")
-    args = parser.parse_args(argv)
-    if args.queries < 1:
-        parser.error(f"--queries is {args.queries}: it is at least 1")
-    inputs = earth_inputs(args.queries, candidates=12, generated=3)
-    rewards = {}
-    for dtype, side in itertools.product(DTYPES, (ours, published)):
-        ranker = load_ranker("earth", AdapterInfo.load(EARTH_ADAPTER).layout, dtype=dtype, device=args.device)
-        name = f"{side.__name__}, {str(dtype).removeprefix('torch.')}"
-        rewards[name] = list(tqdm(side(ranker, inputs), name, len(inputs[0]), unit="query"))
-
-    table = {name: accuracies(inputs[0], found) for name, found in rewards.items()}
-    reference, *others = rewards
-    agreements = {name: agreement(rewards[name], rewards[reference]) for name in others}
-    print(f"{'':24}" + "".join(f"{f'{km} km':>10}" for km in THRESHOLDS_KM))
-    for name, row in table.items():
-        print(f"{name:24}" + "".join(f"{value:>10.1f}" for value in row))
-    for name, values in agreements.items():
-        print(
-            f"{name} against {reference}: largest difference {values['max_reward_difference']:.2g} at a standard "
-            f"deviation of {values['reward_deviation']:.2g}, Spearman {values['spearman']:.4f}, same best candidate "
-            f"in {values['same_best']:.1%}"
-        )
-    if args.output:
-        write_json(args.output, {"accuracy": table, "agreement": agreements})
+    return compare(args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

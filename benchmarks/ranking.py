@@ -9,79 +9,40 @@ go in, rewards come out. benchmarks/naive.py says what the published way is.
 """
 
 import argparse
-import tempfile
-from typing import Any
+import sys
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from benchmarks import flops, measure, naive
-from benchmarks.common import make_inputs, parse, settings, title
-from benchmarks.inputs import encode
-from benchmarks.models import load_ranker, with_language_head
-from utils.geo_ranker import GeoRanker
-from utils.model.batch import PackedBatch
-from utils.model.packing import chunks
+from benchmarks.flags import parse
+from benchmarks.presets import check_shipped
+from utils.cli.command import run_command
+from utils.cli.flags import script_parser
 
 
-def read_inputs(
-    args: argparse.Namespace, ranker: GeoRanker
-) -> tuple[list[PackedBatch], list[dict[str, Tensor]], list[int]]:
-    """The same queries as batches of both sides, and how many candidates each has."""
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = make_inputs(args, ranker, folder)
-        theirs = [batch for query in inputs[0] for batch in naive.batches(ranker, query, *inputs[1:])]
-        queries, images = encode(inputs, ranker.packer)
-    tokenized = (ranker.packer.tokenize(query, images) for query in queries)
-    ours = [ranker.packer.collate(chunk, images) for chunk in chunks(tokenized, args.max_tokens)]
-    return ours, theirs, [len(query.candidates) for query in queries]
-
-
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure, or with ``--flops_only`` count, and return all figures."""
-    carrier = args.carrier or "cache"
-    ranker = load_ranker(
-        args.preset,
-        args.layout,
-        dtype=args.dtype,
-        device="meta" if args.flops_only else args.device,
-        attention=args.attn_implementation,
-    )
-    packed, prompts, sizes = read_inputs(args, ranker)
-    count = flops.Counter(ranker.backbone.config)
-    results = settings(args) | flops.counted(packed, prompts, carrier, count.inference, len(sizes))
-    if args.flops_only:
-        return results
-
-    stock = with_language_head(ranker)
-    packed = [batch.to(args.device) for batch in packed]
-    prompts = [naive.to(naive.with_positions(ranker, inputs), args.device) for inputs in prompts]
-
-    @torch.inference_mode()
-    def ours() -> Tensor:
-        return torch.cat([ranker(batch, carrier) for batch in packed])
-
-    @torch.inference_mode()
-    def published() -> Tensor:
-        return torch.cat([naive.rewards(stock, ranker, inputs) for inputs in prompts])
-
-    sides = {"ours": ours, "naive": published}
-    rewards = measure.compare(sides, len(sizes), args.repeats, args.device, results)
-    measure.add_utilisation(results, args.dtype, args.device)
-    if results["speedup"]:
-        results |= measure.agreement(*([part.numpy() for part in rewards[name].cpu().split(sizes)] for name in sides))
-    return results
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "benchmarks.ranking")
     add = parser.add_argument
     add("--flops_only", action="store_true", help="count operations and measure nothing: needs no GPU for 7b")
-    args = parse(parser, argv)
+    return parse(parser, arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: measure_both(args), quiet=args.quiet)
+
+
+def measure_both(args: argparse.Namespace) -> list[str]:
+    """Measure both sides, or with ``--flops_only`` count, print the table and write the figures."""
+    check_shipped()
+    from benchmarks import measure
+    from benchmarks.common import place, title
+    from benchmarks.work.ranking import run
+
+    place(args)
     results = run(args)
     measure.print_table(f"Ranking: {title(args)}", "query", results)
     measure.write(args.output, results)
+    return []
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

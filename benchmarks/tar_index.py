@@ -16,10 +16,11 @@ import pickletools
 import random
 import re
 import struct
+import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.flags import add_output
+from utils.cli.command import run_command
+from utils.cli.flags import at_least, script_parser
+from utils.data_paths import check_files
 from utils.jobs.files import atomic_path, write_json
 from utils.photos.tar_index import open_index
 from utils.photos.tar_index_build import index_pickle
@@ -35,6 +40,69 @@ ENTRIES = 4_120_000  # photos of MP16-Pro
 FIRST_BYTE = 2**32  # offsets from here on take the same number of bytes in a pickle
 LOOKUPS = 200_000  # by each process
 MIB = 2**20
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "benchmarks.tar_index")
+    add = parser.add_argument
+    add("--entries", type=at_least(3), default=ENTRIES, help="photos in the index (default: as in MP16-Pro)")
+    add("--workers", type=at_least(1), default=8, help="processes that look up at once in our index")
+    add("--plain_workers", type=at_least(1), default=1, help="the same for the dict; each copies up to all of it")
+    add("--skip_plain", action="store_true", help="leave the plain way out")
+    add("--folder", type=Path, help="for temporary files, 3 GB at full size (default: the system's)")
+    add_output(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: measure_both(args), quiet=args.quiet)
+
+
+def measure_both(args: argparse.Namespace) -> list[str]:
+    """Measure our index and, unless it is left out, the plain way; print the table and write the figures."""
+    check_files([("folder", args.folder)])
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        released, tar = Path(folder, "tar_index.pkl"), Path(folder, "images.tar")
+        size = write_released_pickle(released, args.entries)
+        tar.touch()
+        os.truncate(tar, size)  # no bytes in it: only its size is asked for
+        results = {"entries": args.entries, "tar_gib": size / 2**30, "pickle_mib": released.stat().st_size / MIB}
+        results["convert"] = in_fresh_process(convert, released, tar)
+        index_file = released.with_name("tar_index.pkl.index")
+        results["index_mib"] = index_file.stat().st_size / MIB
+        results["index"] = in_fresh_process(measure, released, tar, args.entries, args.workers, False)
+        if not args.skip_plain:
+            results["plain"] = in_fresh_process(measure, released, tar, args.entries, args.plain_workers, True)
+    print_table(results)
+    if args.output:
+        write_json(args.output, results)
+    return []
+
+
+def print_table(results: dict[str, Any]) -> None:
+    print(f"{results['entries']:,} photos in a tar of {results['tar_gib']:,.0f} GiB")
+    print(f"pickle {results['pickle_mib']:,.0f} MiB, index {results['index_mib']:,.0f} MiB")
+    converted = results["convert"]
+    print(f"converted once in {converted['seconds']:.1f} s ({converted['cpu_seconds']:.1f} s of CPU)")
+    print(f"with at most {converted['peak_mib']:,.0f} MiB of memory")
+    for name, title in (("index", "our index"), ("plain", "pickle.load in every process")):
+        if name not in results:
+            continue
+        one, forked = results[name]["one_process"], results[name]["forked"]
+        print(f"\n{title}")
+        for label, value in (
+            ("open, s", results[name]["open_seconds"]),
+            ("open, s of CPU", results[name]["open_cpu_seconds"]),
+            ("most memory of the process, MiB", results[name]["peak_mib"]),
+            ("memory added by opening, MiB", results[name]["rss_added_mib"]),
+            ("memory added after all lookups, MiB", results[name]["rss_added_after_lookups_mib"]),
+            ("lookups a second, found", one["lookups_per_second"]),
+            ("lookups a second, absent", one["absent_per_second"]),
+            (f"lookups a second, {forked['workers']} forked processes together", forked["lookups_per_second"]),
+            (f"own memory taken by each of {forked['workers']} forked processes, MiB", forked["uss_added_mib"]),
+        ):
+            print(f"  {label:56} {value:14,.3f}")
 
 
 def photo_id(number: int) -> str:
@@ -180,57 +248,5 @@ def measure(released: Path, tar: Path, entries: int, workers: int, plain: bool) 
     }
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--entries", type=int, default=ENTRIES, help="photos in the index (default: as in MP16-Pro)")
-    add("--workers", type=int, default=8, help="processes that look up at once in our index")
-    add("--plain_workers", type=int, default=1, help="the same for the dict; each copies up to all of it")
-    add("--skip_plain", action="store_true", help="leave the plain way out")
-    add("--folder", type=Path, help="for temporary files, 3 GB at full size (default: the system's)")
-    add("--output", type=Path, help="results as JSON")
-    args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        released, tar = Path(folder, "tar_index.pkl"), Path(folder, "images.tar")
-        size = write_released_pickle(released, args.entries)
-        tar.touch()
-        os.truncate(tar, size)  # no bytes in it: only its size is asked for
-        results = {"entries": args.entries, "tar_gib": size / 2**30, "pickle_mib": released.stat().st_size / MIB}
-        results["convert"] = in_fresh_process(convert, released, tar)
-        index_file = released.with_name("tar_index.pkl.index")
-        results["index_mib"] = index_file.stat().st_size / MIB
-        results["index"] = in_fresh_process(measure, released, tar, args.entries, args.workers, False)
-        if not args.skip_plain:
-            results["plain"] = in_fresh_process(measure, released, tar, args.entries, args.plain_workers, True)
-    print_table(results)
-    if args.output:
-        write_json(args.output, results)
-
-
-def print_table(results: dict[str, Any]) -> None:
-    print(f"{results['entries']:,} photos in a tar of {results['tar_gib']:,.0f} GiB")
-    print(f"pickle {results['pickle_mib']:,.0f} MiB, index {results['index_mib']:,.0f} MiB")
-    converted = results["convert"]
-    print(f"converted once in {converted['seconds']:.1f} s ({converted['cpu_seconds']:.1f} s of CPU)")
-    print(f"with at most {converted['peak_mib']:,.0f} MiB of memory")
-    for name, title in (("index", "our index"), ("plain", "pickle.load in every process")):
-        if name not in results:
-            continue
-        one, forked = results[name]["one_process"], results[name]["forked"]
-        print(f"\n{title}")
-        for label, value in (
-            ("open, s", results[name]["open_seconds"]),
-            ("open, s of CPU", results[name]["open_cpu_seconds"]),
-            ("most memory of the process, MiB", results[name]["peak_mib"]),
-            ("memory added by opening, MiB", results[name]["rss_added_mib"]),
-            ("memory added after all lookups, MiB", results[name]["rss_added_after_lookups_mib"]),
-            ("lookups a second, found", one["lookups_per_second"]),
-            ("lookups a second, absent", one["absent_per_second"]),
-            (f"lookups a second, {forked['workers']} forked processes together", forked["lookups_per_second"]),
-            (f"own memory taken by each of {forked['workers']} forked processes, MiB", forked["uss_added_mib"]),
-        ):
-            print(f"  {label:56} {value:14,.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

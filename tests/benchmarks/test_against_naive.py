@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import flops, measure, naive, pipeline, quality, ranking, training
 from benchmarks.inputs import QUESTION_TOKENS, encode, synthetic_inputs
 from benchmarks.models import load_ranker, with_language_head
-from utils.model import packing
+from benchmarks.work import quality as quality_work
+from utils.model import batch as packed_batch
 from utils.model.adapter import add_lora
 from utils.model.prompts import LAYOUTS, negative_examples, question
 
@@ -70,7 +71,7 @@ def test_gradient_checkpointing(tmp_path):
     [
         (["--photo", "1024"], "'1024' is no WIDTHxHEIGHT"),
         (["--photo", "0x4"], "at least one pixel"),
-        (["--queries", "0"], "--queries is 0: it is at least 1"),
+        (["--queries", "0"], "argument --queries: 0: it is at least 1"),
         (["--candidates", "1", "--generated", "0"], "nothing to rank"),
     ],
 )
@@ -98,27 +99,27 @@ def test_texts_have_the_lengths_of_qwen2(make_inputs):
 @pytest.mark.parametrize("preset", ["earth", "tiny"])
 def test_operations_are_those_that_torch_counts(make_inputs, monkeypatch, preset, carrier):
     """But for rotary positions, of which torch counts a small product. Its counter knows the CPU's eager attention."""
-    monkeypatch.setattr(packing, "CALL_TOKENS", 1)
+    monkeypatch.setattr(packed_batch, "CALL_TOKENS", 1)
     ranker = load_ranker(preset, "negatives_first", dtype=torch.float32, device="cpu", attention="eager")
     inputs = make_inputs(ranker)
     queries, images = encode(inputs, ranker.packer)
     packed = ranker.packer.pack(queries, images)
     (prompts,) = (naive.with_positions(ranker, batch) for batch in naive.batches(ranker, *inputs_of_first(inputs)))
     stock = with_language_head(ranker)
-    count = flops.Counter(ranker.backbone.config)
+    count = flops.FlopCounter(ranker.backbone.config)
     sides = {
         "ours": (lambda: ranker(packed, carrier), flops.shared(packed, carrier)),
         "naive": (lambda: naive.rewards(stock, ranker, prompts), flops.naive(prompts)),
     }
-    for rewards, reading in sides.values():
+    for rewards, load in sides.values():
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             rewards()
-        assert counter.get_total_flops() == pytest.approx(count.inference(reading), rel=0.005)
+        assert counter.get_total_flops() == pytest.approx(count.inference(load), rel=0.005)
     add_lora(ranker, r=4, dropout=0.0)
-    for rewards, reading in sides.values():
+    for rewards, load in sides.values():
         with FlopCounterMode(display=False) as counter:
             rewards().sum().backward()
-        assert counter.get_total_flops() == pytest.approx(count.training(reading, 4), rel=0.005)
+        assert counter.get_total_flops() == pytest.approx(count.training(load, 4), rel=0.005)
 
 
 def inputs_of_first(inputs):
@@ -130,7 +131,7 @@ def test_without_padding_is_one_at_a_time(make_inputs):
     ranker = load_ranker("tiny", "published", dtype=torch.float32, device="meta")
     inputs = make_inputs(ranker)
     queries, images = encode(inputs, ranker.packer)
-    count = flops.Counter(ranker.backbone.config)
+    count = flops.FlopCounter(ranker.backbone.config)
     alone = [
         ranker.packer.collate([type(query)(query.prefix, [suffix])], images)
         for query in (ranker.packer.tokenize(query, images) for query in queries)
@@ -172,7 +173,7 @@ def test_peak_memory_counts_tensors_alive_at_once():
     assert measure.peak_memory(work, CPU) == pytest.approx(2 * 4 * 2**20, rel=0.01)
 
 
-def test_a_side_without_memory_is_left_out(capsys):
+def test_a_side_without_memory_is_left_out(caplog):
     def fails():
         raise torch.OutOfMemoryError("tried to allocate 1 EiB")
 
@@ -182,7 +183,7 @@ def test_a_side_without_memory_is_left_out(capsys):
     assert results["speedup"] is None
     assert results["naive"] == {"out_of_memory": True}
     assert results["ours"]["seconds"] > 0
-    assert "naive: out of memory, left out: tried to allocate 1 EiB" in capsys.readouterr().out
+    assert "naive: out of memory, left out: tried to allocate 1 EiB" in caplog.text
     measure.print_table("Ranking", "query", results)
 
 
@@ -197,7 +198,8 @@ def test_quality_of_both_sides(tmp_path, monkeypatch, make_inputs, capsys):
     ranker = load_ranker("earth", "negatives_first", dtype=torch.float32, device="cpu")
     queries, *stores = make_inputs(ranker, (64, 64), (64, 64))
     queries = [replace(query, latitude=1.0, longitude=2.0) for query in queries]
-    monkeypatch.setattr(quality, "earth_inputs", lambda count, **_: (queries[:count], *stores))
+    monkeypatch.setattr(quality, "NEEDED", ())
+    monkeypatch.setattr(quality_work, "earth_inputs", lambda count, **_: (queries[:count], *stores))
     path = tmp_path / "quality.json"
     quality.main(["--queries", "2", "--output", str(path)])
     results = json.loads(path.read_text())
@@ -209,6 +211,6 @@ def test_quality_of_both_sides(tmp_path, monkeypatch, make_inputs, capsys):
     assert exact["max_reward_difference"] < 1e-4 < min(values["max_reward_difference"] for values in rounded)
     assert "same best candidate" in capsys.readouterr().out
 
-    best = quality.accuracies(queries, [np.array([0.0, 3.0, 1.0, 2.0])] * 2)
+    best = quality_work.accuracies(queries, [np.array([0.0, 3.0, 1.0, 2.0])] * 2)
     kilometres = [great_circle((1, 2), (q.candidates[1].latitude, q.candidates[1].longitude)).km for q in queries]
     assert best == [100 * np.mean([distance < km for distance in kilometres]) for km in (1, 25, 200, 750, 2500)]

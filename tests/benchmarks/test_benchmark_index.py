@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 
-from benchmarks.index import Clock, SyntheticEmbeddings, measure
+from benchmarks.work.index import Clock, SyntheticEmbeddings, measure
 
 
 def test_embeddings_lie_in_a_cone_around_places() -> None:

@@ -20,19 +20,20 @@ def test_goes_on_after_a_failure_and_where_it_was_stopped(tmp_path, capsys, monk
     monkeypatch.setattr(gpu, "measurements", lambda presets, repeats: planned)
     (tmp_path / "done.json").write_text(json.dumps({"accuracy": {}}))
     assert gpu.main(["--output_dir", str(tmp_path)]) == 1
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
     assert "done: see done.txt" in printed
-    assert "broken.txt" in printed
+    assert "broken.txt" in said
     assert "'large' is no WIDTHxHEIGHT" in (tmp_path / "broken.txt").read_text()
     assert "times naive" in printed
-    assert printed.splitlines()[-1].strip() == "broken"
+    assert said.splitlines()[-1] == "problem: broken has no result"
     result = (tmp_path / "ranking.json").read_text()
     assert json.loads(result)["speedup"] > 0
     assert not (tmp_path / "done.txt").exists(), "what has a result is not measured again"
 
     planned.append(("late", ["ranking", *SMALL.split()]))
     assert gpu.main(["--output_dir", str(tmp_path), "--minutes", "0"]) == 1
-    assert [line.strip() for line in capsys.readouterr().out.splitlines()[-2:]] == ["broken", "late"]
+    problems = [f"problem: {name} has no result" for name in ("broken", "late")]
+    assert capsys.readouterr().err.splitlines()[-2:] == problems
     assert (tmp_path / "ranking.json").read_text() == result
 
     del planned[1], planned[-1]
@@ -65,4 +66,4 @@ def test_a_side_without_memory(tmp_path):
 def test_nonsense(tmp_path, capsys):
     with pytest.raises(SystemExit):
         gpu.main(["--output_dir", str(tmp_path), "--repeats", "0"])
-    assert "--repeats is 0: it is at least 1" in capsys.readouterr().err
+    assert "argument --repeats: 0: it is at least 1" in capsys.readouterr().err

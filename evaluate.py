@@ -32,15 +32,12 @@ from utils.cli.command import run_command
 from utils.cli.flags import set_default_paths
 from utils.data_paths import BENCHMARKS, check_files
 from utils.decoding import METHODS
+from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.fit import fit_similarity_weight, fit_temperature
-from utils.evaluation.report import (
-    Case,
-    build_report,
-    format_report,
-    picked_errors,
-    predictions_table,
-    ranker_picks,
-)
+from utils.evaluation.predictions import predictions_table
+from utils.evaluation.rankers import ranker_picks
+from utils.evaluation.report import build_report
+from utils.evaluation.report_text import format_report
 from utils.evaluation.reward_log import RewardLog
 from utils.evaluation.scoring import score_queries
 from utils.figures.error_curve import error_curve
@@ -58,8 +55,6 @@ from utils.tables.metadata import metadata_problems, read_metadata
 from utils.tables.names import name_generated
 
 SHOWN = 20  # problems printed
-# What the report calls the decodings of the model.
-DECODED = dict(zip(METHODS, ("model", "model_consensus", "model_fused", "model_fused_consensus"), strict=True))
 # Language tokens of one candidate's whole prompt with two photos of 500 x 375 pixels, rounded up.
 TOKENS_PER_CANDIDATE = 1024
 
@@ -319,7 +314,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         info.save(args.model_path)
 
     picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
-    prediction = DECODED[args.decode] if args.ranker == "model" else args.ranker
+    prediction = METHODS[args.decode].ranker if args.ranker == "model" else args.ranker
     if prediction not in picks:
         raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
     report = {

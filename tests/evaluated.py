@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.evaluation.report import Case, predictions_table, ranker_picks
+from utils.evaluation.cases import Case
+from utils.evaluation.predictions import predictions_table
+from utils.evaluation.rankers import ranker_picks
 from utils.tables.candidate_table import CandidateRow, read_candidate_table, write_candidate_table
 
 TOPN, TOPN_ZS = 5, 2

@@ -1,12 +1,13 @@
-"""From the rewards of one query's candidates to one place with a confidence.
+"""From what is known of one query's candidates to one place with a confidence.
 
-Rewards (n,) become probabilities by a softmax at a temperature; temperature and the weight of retrieval
-similarity are fitted on validation queries. Points are (n, 2) [latitude, longitude] in degrees.
+``Evidence`` holds what is known, a ``Decoder`` decides. Its scores (n,) become probabilities by a softmax at a
+temperature; temperature and the weight of retrieval similarity are fitted on validation queries
+(``utils/evaluation/fit.py``). ``METHODS`` are the decoders that users choose by name. Points are (n, 2) [latitude,
+longitude] in degrees.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +17,24 @@ from utils.geography.geodesy import THRESHOLDS_KM, distance_matrix_km, haversine
 
 CONSENSUS_SCALE_KM = 200.0
 
-# fused: of rewards with which `fuse` has mixed similarities.
-Method = Literal["argmax", "consensus", "fused", "fused_consensus"]
-METHODS: tuple[Method, ...] = get_args(Method)
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of the n candidates of one query; ``ValueError`` where the arrays differ in length."""
+
+    points: ArrayLike  # (n, 2) degrees
+    rewards: ArrayLike | None = None  # (n,); None where no ranker scored them
+    similarities: ArrayLike | None = None  # (n,) cosine of the full embeddings, NaN where unknown; None: all unknown
+
+    def __post_init__(self) -> None:
+        for name, values in (("rewards", self.rewards), ("similarities", self.similarities)):
+            if values is not None and len(values) != len(self.points):
+                raise ValueError(f"{len(self.points)} points, but {len(values)} {name}")
+
+    @property
+    def has_similarity(self) -> bool:
+        """Whether the similarity of any candidate is known."""
+        return self.similarities is not None and not np.isnan(np.asarray(self.similarities, dtype=np.float64)).all()
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,88 @@ class Prediction:
     latitude: float
     longitude: float
     confidence: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A way from evidence to one candidate, with its hyper-parameters.
+
+    Scores are ``reward_weight * reward + similarity_weight * similarity`` (a candidate without similarity: see
+    ``fuse``), probabilities their softmax. With neither weight all candidates are equally likely.
+    """
+
+    reward_weight: float = 1.0
+    similarity_weight: float = 0.0
+    temperature: float = 1.0
+    scale_km: float | None = None  # of the consensus; None: the highest score
+    power: float = 1.0  # of the probabilities as weights of the consensus
+
+    def scores(self, evidence: Evidence) -> np.ndarray:
+        """(n,); ``ValueError`` where rewards have a weight and there are none."""
+        scores = np.zeros(len(evidence.points))
+        if self.reward_weight:
+            if evidence.rewards is None:
+                raise ValueError("the candidates have no rewards to decode")
+            scores = self.reward_weight * np.asarray(evidence.rewards, dtype=np.float64)
+        if self.similarity_weight and evidence.similarities is not None:
+            scores = fuse(scores, evidence.similarities, self.similarity_weight)
+        return scores
+
+    def pick(self, evidence: Evidence) -> int:
+        """Index of the candidate that is the answer."""
+        scores = self.scores(evidence)
+        if self.scale_km is None:
+            return argmax(scores)
+        return consensus(evidence.points, probabilities(scores, self.temperature / self.power), self.scale_km)
+
+    def confidence(self, evidence: Evidence, index: int, radii_km: Sequence[int] = THRESHOLDS_KM) -> dict[int, float]:
+        """Probability mass (0 to 1) of the candidates closer than each radius in km to candidate ``index``."""
+        return confidence(evidence.points, probabilities(self.scores(evidence), self.temperature), index, radii_km)
+
+    def predict(self, evidence: Evidence) -> Prediction:
+        """The answer, with its confidence at ``THRESHOLDS_KM``."""
+        index = self.pick(evidence)
+        latitude, longitude = np.asarray(evidence.points, dtype=np.float64)[index]
+        return Prediction(index, float(latitude), float(longitude), self.confidence(evidence, index))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A decoding of rewards that users choose by name; temperature and similarity weight are the adapter's."""
+
+    ranker: str  # what a report calls it
+    fused: bool  # whether it adds similarities to the rewards
+    scale_km: float | None  # as in ``Decoder``
+
+    def decoder(self, *, temperature: float = 1.0, similarity_weight: float = 0.0) -> Decoder:
+        """A method that is not fused does without the weight."""
+        weight = similarity_weight if self.fused else 0.0
+        return Decoder(similarity_weight=weight, temperature=temperature, scale_km=self.scale_km)
+
+
+METHODS = {
+    "argmax": Method("model", fused=False, scale_km=None),  # as published
+    "consensus": Method("model_consensus", fused=False, scale_km=CONSENSUS_SCALE_KM),
+    "fused": Method("model_fused", fused=True, scale_km=None),
+    "fused_consensus": Method("model_fused_consensus", fused=True, scale_km=CONSENSUS_SCALE_KM),
+}
+
+
+def decode(
+    evidence: Evidence, method: str = "argmax", *, temperature: float = 1.0, similarity_weight: float = 0.0
+) -> Prediction:
+    """One place by one of ``METHODS``, with its confidence at ``THRESHOLDS_KM``.
+
+    Raises ``ValueError`` where the method is fused and no candidate has a similarity.
+
+    >>> points, rewards = [(46.2, 7.1), (44.2, 6.7), (44.1, 6.9), (-33.9, 151.2)], [-4.5, -5.0, -5.0, -4.4]
+    >>> evidence = Evidence(points, rewards)
+    >>> decode(evidence).index, decode(evidence, "consensus").index
+    (3, 1)
+    """
+    if METHODS[method].fused and not evidence.has_similarity:
+        raise ValueError(f"no candidate has a similarity: {method} has nothing to fuse rewards with")
+    return METHODS[method].decoder(temperature=temperature, similarity_weight=similarity_weight).predict(evidence)
 
 
 def probabilities(rewards: ArrayLike, temperature: float = 1.0) -> np.ndarray:
@@ -61,43 +159,17 @@ def confidence(
     return {radius: min(float(weights[distances < radius].sum()), 1.0) for radius in radii_km}
 
 
-def decode(
-    points: ArrayLike,
-    rewards: ArrayLike,
-    *,
-    temperature: float = 1.0,
-    method: Method = "argmax",
-    similarities: ArrayLike | None = None,
-    similarity_weight: float = 0.0,
-) -> Prediction:
-    """One place out of n candidates, with its confidence at the thresholds of ``metrics.THRESHOLDS_KM``.
-
-    A fused method needs ``similarities`` (n,), NaN where unknown; ``ValueError`` where none is known.
-
-    >>> points, rewards = [(46.2, 7.1), (44.2, 6.7), (44.1, 6.9), (-33.9, 151.2)], [-4.5, -5.0, -5.0, -4.4]
-    >>> decode(points, rewards).index, decode(points, rewards, method="consensus").index
-    (3, 1)
-    """
-    if method.startswith("fused"):
-        if similarities is None or np.isnan(np.asarray(similarities, dtype=np.float64)).all():
-            raise ValueError(f"no candidate has a similarity: {method} has nothing to fuse rewards with")
-        rewards = fuse(rewards, similarities, similarity_weight)
-    weights = probabilities(rewards, temperature)
-    index = consensus(points, weights) if method.endswith("consensus") else argmax(rewards)
-    latitude, longitude = np.asarray(points, dtype=np.float64)[index]
-    return Prediction(index, float(latitude), float(longitude), confidence(points, weights, index))
-
-
 def fuse(rewards: ArrayLike, similarities: ArrayLike, weight: float) -> np.ndarray:
     """``rewards + weight * similarities``, (n,); similarities are NaN for candidates that have none.
 
     A candidate without a similarity, such as a generated one, gets the mean of the others of its query, so
     that fusing neither favours nor punishes it; where no candidate has one, the rewards stay as they are.
     """
-    return np.asarray(rewards, dtype=np.float64) + weight * _filled(similarities)
+    return np.asarray(rewards, dtype=np.float64) + weight * fill_unknown(similarities)
 
 
-def _filled(similarities: ArrayLike) -> np.ndarray:
+def fill_unknown(similarities: ArrayLike) -> np.ndarray:
+    """Similarities (n,) with the mean of the known ones in place of NaN, 0 where none is known."""
     similarities = np.asarray(similarities, dtype=np.float64)
     known = similarities[~np.isnan(similarities)]
     return np.where(np.isnan(similarities), known.mean() if len(known) else 0.0, similarities)

@@ -28,8 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-from earth.studies.decoders import POWERS, SCALES_KM, Decoder, check_apart, choose, errors, goodness, print_grid
+from earth.studies.decoders import POWERS, SCALES_KM, check_apart, choose, errors, goodness, print_grid
 from utils.cli.command import run_command
+from utils.decoding import Decoder
+from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.fit import fit_similarity_weight, fit_temperature
 from utils.evaluation.metrics import (
     bootstrap_ci,
@@ -39,7 +41,8 @@ from utils.evaluation.metrics import (
     reliability,
     summary,
 )
-from utils.evaluation.report import CALIBRATION_RADIUS_KM, Case, picked_errors, ranker_picks
+from utils.evaluation.rankers import ranker_picks
+from utils.evaluation.report import CALIBRATION_RADIUS_KM
 from utils.evaluation.saved_run import read_cases, read_settings
 from utils.jobs.files import write_json
 
@@ -52,7 +55,9 @@ REFERENCES = ("retrieval", "oracle")
 
 def calibrated(decoder: Decoder, cases: Sequence[Case]) -> Decoder:
     """``decoder`` with the temperature that makes the nearest candidate likeliest."""
-    return replace(decoder, temperature=fit_temperature([(decoder.scores(case), case.distances) for case in cases]))
+    return replace(
+        decoder, temperature=fit_temperature([(decoder.scores(case.evidence), case.distances) for case in cases])
+    )
 
 
 def consensuses(decoders: Sequence[Decoder], powers: Sequence[float] = POWERS) -> Iterator[Decoder]:
@@ -99,10 +104,13 @@ def coverage(confidence: np.ndarray, correct: np.ndarray) -> dict:
 
 def figures(decoder: Decoder, cases: Sequence[Case], published: np.ndarray) -> dict:
     """What a decoder is worth on ``cases``; ``published`` (cases,) km are the errors of the highest reward."""
-    picks = np.array([decoder.pick(case) for case in cases])
+    picks = np.array([decoder.pick(case.evidence) for case in cases])
     distances = picked_errors(cases, picks)
     stated = np.array(
-        [decoder.confidences(case, pick, COVERAGE_RADII_KM) for case, pick in zip(cases, picks, strict=True)]
+        [
+            list(decoder.confidence(case.evidence, pick, COVERAGE_RADII_KM).values())
+            for case, pick in zip(cases, picks, strict=True)
+        ]
     )
     stated = dict(zip(COVERAGE_RADII_KM, stated.T, strict=True))
     radius = CALIBRATION_RADIUS_KM

@@ -1,14 +1,13 @@
-"""Ways from the scores of a query's candidates to one place with a confidence, and how to choose among them."""
+"""How to choose among decoders: what is tried, on which queries, and by which accuracy."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from utils.decoding import argmax, confidence, consensus, fuse, probabilities
+from utils.decoding import Decoder
+from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.metrics import accuracy
-from utils.evaluation.report import Case, picked_errors
 
 # What is tried, on validation queries only.
 SCALES_KM = (25, 50, 100, 200, 400, 800, 1600, 3200)
@@ -17,40 +16,9 @@ POWERS = (0.5, 1.0, 2.0, 4.0, 8.0)
 CHOSEN_BY_KM = (25, 200, 750, 2500)
 
 
-@dataclass(frozen=True)
-class Decoder:
-    """A decoding with its hyper-parameters.
-
-    Scores are ``reward_weight * reward + similarity_weight * similarity`` (a candidate without similarity: see
-    ``utils.decoding.fuse``), probabilities their softmax. With neither weight all candidates are equally likely.
-    """
-
-    reward_weight: float = 1.0
-    similarity_weight: float = 0.0
-    temperature: float = 1.0
-    scale_km: float | None = None  # of the consensus; None: the highest score
-    power: float = 1.0  # of the probabilities as weights of the consensus
-
-    def scores(self, case: Case) -> np.ndarray:
-        """(candidates,)"""
-        return fuse(self.reward_weight * case.rewards, case.similarities, self.similarity_weight)
-
-    def pick(self, case: Case) -> int:
-        """Index of the candidate that is the answer."""
-        scores = self.scores(case)
-        if self.scale_km is None:
-            return argmax(scores)
-        return consensus(case.points, probabilities(scores, self.temperature / self.power), self.scale_km)
-
-    def confidences(self, case: Case, pick: int, radii_km: Sequence[int]) -> list[float]:
-        """Probability mass (0 to 1) within each radius of the answer."""
-        shares = probabilities(self.scores(case), self.temperature)
-        return list(confidence(case.points, shares, pick, radii_km).values())
-
-
 def errors(decoder: Decoder, cases: Sequence[Case]) -> np.ndarray:
     """(cases,) km between truth and answer."""
-    return picked_errors(cases, np.array([decoder.pick(case) for case in cases]))
+    return picked_errors(cases, np.array([decoder.pick(case.evidence) for case in cases]))
 
 
 def goodness(distances: np.ndarray) -> float:

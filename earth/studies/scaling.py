@@ -34,11 +34,14 @@ from earth.world import places
 from earth.world.imagery import load_earth
 from utils.candidates import Query
 from utils.cli.command import run_command
+from utils.evaluation.cases import Case
 from utils.evaluation.metrics import summary
-from utils.evaluation.report import Case, build_report, nearest_km, ranker_picks
+from utils.evaluation.rankers import ranker_picks
+from utils.evaluation.report import build_report
 from utils.evaluation.reward_log import RewardLog
-from utils.evaluation.scoring import score_queries
+from utils.evaluation.scoring import score_benchmark
 from utils.geo_ranker import GeoRanker
+from utils.geography.nearest import nearest_km
 from utils.jobs.files import write_json
 from utils.model.adapter_info import AdapterInfo
 from utils.model.budget import MAX_TOKENS
@@ -153,7 +156,7 @@ def rank(ranker: GeoRanker, world: World, queries: Sequence[Query], log: RewardL
     rewards = {number: found for number, query in enumerate(queries) if (found := log.get(query)) is not None}
     remaining = {number: query for number, query in enumerate(queries) if number not in rewards}
     photos = [EncodedPhotos(store, ranker.packer) for store in (world.photo_store, world.tile_store)]
-    scored, problems = score_queries(ranker, remaining, *photos, log, max_tokens=MAX_TOKENS)
+    scored, problems = score_benchmark(ranker, remaining, *photos, log, max_tokens=MAX_TOKENS)
     rewards |= {number: row for number, row in scored.items() if not np.isnan(row).any()}
     cases = [Case(queries[number], rewards[number]) for number in sorted(rewards)]
     return cases, [problem.message for problem in problems]
@@ -219,7 +222,8 @@ def scale(args: argparse.Namespace) -> list[str]:
         world, unusable = open_world(args, work, size)
         folder = work / f"gallery-{size}"
         queries, dropped = find_candidates(world, args.data, args.topn_zs, folder / "candidates.csv")
-        cases, lost = rank(ranker, world, queries, RewardLog(folder, scorer))
+        with RewardLog(folder, scorer) as log:
+            cases, lost = rank(ranker, world, queries, log)
         problems |= dict.fromkeys(unusable + dropped + lost)
         entry = {"gallery": size} | measure(cases, ranker, world.gallery[["LAT", "LON"]].dropna().to_numpy())
         result["sizes"] = sorted([*result["sizes"], entry], key=lambda entry: entry["gallery"])

@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from earth.studies.decoders import SCALES_KM, Decoder, check_apart, choose, errors, print_grid
+from earth.studies.decoders import SCALES_KM, check_apart, choose, errors, print_grid
 from utils.candidates import Candidate, Query
 from utils.cli.command import run_command
+from utils.decoding import Decoder
+from utils.evaluation.cases import Case
 from utils.evaluation.metrics import paired_summary, summary
-from utils.evaluation.report import Case
 from utils.geography.geodesy import THRESHOLDS_KM
 from utils.jobs.files import write_json
 from utils.tables.retrieval_table import read_retrieval_table

@@ -6,38 +6,23 @@ import pytest
 from geopy.distance import great_circle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
 
 from utils import decoding
-from utils.decoding import argmax, confidence, consensus, decode, fuse, probabilities
-from utils.evaluation.fit import fit_similarity_weight, fit_temperature
+from utils.decoding import (
+    METHODS,
+    Decoder,
+    Evidence,
+    argmax,
+    confidence,
+    consensus,
+    decode,
+    fuse,
+    probabilities,
+)
 from utils.geography.geodesy import EARTH_RADIUS_KM
 
 # Two towns 60 km apart, one across the Alps, one on the other side of the Earth.
 POINTS = [(46.2, 7.1), (46.2, 7.9), (44.2, 12.7), (-33.9, 151.2)]
-
-
-def nll(groups, temperature):
-    """Mean -log p(nearest), by the definition."""
-    total = 0.0
-    for rewards, distances in groups:
-        shares = np.exp((np.asarray(rewards) - np.max(rewards)) / temperature)
-        total -= np.log(shares[np.argmin(distances)] / shares.sum())
-    return total / len(groups)
-
-
-def random_groups(seed, queries=400, temperature=1.0, similarity_weight=0.0, sizes=(2, 15)):
-    """Queries whose nearest candidate is drawn from the model that is being fitted."""
-    random = np.random.default_rng(seed)
-    groups = []
-    for _ in range(queries):
-        size = random.integers(*sizes)
-        rewards, similarities = random.normal(-5, 2, size), random.uniform(0.6, 0.9, size)
-        shares = probabilities(rewards + similarity_weight * similarities, temperature)
-        distances = random.uniform(100, 5000, size)
-        distances[random.choice(size, p=shares)] = 10
-        groups.append((rewards, similarities, distances))
-    return groups
 
 
 def test_probabilities_are_a_softmax_at_a_temperature():
@@ -103,10 +88,11 @@ def test_confidence_grows_with_the_radius_and_stays_a_probability(size, seed):
 
 def test_decode_puts_it_together():
     rewards = [-4.6, -4.4, -9.0, -4.0]
-    published = decode(POINTS, rewards, temperature=2.0)
+    evidence = Evidence(POINTS, rewards)
+    published = decode(evidence, temperature=2.0)
     assert (published.index, published.latitude, published.longitude) == (3, -33.9, 151.2)
     assert published.confidence[2500] == pytest.approx(probabilities(rewards, 2.0)[3])
-    agreed = decode(POINTS, rewards, method="consensus")
+    agreed = decode(evidence, "consensus")
     assert agreed.index == 1
     assert agreed.confidence[200] == pytest.approx(probabilities(rewards)[:2].sum())
     assert asdict(agreed) == {
@@ -119,60 +105,56 @@ def test_decode_puts_it_together():
 
 def test_fused_methods_decode_fused_rewards():
     rewards, similarities = [-4.6, -4.4, -9.0, -4.0], [0.9, np.nan, 0.1, 0.2]
-    fused = fuse(rewards, similarities, 3.0)
-    known = {"similarities": similarities, "similarity_weight": 3.0}
+    evidence = Evidence(POINTS, rewards, similarities)
+    fused = Evidence(POINTS, fuse(rewards, similarities, 3.0))
     for method, plain in (("fused", "argmax"), ("fused_consensus", "consensus")):
-        found = decode(POINTS, rewards, method=method, temperature=2.0, **known)
-        assert found == decode(POINTS, fused, method=plain, temperature=2.0)
+        found = decode(evidence, method, temperature=2.0, similarity_weight=3.0)
+        assert found == decode(fused, plain, temperature=2.0)
         for unknown in (None, [None] * 4):
             with pytest.raises(ValueError, match=f"no candidate has a similarity: {method} has nothing"):
-                decode(POINTS, rewards, method=method, similarities=unknown)
-    assert decode(POINTS, rewards).index == 3
-    assert decode(POINTS, rewards, method="fused", **known).index == 0
+                decode(Evidence(POINTS, rewards, unknown), method)
+    assert decode(evidence).index == 3
+    assert decode(evidence, "fused", similarity_weight=3.0).index == 0
 
 
-@pytest.mark.parametrize("temperature", [0.2, 1.0, 5.0])
-def test_temperature_is_the_minimum_of_its_objective(temperature):
-    groups = [(r, d) for r, _, d in random_groups(0, temperature=temperature)]
-    found = minimize_scalar(
-        lambda log: nll(groups, np.exp(log)), bounds=(-5, 5), method="bounded", options={"xatol": 1e-9}
-    )
-    fitted = fit_temperature(groups)
-    assert fitted == pytest.approx(np.exp(found.x), rel=1e-3)
-    assert fitted == pytest.approx(temperature, rel=0.25)
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_are_not_fused_do_without_similarities(method):
+    decoder = METHODS[method].decoder(temperature=0.5, similarity_weight=3.0)
+    rewards, similarities = [-4.6, -4.4, -9.0, -4.0], [0.9, 0.8, 0.1, 0.2]
+    known, unknown = (decoder.predict(Evidence(POINTS, rewards, values)) for values in (similarities, None))
+    assert (known != unknown) == (method in ("fused", "fused_consensus"))
+    assert known == decode(Evidence(POINTS, rewards, similarities), method, temperature=0.5, similarity_weight=3.0)
 
 
-@settings(deadline=None, max_examples=15)
-@given(st.floats(1e-3, 1e4), st.floats(-1e3, 1e3))
-def test_temperature_follows_the_scale_of_rewards(scale, shift):
-    groups = [(r, d) for r, _, d in random_groups(1, queries=50)]
-    scaled = [(scale * (r + shift), d) for r, d in groups]
-    assert fit_temperature(scaled) == pytest.approx(scale * fit_temperature(groups), rel=1e-3)
+def test_powers_sharpen_the_consensus_and_not_the_confidence():
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        places = random.uniform([-60, -180], [60, 180], (7, 2))
+        evidence = Evidence(places, random.normal(size=7), random.uniform(size=7))
+        decoder = Decoder(similarity_weight=5.0, temperature=0.8, scale_km=3000, power=2.0)
+        shares = probabilities(fuse(evidence.rewards, evidence.similarities, 5.0), 0.8)
+        assert decoder.pick(evidence) == consensus(evidence.points, shares**2, 3000)
+        everywhere, here = decoder.confidence(evidence, 0, (21000, 0.001)).values()
+        assert everywhere == pytest.approx(1)
+        assert here == pytest.approx(shares[0])
 
 
-def test_temperature_of_perfect_and_useless_rewards_stays_finite():
-    random = np.random.default_rng(2)
-    distances = [random.permutation(10).astype(float) for _ in range(50)]
-    spread = np.std(np.arange(10))
-    perfect = fit_temperature([(-d, d) for d in distances])
-    assert spread / 100 <= perfect < spread
-    assert probabilities(-distances[0], perfect).max() > 0.999
-    assert fit_temperature([(d, d) for d in distances]) == pytest.approx(spread * 100)
-    assert np.isfinite(fit_temperature([(np.zeros(4), np.arange(4.0))]))
+def test_a_decoder_without_weights_needs_only_points():
+    decoder = Decoder(reward_weight=0, scale_km=200)
+    prediction = decoder.predict(Evidence(POINTS))
+    assert prediction.index in (0, 1)
+    assert prediction.confidence == pytest.approx({1: 0.25, 25: 0.25, 200: 0.5, 750: 0.75, 2500: 0.75})
+    with pytest.raises(ValueError, match="no rewards"):
+        Decoder().pick(Evidence(POINTS))
 
 
-def test_duplicates_of_the_nearest_share_its_credit():
-    groups = [
-        (np.array([0.0, 2.0, 1.0]), np.array([5.0, 5.0, 80.0])),
-        (np.array([0.1, 0.0]), np.array([9.0, 8.0])),
-    ]
-
-    def shared_nll(log):
-        one, other = (probabilities(rewards, np.exp(log)) for rewards, _ in groups)
-        return -np.log(one[0] + one[1]) - np.log(other[1])
-
-    found = minimize_scalar(shared_nll, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
-    assert fit_temperature(groups) == pytest.approx(np.exp(found.x), rel=1e-3)
+def test_evidence_is_of_the_same_candidates():
+    for name, values in (("rewards", {"rewards": [1.0]}), ("similarities", {"similarities": [0.5] * 5})):
+        with pytest.raises(ValueError, match=f"4 points, but [15] {name}"):
+            Evidence(POINTS, **values)
+    assert not Evidence(POINTS).has_similarity
+    assert not Evidence(POINTS, similarities=[np.nan] * 4).has_similarity
+    assert Evidence(POINTS, similarities=[np.nan, np.nan, 0.0, np.nan]).has_similarity
 
 
 def test_fusing_gives_the_mean_to_candidates_without_similarity():
@@ -180,43 +162,6 @@ def test_fusing_gives_the_mean_to_candidates_without_similarity():
     np.testing.assert_allclose(fused, [6.0, 8.0, 10.0])
     np.testing.assert_allclose(fuse([1.0, 2.0], [np.nan, np.nan], 10.0), [1.0, 2.0])
     np.testing.assert_allclose(fuse([1.0, 2.0], [0.1, 0.9], 0.0), [1.0, 2.0])
-
-
-def test_similarity_weight_is_recovered():
-    groups = random_groups(3, queries=3000, temperature=2.0, similarity_weight=30.0)
-    weight, temperature = fit_similarity_weight(groups)
-    assert weight == pytest.approx(30.0, rel=0.2)
-    assert temperature == pytest.approx(2.0, rel=0.2)
-
-
-def test_similarity_weight_minimises_the_fused_objective():
-    groups = random_groups(4, temperature=2.0, similarity_weight=30.0)
-    for row, (_, similarities, _) in enumerate(groups):
-        similarities[: row % 3] = np.nan
-    weight, temperature = fit_similarity_weight(groups)
-
-    def fused_nll(weight, temperature):
-        return nll([(fuse(r, s, weight), d) for r, s, d in groups], temperature)
-
-    best = fused_nll(weight, temperature)
-    for factor in (0.9, 1.1):
-        assert fused_nll(weight * factor, temperature) > best
-        assert fused_nll(weight, temperature * factor) > best
-    assert best < nll([(r, d) for r, _, d in groups], fit_temperature([(r, d) for r, _, d in groups]))
-    assert temperature == pytest.approx(fit_temperature([(fuse(r, s, weight), d) for r, s, d in groups]), rel=1e-2)
-
-
-def test_misleading_similarity_gets_no_weight():
-    groups = random_groups(5, similarity_weight=-30.0)
-    weight, temperature = fit_similarity_weight(groups)
-    assert weight == 0
-    assert temperature == pytest.approx(fit_temperature([(r, d) for r, _, d in groups]), rel=1e-2)
-
-
-@pytest.mark.parametrize("similarity", [np.nan, 0.5])
-def test_similarities_that_say_nothing_get_no_weight(similarity):
-    groups = [(rewards, np.full(len(rewards), similarity), km) for rewards, _, km in random_groups(6)]
-    assert fit_similarity_weight(groups) == (0, fit_temperature([(rewards, km) for rewards, _, km in groups]))
 
 
 def test_docstring_examples():

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-from utils.decoding import _filled
+from utils.decoding import fill_unknown
 
 
 def fit_temperature(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float:
@@ -30,7 +30,7 @@ def fit_similarity_weight(groups: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike
     least 0; candidates without a similarity (NaN) are treated as in ``fuse``. Where similarities say nothing, since
     none is known or those of a query are all the same, it is 0.
     """
-    features = [(np.stack([rewards, _filled(likeness)]), distances) for rewards, likeness, distances in groups]
+    features = [(np.stack([rewards, fill_unknown(likeness)]), distances) for rewards, likeness, distances in groups]
     if not any(np.ptp(values[1]) for values, _ in features):
         return 0.0, fit_temperature([(values[0], distances) for values, distances in features])
     inverse, likeness = _fit(features, [0.01, 0.0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.evaluation.report import Case
+from utils.evaluation.cases import Case
 from utils.tables.candidate_table import read_candidate_table
 from utils.tables.cells import parse_list, read_rows
 

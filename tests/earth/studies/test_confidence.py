@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from earth.studies import confidence
 from earth.studies.confidence import at_coverages, grids
-from earth.studies.decoders import Decoder, errors, goodness
+from earth.studies.decoders import errors, goodness
 from tests.evaluated import write_evaluation
+from utils.decoding import Decoder
+from utils.evaluation.cases import picked_errors
 from utils.evaluation.fit import fit_temperature
 from utils.evaluation.metrics import coverage_curve
-from utils.evaluation.report import calibration_error, picked_errors
+from utils.evaluation.report import calibration_error
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_result_is_what_its_decoders_are_worth_on_the_test_run(runs):
     assert result["validation"]["num_queries"] == 60
     for name, decoder in chosen.items():
         row = result["test"]["decoders"][name]
-        distances = picked_errors(test, np.array([decoder.pick(case) for case in test]))
+        distances = picked_errors(test, np.array([decoder.pick(case.evidence) for case in test]))
         assert row["accuracy"]["200"] == pytest.approx(100 * np.mean(distances < 200))
         difference = row["accuracy"]["25"] - result["test"]["decoders"]["argmax"]["accuracy"]["25"]
         assert row["minus_argmax"]["accuracy"]["25"] == pytest.approx(difference)
@@ -62,8 +64,8 @@ def test_calibration_error_is_the_reports(runs):
     _, test, result = runs
     for name in ("argmax", "consensus"):
         decoder = Decoder(**result["validation"]["chosen"][name])
-        picks = np.array([decoder.pick(case) for case in test])
-        expected = calibration_error(test, picks, decoder.temperature)
+        picks = np.array([decoder.pick(case.evidence) for case in test])
+        expected = calibration_error(test, picks, Decoder(temperature=decoder.temperature))
         assert result["test"]["decoders"][name]["calibration_error"] == pytest.approx(expected)
 
 

@@ -8,7 +8,8 @@ import pytest
 import evaluate
 from tests.evaluated import write_evaluation
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
-from utils.evaluation.report import build_report, ranker_picks
+from utils.evaluation.rankers import ranker_picks
+from utils.evaluation.report import build_report
 from utils.evaluation.saved_run import read_cases
 
 

@@ -1,0 +1,44 @@
+"""A query whose truth is known, with what is computed of it once, and how far answers are from the truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from utils.candidates import Query
+from utils.decoding import Evidence
+from utils.geography.geodesy import geodesic_km
+
+
+@dataclass(frozen=True)
+class Case:
+    """A query whose truth is known; rewards (n,) of its n >= 1 candidates where a model scored them."""
+
+    query: Query
+    rewards: np.ndarray | None = None
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """(n, 2) degrees"""
+        return np.array([(candidate.latitude, candidate.longitude) for candidate in self.query.candidates])
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """(n,) geodesic km from the truth"""
+        return geodesic_km(self.query.latitude, self.query.longitude, *self.points.T)
+
+    @cached_property
+    def similarities(self) -> np.ndarray:
+        """(n,) cosine of the full embeddings, NaN where unknown"""
+        return np.array([candidate.similarity for candidate in self.query.candidates], dtype=np.float64)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What a decoder may know: all but the truth."""
+        return Evidence(self.points, self.rewards, self.similarities)
+
+
+def picked_errors(cases: Sequence[Case], picks: np.ndarray) -> np.ndarray:
+    """(cases,) km between the truth and the picked candidate."""
+    return np.array([case.distances[pick] for case, pick in zip(cases, picks, strict=True)])

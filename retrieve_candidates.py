@@ -18,7 +18,8 @@ file. A photo that cannot be read is named; building again tries it once more. `
 whose row numbers follow those of the gallery; gallery.csv in the index folder then is the metadata of all. `search`
 writes into --output_dir
 
-    retrieval.csv   the retrieval table: coordinates of the most and least similar photos of each query
+    retrieval.csv   the retrieval table: coordinates of the most similar photos of each query, and with --reverse of the
+                    least similar ones, whose columns are empty without it: no ranker reads them
     I.npy           (queries, topk) row numbers in the gallery's metadata table, best first
     D.npy           their scores, higher is better: of an exact index 1 - squared distance of the codes / 2, else S.npy
     S.npy           the cosine of the full embeddings, whatever the index compares
@@ -31,40 +32,109 @@ was when it is started again. docs/retrieval.md has encoders, index types and wh
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
-import torch
+from typing import TYPE_CHECKING
 
 from utils.cli.command import run_command
+from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
+from utils.data_paths import check_files
 from utils.jobs.processes import Processes
-from utils.photos.store import ImageStore
-from utils.retrieval.compressed_index import SHORTLIST, CompressedIndex
-from utils.retrieval.embedding import (
-    compute_dtype,
-    embed_photos,
-    load_encoder,
-)
-from utils.retrieval.exact_index import ExactIndex
-from utils.retrieval.exclusions import same_id, same_owner, search_excluding
-from utils.retrieval.gallery import Gallery, IndexInfo, add_part, choose_index_type, retrieval_rows, save_results
-from utils.retrieval.gallery_embeddings import gallery_embeddings
-from utils.tables.metadata import metadata_problems, read_metadata
-from utils.tables.retrieval_table import write_retrieval_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from utils.retrieval.gallery import Gallery
 
 FLICKR_OWNER = r"(\d+@N\d+)"
-NO_COMPONENTS = "--components is for the exact index: ivfpq chooses its own"
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    making = commands.add_parser("build", help="embed and index a gallery")
+    making.set_defaults(run=build)
+    making.add_argument(
+        "--model", required=True, help="encoder: folder or hub name of a Qwen-VL or CLIP-like checkpoint, or G3's .pth"
+    )
+    making.add_argument(
+        "--components", type=at_least(0), default=0, help="principal components to keep, 0: all (%(default)s)"
+    )
+    making.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="to compute in; auto: bfloat16 on a GPU, else that of the weights",
+    )
+    making.add_argument(
+        "--storage", default="float32", choices=("float32", "float16"), help="of embeddings.npy (%(default)s)"
+    )
+    making.add_argument("--index_type", default="auto", choices=("auto", "exact", "ivfpq"), help="auto: by --exact_gib")
+    making.add_argument(
+        "--exact_gib", type=at_least(0, float), default=8, help="largest exact index, GiB (%(default)s)"
+    )
+    making.add_argument("--code_bytes", type=at_least(1), default=64, help="size of an ivfpq code (%(default)s)")
+
+    adding = commands.add_parser("add", help="embed further photos and add them to an index")
+    adding.set_defaults(run=add)
+    for command in (making, adding):
+        command.add_argument("--gallery", type=Path, required=True, help="metadata table of the photos")
+        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars and folders")
+
+    searching = commands.add_parser("search", help="find the candidates of query photos")
+    searching.set_defaults(run=search)
+    searching.add_argument("--queries", type=Path, required=True, help="metadata table of the queries")
+    searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders and tars")
+    searching.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
+    searching.add_argument("--topk", type=at_least(1), default=20, help="candidates a query (%(default)s)")
+    for command in (making, searching):
+        command.add_argument("--reverse", action="store_true", help="the least similar photos can be, are found, too")
+    searching.add_argument("--exclude_same_id", action="store_true", help="a query does not find its own IMG_ID")
+    searching.add_argument(
+        "--exclude_owner",
+        nargs="?",
+        const=FLICKR_OWNER,
+        metavar="REGEX",
+        help="a query finds no photo of its owner, whom the group of REGEX matches in an IMG_ID "
+        f"(without REGEX: Flickr's, {FLICKR_OWNER})",
+    )
+    for command in (adding, searching):
+        command.add_argument("--model", help="where the encoder is now, if not where it was at build time")
+    for command in (making, adding, searching):
+        command.add_argument("--index", type=Path, required=True, help="index folder")
+        command.add_argument("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
+        add_device(command.add_argument)
+        command.add_argument(
+            "--batch_size", type=at_least(1), default=32, help="photos embedded at a time (%(default)s)"
+        )
+        add_workers(command.add_argument, default=2)
+        add_quiet(command.add_argument, default=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.run is build and args.components and args.index_type == "ivfpq":
+        parser.error("--components is for the exact index: ivfpq chooses its own")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: args.run(args), quiet=args.quiet)
 
 
 def build(args: argparse.Namespace) -> list[str]:
     """Embed and index the gallery. Returns what could not be used."""
+    check_files(gallery_files(args))
+
+    from utils.retrieval.building import build_index, choose_index_type
+    from utils.retrieval.embedding import compute_dtype
+    from utils.retrieval.gallery import IndexInfo
+    from utils.tables.metadata import metadata_problems, read_metadata
+
     gallery, processes = read_metadata(args.gallery), Processes.from_environment()
-    if args.components and args.index_type == "ivfpq":
-        raise ValueError(NO_COMPONENTS)
     if (args.index / "index.json").exists() and (added := IndexInfo.load(args.index).added):
         raise ValueError(f"{args.index} has photos in {', '.join(added)}, which would be lost: use another folder")
-    dtype = compute_dtype(args.dtype, args.device)
+    dtype = compute_dtype(args.dtype, device(args))
     embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage, processes)
     if embedded is None:
         return []
@@ -72,19 +142,15 @@ def build(args: argparse.Namespace) -> list[str]:
     length = args.components or embeddings.shape[1]
     index_type = choose_index_type(args.index_type, len(embeddings), length, args.exact_gib)
     usable = gallery["LAT"].notna().to_numpy()
-    if index_type == "exact":
-        index = ExactIndex.build(embeddings, args.components, usable)
-        trade_off = "searched exactly"
-    elif args.components:
-        raise ValueError(NO_COMPONENTS)
-    else:
-        index = CompressedIndex.build(embeddings, args.code_bytes, usable)
-        trade_off = (
-            f"instead of {4 * length}: recall@20 {index.most.recall:.3f} through {index.most.count} cells "
-            f"(least similar: {index.least.recall:.3f} through {index.least.count}), "
-            f"with the {SHORTLIST} times as many photos nearest by code ordered by their full embeddings"
-        )
-    # Whoever stops in between finds no index rather than parts of two.
+    index, trade_off = build_index(
+        embeddings,
+        usable,
+        index_type,
+        components=args.components,
+        code_bytes=args.code_bytes,
+        reverse=args.reverse,
+    )
+    # A run that is stopped here leaves no index rather than parts of two.
     (args.index / "index.json").unlink(missing_ok=True)
     index.save(args.index)
     gallery_path = os.path.relpath(args.gallery, args.index)
@@ -95,6 +161,11 @@ def build(args: argparse.Namespace) -> list[str]:
 
 def add(args: argparse.Namespace) -> list[str]:
     """Embed further photos and add them to the index. Returns what could not be used."""
+    check_files([("index", args.index / "index.json"), *gallery_files(args)])
+
+    from utils.retrieval.gallery import Gallery, IndexInfo, add_part
+    from utils.tables.metadata import metadata_problems, read_metadata
+
     index, photos, processes = Gallery(args.index), read_metadata(args.gallery), Processes.from_environment()
     info = index.info
     model = checked_model(args, index)
@@ -115,43 +186,33 @@ def add(args: argparse.Namespace) -> list[str]:
     return metadata_problems(args.gallery, photos) + unreadable
 
 
-def embed_gallery(
-    args: argparse.Namespace,
-    folder: Path,
-    gallery: pd.DataFrame,
-    model: str,
-    dtype: str,
-    storage: str,
-    processes: Processes,
-) -> tuple[np.ndarray, list[str]] | None:
-    store = ImageStore.from_paths(args.image_data_path, args.tar_index_path)
-    ids = gallery["IMG_ID"].tolist()
-    return gallery_embeddings(
-        folder, model, ids, store, dtype, args.device, args.batch_size, args.workers, storage, processes
-    )
-
-
-def checked_model(args: argparse.Namespace, gallery: Gallery) -> str:
-    """The encoder of the index, where it is now."""
-    model = args.model or gallery.info.model
-    gallery.check_model(model)
-    return model
-
-
 def search(args: argparse.Namespace) -> list[str]:
     """Search the index for every query. Returns what could not be used."""
+    photos = [("image_path", path) for path in args.image_path]
+    files = [("index", args.index / "index.json"), ("queries", args.queries), *photos]
+    check_files([*files, ("tar_index_path", args.tar_index_path)])
+
+    import numpy as np
+
+    from utils.photos.store import ImageStore
+    from utils.retrieval.embedding import embed_photos, load_encoder
+    from utils.retrieval.exclusions import same_id, same_owner, search_excluding
+    from utils.retrieval.gallery import Gallery, retrieval_rows, save_results
+    from utils.tables.metadata import metadata_problems, read_metadata
+    from utils.tables.retrieval_table import write_retrieval_table
+
     gallery = Gallery(args.index)
     model = checked_model(args, gallery)
     queries = read_metadata(args.queries)
     problems = metadata_problems(args.queries, queries)
     queries = queries[queries["LAT"].notna()]
-    encoder = load_encoder(model, gallery.info.dtype, args.device)
+    encoder = load_encoder(model, gallery.info.dtype, device(args))
     embedded, unreadable = embed_photos(
         encoder,
         queries["IMG_ID"].tolist(),
         ImageStore.from_paths(args.image_path, args.tar_index_path),
         args.batch_size,
-        args.workers,
+        args.num_workers,
         "queries",
     )
     readable = ~np.isnan(embedded[:, 0])
@@ -163,7 +224,9 @@ def search(args: argparse.Namespace) -> list[str]:
     if args.exclude_owner:
         exclusions.append(same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], args.exclude_owner))
     found, scores = search_excluding(gallery, embedded, args.topk, exclusions)
-    least, _ = search_excluding(gallery, embedded, args.topk, exclusions, reverse=True)
+    least = None
+    if args.reverse:
+        least, _ = search_excluding(gallery, embedded, args.topk, exclusions, reverse=True)
     save_results(args.output_dir, {"I": found, "D": scores, "S": gallery.cosines(embedded, found)})
     table = args.output_dir / "retrieval.csv"
     write_retrieval_table(table, retrieval_rows(queries, gallery.metadata, found, least))
@@ -171,66 +234,43 @@ def search(args: argparse.Namespace) -> list[str]:
     return problems + unreadable
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
+def gallery_files(args: argparse.Namespace) -> list[tuple[str, str | Path | None]]:
+    """(flag, path) of what a gallery is made from; None where nothing is needed."""
+    photos = [("image_data_path", path) for path in args.image_data_path]
+    return [("gallery", args.gallery), *photos, ("tar_index_path", args.tar_index_path)]
 
-    making = commands.add_parser("build", help="embed and index a gallery")
-    making.set_defaults(run=build)
-    making.add_argument(
-        "--model", required=True, help="encoder: folder or hub name of a Qwen-VL or CLIP-like checkpoint, or G3's .pth"
+
+def device(args: argparse.Namespace) -> str:
+    from utils.model.device import own_device
+
+    return args.device or own_device(Processes.from_environment().local_rank)
+
+
+def embed_gallery(
+    args: argparse.Namespace,
+    folder: Path,
+    gallery: "pd.DataFrame",
+    model: str,
+    dtype: str,
+    storage: str,
+    processes: Processes,
+) -> "tuple[np.ndarray, list[str]] | None":
+    """The embeddings of ``gallery`` in ``folder``; see ``gallery_embeddings``."""
+    from utils.photos.store import ImageStore
+    from utils.retrieval.gallery_embeddings import gallery_embeddings
+
+    store = ImageStore.from_paths(args.image_data_path, args.tar_index_path)
+    ids = gallery["IMG_ID"].tolist()
+    return gallery_embeddings(
+        folder, model, ids, store, dtype, device(args), args.batch_size, args.num_workers, storage, processes
     )
-    making.add_argument("--components", type=int, default=0, help="principal components to keep, 0: all (%(default)s)")
-    making.add_argument(
-        "--dtype",
-        default="auto",
-        choices=("auto", "float32", "bfloat16"),
-        help="to compute in; auto: bfloat16 on a GPU, else that of the weights",
-    )
-    making.add_argument(
-        "--storage", default="float32", choices=("float32", "float16"), help="of embeddings.npy (%(default)s)"
-    )
-    making.add_argument("--index_type", default="auto", choices=("auto", "exact", "ivfpq"), help="auto: by --exact_gib")
-    making.add_argument("--exact_gib", type=float, default=8, help="largest exact index, GiB (%(default)s)")
-    making.add_argument("--code_bytes", type=int, default=64, help="size of an ivfpq code (%(default)s)")
-
-    adding = commands.add_parser("add", help="embed further photos and add them to an index")
-    adding.set_defaults(run=add)
-    for command in (making, adding):
-        command.add_argument("--gallery", type=Path, required=True, help="metadata table of the photos")
-        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars and folders")
-
-    searching = commands.add_parser("search", help="find the candidates of query photos")
-    searching.set_defaults(run=search)
-    searching.add_argument("--queries", type=Path, required=True, help="metadata table of the queries")
-    searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders and tars")
-    searching.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
-    searching.add_argument("--topk", type=int, default=20, help="candidates a query (%(default)s)")
-    searching.add_argument("--exclude_same_id", action="store_true", help="a query does not find its own IMG_ID")
-    searching.add_argument(
-        "--exclude_owner",
-        nargs="?",
-        const=FLICKR_OWNER,
-        metavar="REGEX",
-        help="a query finds no photo of its owner, whom the group of REGEX matches in an IMG_ID "
-        f"(without REGEX: Flickr's, {FLICKR_OWNER})",
-    )
-    for command in (adding, searching):
-        command.add_argument("--model", help="where the encoder is now, if not where it was at build time")
-    for command in (making, adding, searching):
-        command.add_argument("--index", type=Path, required=True, help="index folder")
-        command.add_argument("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
-        command.add_argument("--device", help="default: the process's own GPU where there is one, else cpu")
-        command.add_argument("--batch_size", type=int, default=32, help="photos embedded at a time (%(default)s)")
-        command.add_argument("--workers", type=int, default=2, help="processes that decode photos (%(default)s)")
-    return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    if args.device is None:
-        args.device = f"cuda:{Processes.from_environment().local_rank}" if torch.cuda.is_available() else "cpu"
-    return run_command(lambda: args.run(args))
+def checked_model(args: argparse.Namespace, gallery: "Gallery") -> str:
+    """The encoder of the index, where it is now."""
+    model = args.model or gallery.info.model
+    gallery.check_model(model)
+    return model
 
 
 if __name__ == "__main__":

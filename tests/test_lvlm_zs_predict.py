@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lvlm_zs_predict import main, parser, set_defaults
+from lvlm_zs_predict import main, parse_arguments
 from tests.loopback import Response, completion, serving
 from utils.photos.images import open_image
 from utils.tables.generation_table import read_generation_table
@@ -277,9 +277,9 @@ def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) ->
         ("--root_path=x --backend local", "--backend local needs --model"),
         ("--model_name=m", "--root_path or --dataset is needed"),
         ("--dataset im2gps3k --split val --model_name=m", "--split belongs to --dataset earth"),
-        ("--root_path=x --model_name=m --process 0", "--process must be positive"),
-        ("--root_path=x --model_name=m --timeout nan", "--timeout must be positive"),
-        ("--root_path=x --model_name=m --num_samples -1", "--num_samples must be positive"),
+        ("--root_path=x --model_name=m --process 0", "--process: 0: it is at least 1"),
+        ("--root_path=x --model_name=m --timeout nan", "--timeout: nan: it must be positive"),
+        ("--root_path=x --model_name=m --num_samples -1", "--num_samples: -1: it is at least 1"),
     ],
 )
 def test_nonsense_is_refused(command: str, message: str, capsys) -> None:
@@ -291,9 +291,7 @@ def test_nonsense_is_refused(command: str, message: str, capsys) -> None:
 
 def test_defaults_of_the_datasets() -> None:
     def defaults(*command: str) -> argparse.Namespace:
-        args = parser().parse_args(command)
-        set_defaults(args)
-        return args
+        return parse_arguments([*command, "--model_name", "m"])
 
     earth = defaults("--dataset", "earth", "--split", "val")
     assert (earth.root_path, earth.text_path, earth.image_path) == (Path("dataset/earth/val"), "metadata.csv", "images")

@@ -14,8 +14,13 @@ def script_parser(description: str, module: str | None = None) -> ArgumentParser
     parser = ArgumentParser(
         prog=module and f"python -m {module}", description=description, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and problems")
+    add_quiet(parser.add_argument)
     return parser
+
+
+def add_quiet(add: Callable[..., Any], **options: Any) -> None:
+    """``--quiet``; ``add`` is a parser's or group's ``add_argument``."""
+    add("--quiet", action="store_true", help="no progress and no notes, only results and problems", **options)
 
 
 # ---- types ----
@@ -27,7 +32,7 @@ def at_least(least: float, number: type[int] | type[float] = int) -> Callable[[s
     def parse(text: str) -> int | float:
         value = number(text)
         if not least <= value < math.inf:
-            raise ArgumentTypeError(f"{text} is no finite number of at least {least}")
+            raise ArgumentTypeError(f"{text}: it is at least {least}")
         return value
 
     parse.__name__ = number.__name__  # argparse names it where the text is no number
@@ -38,15 +43,22 @@ def positive(text: str) -> float:
     """The type of a flag that is a finite number above 0."""
     value = float(text)
     if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"{text} is no finite number above 0")
+        raise ArgumentTypeError(f"{text}: it must be positive")
     return value
 
 
 # ---- groups of flags ----
 
 
-def add_device(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", help="default: the process's own GPU where there is one, else cpu")
+def add_device(add: Callable[..., Any]) -> None:
+    """``--device``; ``add`` is a parser's or group's ``add_argument``."""
+    add("--device", help="default: the process's own GPU where there is one, else cpu")
+
+
+def add_workers(add: Callable[..., Any], **options: Any) -> None:
+    """``--num_workers``; ``add`` is a parser's or group's ``add_argument``."""
+    help = "processes that decode photos (%(default)s)"
+    add("--num_workers", "--workers", **{"type": at_least(0), "help": help} | options)
 
 
 def add_gallery_photos(add: Callable[..., Any], **options: Any) -> None:

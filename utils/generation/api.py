@@ -98,15 +98,14 @@ class ApiModel:
             timeout: seconds that a server may stay silent during a request.
             max_retries: how often a request is repeated.
 
-        Raises ``openai.OpenAIError`` when there is no key, ``ValueError`` when key or address are unusable.
+        Raises ``ValueError`` when there is no key, or when key or address are unusable.
         """
         base_url = base_url or os.environ.get("OPENAI_BASE_URL")
-        self.client = openai.AsyncOpenAI(
-            api_key=api_key,
-            base_url=api_root(base_url) if base_url else None,
-            timeout=timeout,
-            max_retries=max_retries,
-        )
+        root = api_root(base_url) if base_url else None
+        try:
+            self.client = openai.AsyncOpenAI(api_key=api_key, base_url=root, timeout=timeout, max_retries=max_retries)
+        except openai.OpenAIError as error:
+            raise ValueError(str(error)) from error
         if not self.client.api_key.strip() or not self.client.api_key.isascii():
             raise ValueError("the API key is empty or holds characters that no key has")
         self.name = name

@@ -6,7 +6,7 @@ by the codes, and orders it by the cosine of the full embeddings, which lie memo
 exact search is what the shortlist misses; how many cells to look through is measured when the index is built.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,11 +72,11 @@ class CompressedIndex:
     """Trained by ``train``, filled by ``add``. ``index`` is a PCA before an IVF-PQ index whose ids are gallery rows."""
 
     def __init__(
-        self, index: faiss.IndexPreTransform, most: Probes, least: Probes, embeddings: np.ndarray | None = None
+        self, index: faiss.IndexPreTransform, most: Probes, least: Probes | None, embeddings: np.ndarray | None = None
     ) -> None:
         self.index = index
         self.most = most  # for the most similar photos
-        self.least = least  # for the least similar ones, which may lie in more cells or in fewer
+        self.least = least  # for the least similar ones, in more cells or in fewer; None: not measured
         self.embeddings = embeddings  # (n, d), mapped from disk; needed by `search` only
         self._ivf = faiss.downcast_index(index.index)
 
@@ -116,10 +116,13 @@ class CompressedIndex:
         return cls(faiss.IndexPreTransform(projection, ivf), everything, everything)
 
     @classmethod
-    def build(cls, embeddings: np.ndarray, code_bytes: int, usable: np.ndarray | None = None) -> "CompressedIndex":
+    def build(
+        cls, embeddings: np.ndarray, code_bytes: int, usable: np.ndarray | None = None, reverse: bool = False
+    ) -> "CompressedIndex":
         """Index the rows of ``embeddings`` (n, d) that are not NaN and, if given, ``usable`` (n,) bool.
 
-        The embeddings are read from disk three times and never held in memory.
+        With ``reverse`` it is measured, too, through how many cells the least similar photos are found: only then can
+        they be searched for. The embeddings are read from disk three times and never held in memory.
         """
         rows = usable_rows(embeddings, usable)
         random = np.random.default_rng(0)
@@ -128,9 +131,10 @@ class CompressedIndex:
         index = cls.train((_read(embeddings, np.sort(sample[part])) for part in _parts(len(sample))), cells, code_bytes)
         checked = np.sort(random.choice(rows, min(CHECKED_QUERIES, len(rows)), replace=False))
         queries = _read(embeddings, checked)
-        check = ExactTop(np.concatenate([queries, -queries]), CHECKED_TOPK, np.tile(checked, 2))
-        index._fill(embeddings, rows, check)
-        index.tune(check)
+        most = ExactTop(queries, CHECKED_TOPK, checked)
+        least = ExactTop(-queries, CHECKED_TOPK, checked) if reverse else None
+        index._fill(embeddings, rows, [most, least] if least else [most])
+        index.tune(most, least)
         return index
 
     def another(self, embeddings: np.ndarray, usable: np.ndarray | None = None) -> "CompressedIndex":
@@ -145,13 +149,13 @@ class CompressedIndex:
         other._fill(embeddings, usable_rows(embeddings, usable))
         return other
 
-    def _fill(self, embeddings: np.ndarray, rows: np.ndarray, check: ExactTop | None = None) -> None:
+    def _fill(self, embeddings: np.ndarray, rows: np.ndarray, checks: Sequence[ExactTop] = ()) -> None:
         self.embeddings = embeddings
         with tqdm(total=len(rows), desc="indexing", unit="photo") as progress:
             for part in _parts(len(rows)):
                 chunk = _read(embeddings, rows[part])
                 self.add(chunk, rows[part])
-                if check is not None:
+                for check in checks:
                     check.update(chunk, rows[part])
                 progress.update(len(chunk))
 
@@ -159,14 +163,13 @@ class CompressedIndex:
         """Add embeddings (n, d) float32 with their row numbers (n,) int64."""
         self.index.add_with_ids(vectors, rows)
 
-    def tune(self, check: ExactTop) -> None:
+    def tune(self, most: ExactTop, least: ExactTop | None = None) -> None:
         """Settle how many cells to look through: the fewest that reach WANTED_RECALL.
 
-        ``check`` has seen the whole gallery; its queries are photos, and then the same ones negated.
+        Both have seen the whole gallery; the queries of ``most`` are photos, those of ``least`` photos negated.
         """
-        half = len(check.queries) // 2
-        self.most = self._fewest_probes(check.queries[:half], check.rows[:half])
-        self.least = self._fewest_probes(check.queries[half:], check.rows[half:])
+        self.most = self._fewest_probes(most.queries, most.rows)
+        self.least = self._fewest_probes(least.queries, least.rows) if least else None
 
     def _fewest_probes(self, queries: np.ndarray, exact: np.ndarray) -> Probes:
         for count in [*(tried for tried in TRIED_PROBES if tried < self._ivf.nlist), self._ivf.nlist]:
@@ -191,13 +194,16 @@ class CompressedIndex:
             highest first, equal ones by row number.
 
         Raises:
-            ValueError: when the gallery has fewer than ``topk`` photos.
+            ValueError: when the gallery has fewer than ``topk`` photos, or the index was not built for ``reverse``.
         """
+        probes = self.least if reverse else self.most
+        if probes is None:
+            raise ValueError("the index was built without --reverse: the least similar photos cannot be searched for")
         if not 1 <= topk <= self.photos:
             raise ValueError(f"topk is {topk}, but the index holds {self.photos} photos")
         queries = np.ascontiguousarray(-embeddings if reverse else embeddings, dtype=np.float32)
         width = min(SHORTLIST * topk, self.photos)
-        shortlist = self.shortlist(queries, width, (self.least if reverse else self.most).count)
+        shortlist = self.shortlist(queries, width, probes.count)
         short = (shortlist[:, :topk] < 0).any(1)
         if short.any():  # the cells nearest to these queries are nearly empty
             shortlist[short] = self.shortlist(queries[short], width, self._ivf.nlist)
@@ -215,15 +221,15 @@ class CompressedIndex:
         with atomic_path(folder / "index.faiss") as temporary:
             faiss.write_index(self.index, str(temporary))
         with atomic_path(folder / "index.npz") as temporary:
-            np.savez(temporary, most=self.most, least=self.least)
+            np.savez(temporary, most=self.most, **({"least": self.least} if self.least else {}))
 
     @classmethod
     def load(cls, folder: Path) -> "CompressedIndex":
         """Codes and embeddings stay on disk and are mapped into memory."""
         index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP)
         with np.load(folder / "index.npz") as arrays:
-            most, least = (Probes(int(count), float(found)) for count, found in (arrays["most"], arrays["least"]))
-        return cls(index, most, least, np.load(folder / "embeddings.npy", mmap_mode="r"))
+            probes = {name: Probes(int(count), float(found)) for name, (count, found) in arrays.items()}
+        return cls(index, probes["most"], probes.get("least"), np.load(folder / "embeddings.npy", mmap_mode="r"))
 
 
 def _parts(count: int) -> Iterator[slice]:

@@ -52,13 +52,6 @@ class IndexInfo:
         write_json(folder / "index.json", asdict(self))
 
 
-def choose_index_type(wanted: Literal["auto"] | IndexType, photos: int, length: int, exact_gib: float) -> IndexType:
-    """What "auto" means: exact as long as the codes of all photos, ``length`` float32 each, fit into ``exact_gib``."""
-    if wanted != "auto":
-        return wanted
-    return "exact" if 4 * length * photos <= exact_gib * 2**30 else "ivfpq"
-
-
 class Part:
     """One gallery with its embeddings and index: the one an index folder was built from, or an added one."""
 
@@ -162,9 +155,14 @@ def add_part(folder: Path, name: str, info: IndexInfo) -> None:
 
 
 def retrieval_rows(
-    queries: pd.DataFrame, gallery: pd.DataFrame, found: np.ndarray, reverse: np.ndarray
+    queries: pd.DataFrame, gallery: pd.DataFrame, found: np.ndarray, reverse: np.ndarray | None = None
 ) -> list[RetrievalRow]:
-    """The retrieval table of ``queries``, whose i-th row found the rows ``found[i]`` of ``gallery``."""
+    """The retrieval table of ``queries``, whose i-th row found the rows ``found[i]`` of ``gallery``.
+
+    ``reverse`` are the least similar photos, where they were searched for.
+    """
+    if reverse is None:
+        reverse = np.empty((len(found), 0), dtype=np.int64)
     points = gallery[["LAT", "LON"]].to_numpy()
 
     def places(rows: np.ndarray) -> dict[int, tuple[float, float]]:

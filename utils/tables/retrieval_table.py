@@ -62,9 +62,14 @@ def read_retrieval_table(path: str | os.PathLike) -> tuple[list[RetrievalRow], l
 
 def _found_in_cells(cells: Mapping[str, str]) -> Iterator[tuple[str, int, str, Any]]:
     """(candidate or reverse, position, column, coordinate) of a retrieval table's row."""
-    for column, cell in cells.items():
-        if match := re.fullmatch(r"(candidate|reverse)_(\d+)_gps", column):
-            yield match[1], int(match[2]), column, cell
+    found = [
+        (match[1], int(match[2]), column, cell)
+        for column, cell in cells.items()
+        if (match := re.fullmatch(r"(candidate|reverse)_(\d+)_gps", column))
+    ]
+    if not any(cell for kind, _, _, cell in found if kind == "reverse"):  # nobody has searched for them
+        found = [item for item in found if item[0] == "candidate"]
+    yield from found
 
 
 def _found_in_lists(cells: Mapping[str, str]) -> Iterator[tuple[str, int, str, Any]]:
@@ -78,8 +83,9 @@ def _found_in_lists(cells: Mapping[str, str]) -> Iterator[tuple[str, int, str, A
 def write_retrieval_table(path: str | os.PathLike, rows: Sequence[RetrievalRow]) -> None:
     """Write a retrieval table, absent positions as empty cells.
 
-    Raises ``ValueError`` when a row's ``number`` is not its place in ``rows``: the table would not fit
-    ``I.npy``.
+    There are at least as many columns for the least similar photos as for the most similar ones, whether or not
+    anybody has searched for them. Raises ``ValueError`` when a row's ``number`` is not its place in ``rows``: the table
+    would not fit ``I.npy``.
     """
     kinds = {"candidate": [row.candidates for row in rows], "reverse": [row.reverse for row in rows]}
     lines = []
@@ -91,8 +97,8 @@ def write_retrieval_table(path: str | os.PathLike, rows: Sequence[RetrievalRow])
             points = plain(found[place].values())
             line |= {f"{kind}_{i}_gps": str(list(point)) for i, point in zip(found[place], points, strict=True)}
         lines.append(line)
-    columns = ["IMG_ID", "LAT", "LON"]
+    columns, width = ["IMG_ID", "LAT", "LON"], 0
     for kind, found in kinds.items():
-        width = 1 + max((i for positions in found for i in positions), default=-1)
+        width = max(width, 1 + max((i for positions in found for i in positions), default=-1))
         columns += [f"{kind}_{i}_gps" for i in range(width)]
     write_rows(path, columns, lines)

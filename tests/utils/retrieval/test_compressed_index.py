@@ -27,7 +27,7 @@ def folder(gallery: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The saved index of ``gallery``, whose row 9 is not usable, beside its embeddings."""
     folder = tmp_path_factory.mktemp("index")
     np.save(folder / "embeddings.npy", gallery)
-    CompressedIndex.build(gallery, CODE_BYTES, np.arange(PHOTOS) != 9).save(folder)
+    CompressedIndex.build(gallery, CODE_BYTES, np.arange(PHOTOS) != 9, reverse=True).save(folder)
     return folder
 
 
@@ -77,15 +77,29 @@ def test_looking_through_every_cell_for_all_photos_is_exact(gallery: np.ndarray,
 def test_measured_recall_is_that_of_search(gallery: np.ndarray, folder: Path) -> None:
     index = CompressedIndex.load(folder)
     queries = gallery[300:340] + 0.02
-    exact = ExactTop(np.concatenate([queries, -queries]), CHECKED_TOPK)
     rows = np.delete(np.arange(PHOTOS), [7, 9])
-    exact.update(gallery[rows], rows)
-    index.tune(exact)
+    checks = ExactTop(queries, CHECKED_TOPK), ExactTop(-queries, CHECKED_TOPK)
+    for check in checks:
+        check.update(gallery[rows], rows)
+    index.tune(*checks)
     width = compressed_index.SHORTLIST * CHECKED_TOPK
-    for probes, query, reverse in ((index.most, queries, False), (index.least, -queries, True)):
+    for check, probes, reverse in zip(checks, (index.most, index.least), (False, True), strict=True):
         found, _ = index.search(queries, CHECKED_TOPK, reverse)
-        wanted = exact.rows[40:] if reverse else exact.rows[:40]
-        assert recall(found, wanted) == recall(index.shortlist(query, width, probes.count), wanted)
+        assert recall(found, check.rows) == recall(index.shortlist(check.queries, width, probes.count), check.rows)
+
+
+def test_without_reverse_nothing_is_measured_for_it(gallery: np.ndarray, folder: Path, tmp_path: Path) -> None:
+    index = CompressedIndex.load(folder)
+    check = ExactTop(gallery[300:340], CHECKED_TOPK)
+    rows = np.delete(np.arange(PHOTOS), [7, 9])
+    check.update(gallery[rows], rows)
+    index.tune(check)
+    index.save(tmp_path)
+    np.save(tmp_path / "embeddings.npy", gallery)
+    found = CompressedIndex.load(tmp_path)
+    assert (found.most, found.least) == (index.most, None)
+    with pytest.raises(ValueError, match="built without --reverse"):
+        found.search(gallery[:1], 1, reverse=True)
 
 
 def test_another_gallery_with_the_same_codes(gallery: np.ndarray, folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from utils.retrieval import gallery as retrieval
 from utils.retrieval.exact_index import ExactIndex
 from utils.retrieval.exclusions import Exclusion, same_id, same_owner, search_excluding
-from utils.retrieval.gallery import Gallery, IndexInfo, add_part, choose_index_type, retrieval_rows
+from utils.retrieval.gallery import Gallery, IndexInfo, add_part, retrieval_rows
 from utils.retrieval.gallery_embeddings import EmbeddingInfo, ids_hash
 
 
@@ -87,13 +87,6 @@ def test_an_index_folder_from_before_index_types(make_gallery) -> None:
     metadata.iloc[::-1].to_csv(folder / "metadata.csv", index=False)
     with pytest.raises(ValueError, match="no longer the gallery"):
         Gallery(folder)
-
-
-def test_index_type_by_size() -> None:
-    assert choose_index_type("auto", 2**20, 2048, 8) == "exact"
-    assert choose_index_type("auto", 2**20 + 1, 2048, 8) == "ivfpq"
-    assert choose_index_type("ivfpq", 1, 1, 8) == "ivfpq"
-    assert choose_index_type("exact", 2**40, 2048, 8) == "exact"
 
 
 @settings(deadline=None, max_examples=40)

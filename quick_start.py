@@ -20,9 +20,10 @@ three that the base model guesses:
     python quick_start.py --image photo.jpg --index my_gallery/index --image_data_path my_gallery --generate 3 \\
         --model_path path_to_lora
 
-The ranking goes into a JSON file, best first. With --index, --image may be a folder: its photos go into a CSV file,
-one row each as they are done, and in the end into a GeoJSON file beside it; interrupted, the same command goes on at
-the next photo. A place or photo that cannot be read costs only itself: it is named, and the exit code is 1.
+The ranking goes into a JSON file, best first. With --index, --image may be a folder: its photos go into a CSV file
+and a GeoJSON file beside it, both written in the end from a log that has each photo as it is done; interrupted, the
+same command goes on at the next photo. A place or photo that cannot be read costs only itself: it is named, and the
+exit code is 1.
 
 Coordinates that a photo carries in its EXIF are never used.
 """

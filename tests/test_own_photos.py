@@ -144,7 +144,8 @@ def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, c
         results.append([(tmp_path / file).read_bytes() for file in ("ranking.json", "map.png")])
     assert results[0] == results[1] == results[2]
     for folder in ("without", "with", "other"):
-        (tmp_path / "locations.csv").unlink(missing_ok=True)
+        for name in ("locations.csv", "locations.csv.jsonl"):
+            (tmp_path / name).unlink(missing_ok=True)
         assert run(tmp_path / folder) == 0
         assert ("photo.jpg has GPS coordinates" in capsys.readouterr().out) == (folder != "without")
         results.append((tmp_path / "locations.csv").read_bytes())
@@ -183,7 +184,7 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
     capsys.readouterr()
     assert run(own / "new") == 1
     captured = capsys.readouterr()
-    assert "2 of 3 photos are in" in captured.out
+    assert "2 of 3 photos are in" in captured.err
     assert "problem: broken.jpg: " in captured.err
     assert (tmp_path / "locations.csv").read_bytes() == before
 

@@ -10,7 +10,6 @@ over queries, so it says what other queries would change, not what other seeds w
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from earth.studies.ablation_runs import BASELINE, SETTINGS, Setting
 from utils.cli.command import run_command
 from utils.evaluation.metrics import accuracy, bootstrap_ci
+from utils.jobs.json_lines import JsonLines, read_json_lines
 
 RESULTS = "docs/earth/ablations.jsonl"
 WITHIN_KM = (25, 200)
@@ -54,15 +54,16 @@ class Result:
 def read_results(path: str | Path) -> list[Result]:
     """The lines of a results file, none where there is no file.
 
-    Raises ``ValueError``, naming file and line, for a line that is none, and for results that cannot be compared.
+    Raises ``ValueError``, naming file and line, for a record that is no result and for results that cannot be compared.
     """
     if not Path(path).exists():
         return []
     results = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for offset, record in read_json_lines(path):
         try:
-            results.append(Result(**json.loads(line)))
-        except (TypeError, ValueError) as error:
+            results.append(Result(**record))
+        except TypeError as error:
+            number = Path(path).read_bytes()[:offset].count(b"\n") + 1
             raise ValueError(f"{path}: line {number} is no result of the queue ({error}): remove it") from error
     check_comparable(path, {result.kind for result in results})
     counts = Counter((result.setting, result.seed) for result in results)
@@ -79,10 +80,9 @@ def check_comparable(path: str | Path, kinds: set[tuple[str, str, int]]) -> None
 
 
 def append_result(path: str | Path, result: Result) -> None:
-    """Add a line, in one write: queues that run at the same time do not mix theirs."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab", buffering=0) as file:
-        file.write(json.dumps(asdict(result), separators=(",", ":")).encode() + b"\n")
+    """Add a line. The file is locked for that long only, so that several queues may add to it."""
+    with JsonLines(path, wait=True) as log:
+        log.add(asdict(result))
 
 
 def paired_difference(

@@ -1,34 +1,35 @@
 """Rewards on disk as they are found: an interrupted run goes on at the next query."""
 
-import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
 from utils.candidates import Query
+from utils.jobs.json_lines import JsonLines, read_json_lines
 from utils.model.fingerprints import digest
 
 
-class RewardLog:
+class RewardLog(AbstractContextManager):
     """JSON lines ``{"key", "query", "rewards"}``, appended query by query to one file a process.
 
     A key stands for the query with all its candidates and for what scored it (``fingerprint``): a run with
-    another adapter, table or setting finds nothing of this one. Lines that an interruption tore are passed
-    over. Queries that lost a candidate are not logged, so that a repaired photo is tried again.
+    another adapter, table or setting finds nothing of this one. Queries that lost a candidate are not logged, so
+    that a repaired photo is tried again.
+
+    Raises ``ValueError`` when another process writes to the file of this ``rank``.
     """
 
     def __init__(self, folder: Path, fingerprint: str, rank: int = 0):
         self.fingerprint = fingerprint
-        self.path = folder / f"rewards.{rank}.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.finished: dict[str, list[float]] = {}
-        for path in sorted(folder.glob("rewards.*.jsonl")):
-            for line in path.read_bytes().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                self.finished[entry["key"]] = entry["rewards"]
+        # Older logs begin a record with the line break instead of ending with one. Their last one counts as torn:
+        # it is scored anew.
+        self._log = JsonLines(folder / f"rewards.{rank}.jsonl")
+        self.finished: dict[str, list[float]] = {
+            entry["key"]: entry["rewards"]
+            for path in sorted(folder.glob("rewards.*.jsonl"))
+            for _, entry in read_json_lines(path)
+        }
 
     def key(self, query: Query) -> str:
         return digest(f"{self.fingerprint} {query}")
@@ -40,7 +41,8 @@ class RewardLog:
 
     def append(self, query: Query, rewards: np.ndarray) -> None:
         """Written through before it returns."""
-        line = json.dumps({"key": self.key(query), "query": query.image, "rewards": rewards.tolist()})
-        with open(self.path, "ab") as file:
-            # The line break comes first, so that a torn line before it spoils nothing.
-            file.write(b"\n" + line.encode())
+        self._log.add({"key": self.key(query), "query": query.image, "rewards": rewards.tolist()})
+
+    def __exit__(self, *_: object) -> None:
+        """Let other processes write; what is there can still be looked up."""
+        self._log.close()

@@ -1,17 +1,18 @@
-"""Where the photos of a folder were taken: a table that grows photo by photo, and the same on a map (GeoJSON)."""
+"""Where the photos of a folder were taken: a log that grows photo by photo, a table and a map (GeoJSON) made of it."""
 
 import csv
-import io
-import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from tqdm import tqdm
-
 from utils.jobs.files import atomic_path, write_json
+from utils.jobs.json_lines import JsonLines, OtherSettings
+from utils.jobs.progress import progress_bar
 from utils.photos.exif import photo_names
+
+logger = logging.getLogger(__name__)
 
 CONFIDENCE_KM = 200
 
@@ -33,77 +34,78 @@ NUMBERS = ("latitude", "longitude", "confidence")
 
 
 def read_locations(path: str | os.PathLike) -> list[Location]:
-    """The complete rows of a table; that of an interrupted run may end in half a row.
+    """The rows of a table.
 
     Raises ``ValueError`` naming the file when it is another table.
     """
-    text = Path(path).read_bytes().decode("utf-8", "replace")
-    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    if reader.fieldnames not in (None, COLUMNS):
-        raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}: write to another file")
-    rows = []
-    for cells in reader:
-        if cells["problem"] is not None:
-            numbers = {name: float(cells[name]) if cells[name] else None for name in NUMBERS}
-            rows.append(Location(**cells | numbers))
-    return rows
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != COLUMNS:
+            raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}: write to another file")
+        return [
+            Location(**cells | {name: float(cells[name]) if cells[name] else None for name in NUMBERS})
+            for cells in reader
+        ]
 
 
 def locate_photos(
     folder: Path, table: Path, locate: Callable[[str], Location], settings: Mapping[str, object]
 ) -> list[Location]:
-    """``locate`` the photos of a folder and its subfolders into ``table`` (CSV), and then into a GeoJSON file.
+    """``locate`` the photos of a folder and its subfolders into ``table`` (CSV) and a GeoJSON file beside it.
 
-    Photos that have a place in the table already are skipped. A row is with the operating system when its photo is
-    done. Where ``locate`` raises ``ValueError`` (a photo that cannot be read, or has a shape that a model refuses), the
-    row has the problem and no place. ``settings`` are what places depend on beside folder and name; they are kept
-    beside the table, in a JSON file.
+    Rows go into a log beside the table, ``TABLE.csv.jsonl``, each when its photo is done, so a killed process loses
+    none. Both files are written from them in the end, also when ``locate`` is interrupted. Photos that have a place
+    in the log already are skipped. Where ``locate`` raises ``ValueError`` (a photo that cannot be read, or has a shape
+    that a model refuses), the row has the problem and no place. ``settings`` are what places depend on beside folder
+    and name; the log begins with them.
 
     Returns:
         All rows of the table.
 
     Raises:
-        ValueError: when the table is of another folder or other settings.
+        ValueError: when table or log are of another folder or other settings, when the table is there without the
+            log, or when another process is at it.
     """
-    known = table.with_suffix(".json")
-    settings = {"folder": str(folder.resolve()), **settings}
-    rows = [row for row in read_locations(table) if row.latitude is not None] if table.exists() else []
-    if table.exists():
-        check_settings(table, json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}, settings)
-    write_json(known, settings)
-    write_locations(table, rows)
-    done = {row.file for row in rows}
-    names = photo_names(folder)
-    if done & set(names):
-        print(f"{len(done & set(names))} of {len(names)} photos are in {table} already and are skipped")
-    with open(table, "a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        for name in tqdm([name for name in names if name not in done], desc="locating", unit="photo"):
-            try:
-                row = locate(name)
-            except ValueError as error:
-                row = Location(name, problem=str(error).replace("\n", "; "))
-            rows.append(row)
-            writer.writerow(asdict(row))
-            file.flush()
-    rows.sort(key=lambda row: row.file)  # what was asked again stands behind the others
-    write_locations(table, rows)
-    write_geojson(table.with_suffix(".geojson"), rows)
-    return rows
+    with _open_log(table, {"folder": str(folder.resolve()), **settings}) as log:
+        rows = {row.file: row for row in (Location(**record) for _, record in log) if row.latitude is not None}
+        names = photo_names(folder)
+        missing = [name for name in names if name not in rows]
+        if len(missing) < len(names):
+            done = len(names) - len(missing)
+            logger.info(f"{done} of {len(names)} photos are in {table} already and are skipped")
+        try:
+            for name in progress_bar(missing, desc="locating", unit="photo"):
+                try:
+                    row = locate(name)
+                except ValueError as error:
+                    row = Location(name, problem=str(error).replace("\n", "; "))
+                log.add(asdict(row))
+                rows[name] = row
+        finally:
+            ordered = sorted(rows.values(), key=lambda row: row.file)
+            write_locations(table, ordered)
+            write_geojson(table.with_suffix(".geojson"), ordered)
+    return ordered
+
+
+def _open_log(table: Path, settings: Mapping[str, object]) -> JsonLines:
+    path = table.with_name(f"{table.name}.jsonl")
+    if table.exists() and not path.exists():
+        read_locations(table)  # says whether it is another table
+        raise ValueError(f"{table} was made otherwise (without {path.name}): write to another file or remove it")
+    try:
+        return JsonLines(path, settings)
+    except OtherSettings as error:
+        remedy = f"write to another file or remove it and {path.name}"
+        raise ValueError(f"{table} was made otherwise ({error.differences}): {remedy}") from None
 
 
 def write_locations(path: Path, rows: list[Location]) -> None:
+    """The table (CSV)."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(map(asdict, rows))
-
-
-def check_settings(table: Path, known: Mapping[str, object], settings: Mapping[str, object]) -> None:
-    """Raise ``ValueError``, naming what differs, unless a table was made with the settings at hand."""
-    other = [f"{name} {known.get(name)}, not {value}" for name, value in settings.items() if known.get(name) != value]
-    if other:
-        raise ValueError(f"{table} was made otherwise ({'; '.join(other)}): write to another file or remove it")
 
 
 def write_geojson(path: str | os.PathLike, rows: list[Location]) -> None:

@@ -98,7 +98,7 @@ def test_the_papers_differences_are_those_of_its_table():
             assert setting.paper == pytest.approx(np.subtract(published[setting.name], full))
 
 
-def test_results_on_disk(tmp_path, monkeypatch, capsys):
+def test_results_on_disk(tmp_path, monkeypatch, capsys, caplog):
     path = tmp_path / "new" / "results.jsonl"
     assert read_results(path) == []
     results = [drawn("baseline", seed, 1) for seed in range(2)]
@@ -110,8 +110,14 @@ def test_results_on_disk(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == table(results)
 
     lines = path.read_text()
+    path.write_text(lines + "{damaged\n{torn")
+    assert read_results(path) == results
+    assert f"{path}: line 3 is no JSON object and is skipped" in caplog.text
+    append_result(path, replace(results[0], seed=2))
+    assert path.read_text().startswith(lines + '{damaged\n{"setting":"baseline","question":')
+    assert [result.seed for result in read_results(path)] == [0, 1, 2]
     for text, message in (
-        ("{torn", "line 3 is no result of the queue"),
+        ("{torn\n{}", "line 4 is no result of the queue"),
         ('{"setting": "baseline"}', "line 3 is no result of the queue"),
         (json.dumps(asdict(results[0])), "several lines of baseline, seed 0"),
         (json.dumps(asdict(replace(results[0], seed=2, base="xyz"))), "base abc, .*, 250 steps and base xyz, "),

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,10 @@ QUERY = Query("q.jpg", (Candidate(1.0, 2.0), Candidate(3.0, 4.0)))
 
 
 def test_log_survives_torn_lines(tmp_path):
-    log = RewardLog(tmp_path, "a")
     values = np.array([0.1, -1 / 3], dtype=np.float32)
-    log.append(QUERY, values)
-    log.append(replace(QUERY, image="other.jpg"), values)
+    with RewardLog(tmp_path, "a") as log:
+        log.append(QUERY, values)
+        log.append(replace(QUERY, image="other.jpg"), values)
     path = tmp_path / "rewards.0.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     torn = RewardLog(tmp_path, "a")
@@ -38,11 +39,38 @@ def test_log_survives_torn_lines(tmp_path):
     ],
 )
 def test_log_knows_another_query(tmp_path, other):
-    log = RewardLog(tmp_path, "a")
-    log.append(QUERY, np.zeros(2, np.float32))
-    assert RewardLog(tmp_path, "a").get(QUERY) is not None
-    assert RewardLog(tmp_path, "a").get(other) is None
-    assert RewardLog(tmp_path, "b").get(QUERY) is None
+    with RewardLog(tmp_path, "a") as log:
+        log.append(QUERY, np.zeros(2, np.float32))
+    for scorer, query, known in (("a", QUERY, True), ("a", other, False), ("b", QUERY, False)):
+        with RewardLog(tmp_path, scorer) as log:
+            assert (log.get(query) is not None) == known
+
+
+def test_an_older_log_costs_its_last_query(tmp_path):
+    """It begins each record with a line break, so that the last one has none at its end."""
+    values = np.array([0.1, -1 / 3], dtype=np.float32)
+    names = ("q.jpg", "other.jpg", "last.jpg")
+    with RewardLog(tmp_path, "a") as log:
+        lines = [
+            json.dumps({"key": log.key(query), "query": query.image, "rewards": values.tolist()})
+            for query in (replace(QUERY, image=name) for name in names)
+        ]
+    (tmp_path / "rewards.1.jsonl").write_text("".join(f"\n{line}" for line in lines))
+    for rank in (0, 1):  # one who reads it, and its owner
+        with RewardLog(tmp_path, "a", rank) as log:
+            found = [log.get(replace(QUERY, image=name)) for name in names]
+            assert [rewards is not None for rewards in found] == [True, True, False]
+            assert found[0].tobytes() == values.tobytes()
+    with RewardLog(tmp_path, "a", 1) as log:
+        log.append(replace(QUERY, image="last.jpg"), values)
+    with RewardLog(tmp_path, "a") as log:
+        assert all(log.get(replace(QUERY, image=name)) is not None for name in names)
+
+
+def test_two_evaluations_cannot_write_to_one_folder(tmp_path):
+    message = r"rewards\.0\.jsonl is being written by process \d+ on "
+    with RewardLog(tmp_path, "a"), RewardLog(tmp_path, "a", 1), pytest.raises(ValueError, match=message):
+        RewardLog(tmp_path, "a")
 
 
 def test_fingerprint_follows_weights_and_prompt_but_not_calibration(tmp_path):

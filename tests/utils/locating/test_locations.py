@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ def folder(tmp_path: Path) -> Path:
         Image.new("RGB", (8, 8)).save(tmp_path / "photos" / name)
     (tmp_path / "photos" / "notes.txt").write_text("no photo")
     return tmp_path / "photos"
+
+
+def log_of(table: Path) -> Path:
+    return table.with_name(f"{table.name}.jsonl")
 
 
 def locate(name: str) -> Location:
@@ -57,10 +62,9 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     assert collection["features"][2]["properties"]["problem"] == "trip/d.png: cannot be read"
 
 
-@pytest.mark.parametrize(
-    "torn", [b"", b"trip/e", b'trip/e.jpg,45.7,-7.3,"Ao', b'trip/e.jpg,45.7,-7.3,"Ao\nsta', b"\xc3"]
-)
-def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, capsys, torn: bytes) -> None:
+@pytest.mark.parametrize("torn", [b"", b'{"file":"trip/e', b'{"file":"trip/e.jpg","latitude":45.7}', b"\xc3"])
+def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, caplog, torn: bytes) -> None:
+    caplog.set_level(logging.INFO)
     whole = locate_photos(folder, tmp_path / "whole.csv", locate, SETTINGS)
     table, asked = tmp_path / "locations.csv", []
 
@@ -72,7 +76,9 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, capsys, torn: 
     with pytest.raises(KeyboardInterrupt):
         locate_photos(folder, table, stopped, SETTINGS)
     assert read_locations(table) == whole[:3]
-    with open(table, "ab") as file:
+    features = json.loads(table.with_suffix(".geojson").read_text(encoding="utf-8"))["features"]
+    assert [feature["properties"]["file"] for feature in features] == [row.file for row in whole[:3]]
+    with open(log_of(table), "ab") as file:
         file.write(torn)
 
     def counted(name: str) -> Location:
@@ -81,11 +87,46 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, capsys, torn: 
 
     assert locate_photos(folder, table, counted, SETTINGS) == whole
     assert asked == ["trip/d.png", "trip/e.jpg"]  # the former had a problem, which may be gone
-    assert "2 of 4 photos are in" in capsys.readouterr().out
+    assert "2 of 4 photos are in" in caplog.text
     for suffix in (".csv", ".geojson"):
         assert table.with_suffix(suffix).read_bytes() == (tmp_path / "whole").with_suffix(suffix).read_bytes()
     assert locate_photos(folder, table, counted, SETTINGS) == whole
     assert asked == ["trip/d.png", "trip/e.jpg", "trip/d.png"]
+
+
+def test_rows_are_on_disk_while_it_runs_and_nobody_else_writes(folder: Path, tmp_path: Path) -> None:
+    """The table is there in the end only; what a killed run leaves is its log."""
+    table, logged = tmp_path / "locations.csv", []
+
+    def looking(name: str) -> Location:
+        logged.append([json.loads(line)["file"] for line in log_of(table).read_bytes().splitlines()[1:]])
+        assert not table.exists()
+        with pytest.raises(ValueError, match=r"locations\.csv\.jsonl is being written by process \d+ on "):
+            locate_photos(folder, table, locate, SETTINGS)
+        return locate(name)
+
+    rows = locate_photos(folder, table, looking, SETTINGS)
+    names = [row.file for row in rows]
+    assert logged == [names[:count] for count in range(4)]
+    whole = table.read_bytes()
+    table.unlink()
+    assert locate_photos(folder, table, locate, SETTINGS) == rows
+    assert table.read_bytes() == whole
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_table_without_its_log_is_not_adopted(folder: Path, tmp_path: Path, older: bool) -> None:
+    """Older tables have their settings beside them, in a JSON file."""
+    table = tmp_path / "locations.csv"
+    locate_photos(folder, table, locate, SETTINGS)
+    log_of(table).unlink()
+    if older:
+        table.with_suffix(".json").write_text(json.dumps({"folder": str(folder.resolve()), **SETTINGS}))
+    before = table.read_bytes()
+    with pytest.raises(ValueError, match=r"locations\.csv was made otherwise .*: write to another file or remove it"):
+        locate_photos(folder, table, locate, SETTINGS)
+    assert table.read_bytes() == before
+    assert not log_of(table).exists()
 
 
 def test_another_table_is_not_overwritten(folder: Path, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from utils.data_paths import BENCHMARKS
+
 DEFAULT_DIR = Path("dataset/earth")  # the built benchmark
-BASE = Path("checkpoints/earth-base")  # the tiny vision-language model
-ADAPTER = Path("checkpoints/earth")  # of the ranker
+BASE = Path(BENCHMARKS["earth"].model)  # the tiny vision-language model
+ADAPTER = Path(BENCHMARKS["earth"].model_path)  # of the ranker
 
 SPLITS = ("gallery", "pretrain", "train", "val", "test")
 SPLIT_SIZES = (20_000, 14_000, 6_000, 500, 1_000)  # pictures of each split

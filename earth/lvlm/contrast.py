@@ -7,7 +7,8 @@ from torch import nn
 
 from utils.geography.geodesy import haversine_km, unit_vectors
 
-PLACE_KM = 100.0
+MATCH_KM = 30.0  # of pictures with pictures
+PLACE_KM = 100.0  # of pictures with places
 PLACE_WEIGHT = 0.5
 
 

@@ -13,19 +13,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 from transformers import Qwen2VLForConditionalGeneration
 
-from earth.lvlm.pretrain_data import COMPONENTS, POOL, PretrainData
-from earth.lvlm.pretrain_lvlm import TILE_GRID, encode_tiles
-from earth.lvlm.pretrain_tower import ground_km, late_interaction, token_ground
+from earth.lvlm.data import PretrainData
+from earth.lvlm.tiles import encode_tiles, ground_km, late_interaction, token_ground
+from earth.recipe import COMPONENTS, TILE_GRID, TOPK, TOPN
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.geography.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 from utils.jobs.files import atomic_path
+from utils.jobs.progress import progress_bar
 from utils.model.batch import EncodedImage
 from utils.retrieval.exact_index import ExactIndex
 
-TOPK = 20
 REGION = 400  # nearest tiles that count as regional
 CHUNK = 4096  # pictures at a time
 
@@ -51,7 +50,7 @@ class Tokens(Mapping[str, EncodedImage]):
 def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, cache: Path) -> np.ndarray:
     """Tokens (n, tokens, hidden) float16 of pictures (n, 64, 64, 3) by the frozen tower, kept in a file.
 
-    Its name is that of ``cache`` and a digest of tower and pictures. ``model``'s tower is set to ``tile_attention``.
+    Its name is that of ``cache`` and a digest of tower and pictures. For ``model`` see ``encode_tiles``.
     """
     digest = hashlib.sha256(np.ascontiguousarray(pictures))
     for name, weights in model.model.visual.state_dict().items():
@@ -62,7 +61,7 @@ def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, c
             chunks = range(0, len(pictures), CHUNK)
             encoded = [
                 encode_tiles(model, pictures[start : start + CHUNK]).half().numpy()
-                for start in tqdm(chunks, desc=cache.stem, unit="chunk")
+                for start in progress_bar(chunks, desc=cache.stem, unit="chunk")
             ]
             np.save(temporary, np.concatenate(encoded))
     return np.load(cache, mmap_mode="r")
@@ -76,7 +75,7 @@ def embeddings(tokens: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Group:
+class PhotoGroup:
     """A photo with its candidates, of which the first ones have pictures, and what there is to know about them.
 
     places (candidates, 2) degrees; km (candidates,); similarity (pictures, 2) as the tower sees it: cosine of the
@@ -92,8 +91,8 @@ class Group:
     token_km: np.ndarray
 
 
-class Groups:
-    """Groups of ``size`` candidates, ``guesses`` of them without a picture, for photos of pretraining places.
+class PhotoGroups:
+    """PhotoGroups of ``size`` candidates, ``guesses`` of them without a picture, for photos of pretraining places.
 
     photo_points (photos, 2) and photo_own (photos,), the gallery row of a photo's own place or -1: that tile is never
     its candidate, as a photo's own place is not in a gallery either.
@@ -123,12 +122,12 @@ class Groups:
         self.match_spread = match.mean(), match.std()
         self.tile_ground = token_ground(data.tile_points, np.broadcast_to([0.0, 1.0], data.tile_points.shape))
 
-    def draw(self, rng: np.random.Generator, with_negatives: bool, with_texts: bool) -> Group:
+    def draw(self, rng: np.random.Generator, with_negatives: bool, with_texts: bool) -> PhotoGroup:
         """A group of a random photo; in one of five only three candidates are retrieved ones, as in a curriculum."""
         photo = int(rng.integers(len(self.photo_points)))
         point, own, found = self.photo_points[photo], self.photo_own[photo], self.found[photo]
         retrieved = self.pictures - 1 if rng.random() < 0.8 else 3
-        pool = POOL if rng.random() < 0.7 else TOPK
+        pool = TOPN if rng.random() < 0.7 else TOPK
         tiles = found[rng.choice(pool, retrieved, replace=False)].tolist()
         region = self.tree.query(unit_vectors(*point), k=min(REGION, len(self.tiles)))[1]
         while len(tiles) < self.pictures:
@@ -144,10 +143,10 @@ class Groups:
         similarity, match = self.compare(photo, tiles)
         ground = self.tile_ground[tiles]  # (pictures, tokens, 3)
         token_km = ground_km(unit_vectors(*point)[None], ground.reshape(-1, 3)).reshape(ground.shape[:2])
-        return Group(query, places, haversine_km(*point, *places.T), similarity, match, token_km)
+        return PhotoGroup(query, places, haversine_km(*point, *places.T), similarity, match, token_km)
 
     def compare(self, photo: int, tiles: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """``similarity`` (tiles, 2) and ``match`` (tiles, tokens, tokens) of a photo and tiles, see ``Group``."""
+        """``similarity`` (tiles, 2) and ``match`` (tiles, tokens, tokens) of a photo and tiles, see ``PhotoGroup``."""
         own, others = (
             F.normalize(torch.from_numpy(np.array(array)).float(), dim=-1)
             for array in (self.photo_tokens[photo], self.tile_tokens[tiles])
@@ -168,3 +167,14 @@ def draw_guess(point: np.ndarray, rng: np.random.Generator) -> tuple[float, floa
     aside = np.cross(vector, rng.normal(size=3))
     x, y, z = vector * np.cos(angle) + aside / np.linalg.norm(aside) * np.sin(angle)
     return float(np.degrees(np.arcsin(np.clip(z, -1, 1))).round(1)), float(np.degrees(np.arctan2(y, x)).round(1))
+
+
+def shown(queries: list[Query], photos: Tokens) -> tuple[list[Query], dict]:
+    """The queries with the photos that their prompts show."""
+    ids = dict.fromkeys(
+        image_id
+        for query in queries
+        for image_id in (query.image, *(candidate.image for candidate in query.candidates))
+        if image_id is not None
+    )
+    return queries, {image_id: photos[image_id] for image_id in ids}

@@ -1,4 +1,4 @@
-"""The losses that teach the language model to compare pictures and places: those of earth/lvlm/pretrain_language.py.
+"""The losses that teach the language model to compare pictures and places: those of earth/lvlm/language.py.
 
     rank      the ranker's prompt on groups of candidates: Plackett-Luce over the TOP nearest, on a linear head
     km        on the same states, log kilometres
@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from earth.lvlm.contrast import PLACE_WEIGHT, LocationEncoder, place_loss
-from earth.lvlm.language_data import Group, Groups
-from earth.lvlm.pretrain_tower import GRID
+from earth.lvlm.language_data import PhotoGroup, PhotoGroups
+from earth.recipe import TOKENS
 from utils.geo_ranker import GeoRanker
 from utils.model.batch import PackedBatch
 from utils.training.losses import first_order_loss
@@ -48,7 +48,7 @@ WEIGHTS = {
 }
 
 
-class Heads(nn.Module):
+class LanguageHeads(nn.Module):
     """What this stage needs beside the LVLM, and what is thrown away after it."""
 
     def __init__(self, width: int) -> None:
@@ -56,7 +56,7 @@ class Heads(nn.Module):
         self.rank = nn.Linear(width, 1, bias=False)
         self.log_km = nn.Linear(width, 1)
         self.similarity = nn.Linear(width, 2)  # cosine and late interaction
-        self.match = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, GRID**2))
+        self.match = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, TOKENS))
         self.offset = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
         self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width))  # the candidate's, the photo's
         self.answer_to_location = nn.Linear(width, width)
@@ -78,7 +78,9 @@ class States:
     tokens: torch.Tensor
 
 
-def group_losses(heads: Heads, states: States, drawn: list[Group], groups: Groups, extra: np.ndarray) -> torch.Tensor:
+def group_losses(
+    heads: LanguageHeads, states: States, drawn: list[PhotoGroup], groups: PhotoGroups, extra: np.ndarray
+) -> torch.Tensor:
     """rank, km, far, cosine, overlap, match, offset and places loss (8,) of groups' prompts.
 
     :param extra: (n, 2) degrees, more wrong places.
@@ -114,20 +116,20 @@ def standardised(values: list[np.ndarray], mean: np.ndarray | float, deviation: 
     return torch.from_numpy((np.stack(values) - mean) / deviation).float()
 
 
-def read(ranker: GeoRanker, batch: PackedBatch) -> States:
-    """``ranker.read``, and what some layers make of the candidates' suffixes on the way."""
+def candidate_states(ranker: GeoRanker, batch: PackedBatch) -> States:
+    """``ranker.last_hidden``, and what two earlier layers make of the candidates' suffixes."""
     layers = ranker.backbone.language_model.layers
     outputs = [[], []]
     hooks = [
         layer.register_forward_hook(lambda module, inputs, output, kept=kept: kept.append(output))
         for layer, kept in zip((layers[len(layers) // 2 - 1], layers[-2]), outputs, strict=True)
     ]
-    answer = ranker.read(batch)
+    answer = ranker.last_hidden(batch)
     for hook in hooks:
         hook.remove()
     halfway, late = (answer.new_zeros(*batch.suffix_ids.shape, answer.shape[-1]) for _ in outputs)
     for whole, parts in zip((halfway, late), outputs, strict=True):
-        for chosen, output in zip(batch.suffixes_by_length(), parts[1:], strict=True):  # the prefixes were read first
+        for chosen, output in zip(batch.suffixes_by_length(), parts[1:], strict=True):  # the prefixes went first
             whole[chosen, : output.shape[1]] = output.to(whole.dtype)
     is_image = batch.suffix_image_rows >= 0  # (candidates, length)
     return States(

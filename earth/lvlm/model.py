@@ -20,11 +20,9 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from earth.world.imagery import TILE_PIXELS
+from earth.recipe import MERGE, PATCH_PIXELS, TILE_PIXELS
 from utils.jobs.files import move_files
 
-PATCH_PIXELS = 8
-MERGE = 2
 # A head has 24 frequencies, theta ** -(i / 24). Photo and tile stand up to 200 tokens apart, more or less as texts are
 # long, and what turns in between is hard to compare their tokens with: with the usual 10,000 about half of a head.
 ROPE_THETA = 1e8

@@ -13,9 +13,9 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
+from earth.recipe import TILE_PIXELS
 from utils.geography.geodesy import EARTH_RADIUS_KM
 
-TILE_PIXELS = 64
 FOOTPRINT_KM = 360.0
 KM_PER_DEGREE = np.pi * EARTH_RADIUS_KM / 180
 

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from earth.world.imagery import TILE_PIXELS, Earth
+from earth.recipe import TILE_PIXELS
+from earth.world.imagery import Earth
 
 HEADING_DEGREES = 45.0  # a photo's top points up to this far from north
 LOG_SCALE = 0.25  # its footprint is between exp(-0.25) and exp(0.25) of a tile's

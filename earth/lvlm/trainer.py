@@ -1,6 +1,6 @@
-"""What the pretraining scripts share: their flags, the learning rate, steps and checkpoints, and the log of losses."""
+"""What the stages of pretraining share: the course of the learning rate, the optimizer, what is said of losses."""
 
-import argparse
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,43 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from earth.build_dataset import DEFAULT_DIR
+from earth.lvlm.flags import CHECKPOINT
 from utils.jobs.files import atomic_path
 
-CHECKPOINT = "checkpoint.pt"
-
-
-def add_flags(parser: argparse.ArgumentParser, run: str, steps: int, peak: float, save_every: int, seed: int) -> None:
-    """The flags of every stage; the arguments are a stage's own defaults, ``peak`` that of the learning rate."""
-    add = parser.add_argument
-    add("--data", type=Path, default=DEFAULT_DIR, help="the built benchmark (default: %(default)s)")
-    add("--output_dir", type=Path, default=Path("checkpoints/earth-base"), help="(%(default)s)")
-    add("--run", type=Path, default=Path(run), help="checkpoint and what is computed once (%(default)s)")
-    add("--resume", action="store_true", help="go on from the checkpoint in --run")
-    add("--steps", type=int, default=steps, help="(%(default)s)")
-    add("--views", type=int, default=4, help="photos of each place, the same in all stages (%(default)s)")
-    add("--learning_rate", type=float, default=peak, help="(%(default)s)")
-    add("--log_every", type=int, default=50, help="steps (%(default)s)")
-    add("--save_every", type=int, default=save_every, help="steps (%(default)s)")
-    add("--workers", type=int, default=2, help="processes that take photos (%(default)s)")
-    add("--seed", type=int, default=seed, help="(%(default)s)")
-
-
-def add_flags_of_later_stages(parser: argparse.ArgumentParser) -> None:
-    """Flags of a stage that goes on from the weights and the photos of the first."""
-    add = parser.add_argument
-    add("--model", type=Path, default=Path("checkpoints/earth-base"), help="where the stage before is (%(default)s)")
-    add("--photos", type=Path, default=Path("runs/earth-base/photos.npy"), help="of the first stage (%(default)s)")
-    add("--photo_seed", type=int, default=0, help="--seed of the first stage, which took the photos (%(default)s)")
-
-
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments of the command line, and the folder --run. A fresh start over a checkpoint is refused."""
-    args = parser.parse_args()
-    if not args.resume and (args.run / CHECKPOINT).exists():
-        parser.error(f"{args.run / CHECKPOINT} is of an earlier run: go on from it with --resume, or use another --run")
-    args.run.mkdir(parents=True, exist_ok=True)
-    return args
+logger = logging.getLogger(__name__)
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 200, fall: float = 0.25) -> float:
@@ -84,7 +51,7 @@ class Trainer:
 
 
 class LossLog:
-    """Prints mean losses and pace every so many steps."""
+    """Says mean losses and pace every so many steps."""
 
     def __init__(self, names: Sequence[str], every: int, unit: str, units: int) -> None:
         """``units`` of ``unit`` are done in a step, say 24 groups."""
@@ -100,5 +67,5 @@ class LossLog:
             summed, self.said = self.steps - self.said, self.steps  # fewer than ``every`` after resuming in between
             means = "  ".join(f"{name} {x:.3f}" for name, x in zip(self.names, self.sums / summed, strict=True))
             pace = self.steps * self.units / (time.monotonic() - self.started)
-            print(f"step {step}  {means}  {pace:.0f} {self.unit}/s", flush=True)
+            logger.info("step %d  %s  %.0f %s/s", step, means, pace, self.unit)
             self.sums.zero_()

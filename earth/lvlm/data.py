@@ -6,23 +6,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
-from earth.lvlm.model import MERGE, PATCH_PIXELS
+from earth.recipe import TILE_PIXELS
 from earth.world import views
-from earth.world.imagery import TILE_PIXELS, load_earth
+from earth.world.imagery import load_earth
 from utils.candidates import Candidate, prompt_texts
 from utils.geography.geodesy import unit_vectors
 from utils.jobs.files import atomic_path
+from utils.jobs.progress import progress_bar
 from utils.photos.store import ImageStore
 from utils.tables.metadata import read_metadata
 
 NEAREST = 64  # neighbours of a place known by row; the first few are its references, the others hard negatives
 REFERENCES = 4
-COMPONENTS = 8  # of the index that finds candidates, as in the README's command
-POOL = 12  # retrieved candidates that evaluation ranks
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class PretrainData:
                 jobs = pool.imap(
                     partial(_take, count=num_views, seed=seed), enumerate(self.points.tolist()), chunksize=64
                 )
-                for number, taken in enumerate(tqdm(jobs, total=len(photos), desc="photos", unit="place")):
+                for number, taken in enumerate(progress_bar(jobs, total=len(photos), desc="photos", unit="place")):
                     photos[number], poses[number] = taken
                 photos.flush()
                 with atomic_path(poses_cache) as temporary_poses, temporary_poses.open("wb") as file:
@@ -134,19 +131,3 @@ class PretrainData:
 def _take(numbered_point: tuple[int, list[float]], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     number, point = numbered_point
     return take_photos(tuple(point), number, count, seed)
-
-
-def patches(pictures: np.ndarray, mean: list[float], std: list[float]) -> torch.Tensor:
-    """What Qwen2-VL's image processor makes of pictures of one size that it does not resize, all at once.
-
-    :param pictures: (n, height, width, 3) uint8.
-    :param mean, std: of the three channels, as the processor states them.
-    :returns: (n * patches, 3 * 2 * PATCH_PIXELS**2) float32, patches in merge-block order, the frame given twice.
-    """
-    n, height, width, _ = pictures.shape
-    rows, columns = height // PATCH_PIXELS // MERGE, width // PATCH_PIXELS // MERGE
-    pixels = torch.from_numpy(np.array(pictures)).float().div_(255)
-    pixels = (pixels - torch.tensor(mean)) / torch.tensor(std)
-    pixels = pixels.view(n, rows, MERGE, PATCH_PIXELS, columns, MERGE, PATCH_PIXELS, 3)
-    pixels = pixels.permute(0, 1, 4, 2, 5, 7, 3, 6)  # (n, rows, columns, merge, merge, 3, patch, patch)
-    return pixels.unsqueeze(6).expand(-1, -1, -1, -1, -1, -1, 2, -1, -1).reshape(-1, 6 * PATCH_PIXELS**2)

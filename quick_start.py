@@ -29,41 +29,42 @@ Coordinates that a photo carries in its EXIF are never used.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from tqdm import tqdm
-
-from utils.candidates import Candidate, Query
 from utils.cli.command import run_command
-from utils.cli.flags import choose_base, set_default_paths
+from utils.cli.flags import (
+    add_candidate_choice,
+    add_device,
+    add_gallery_photos,
+    at_least,
+    choose_base,
+    script_parser,
+    set_default_paths,
+)
 from utils.data_paths import BENCHMARKS, PUBLISHED_BASE, check_files
 from utils.decoding import METHODS
-from utils.figures.ranking_map import ranking_map
-from utils.figures.style import save
-from utils.geo_ranker import GeoRanker, RankedCandidate
-from utils.geography.geodesy import geodesic_km, is_valid_coordinate, parse_coordinate
-from utils.locating.locate import Locator
-from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
-from utils.locating.ranking_task import Task, benchmark_task, rank_task, write_ranking
-from utils.model.fingerprints import digest, fingerprint
-from utils.photos.exif import has_gps
-from utils.photos.images import ImageError, open_image
-from utils.photos.store import ImageStore
-from utils.tables.places import read_places
+from utils.geography.geodesy import is_valid_coordinate
+
+if TYPE_CHECKING:
+    from utils.geo_ranker import GeoRanker
+    from utils.locating.locate import Locator
+    from utils.locating.ranking_task import Task
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET
 CANDIDATES = None  # with IMAGE: CSV file of candidate places; else the candidate table, None: that of DATASET
-CANDIDATE_COORDINATES = []  # with IMAGE, instead of a CSV file: [(latitude, longitude), ...]
+# With IMAGE, instead of a CSV file: [(latitude, longitude), ...]; the published script calls it candidate_gps_lis.
+CANDIDATE_COORDINATES = []
 CANDIDATE_IMAGES = []  # photos of these places, in the same order, None for a place without; []: no photos
 INDEX = None  # with IMAGE, instead of places: index folder of a gallery, whose photos IMAGE_DATA_PATH holds
 IMAGE_DATA_PATH = None  # tar or folder of the gallery's photos; None: that of DATASET
 GENERATE = 0  # with INDEX: how many places the base model guesses
-LATITUDE, LONGITUDE = None, None  # with IMAGE: where it was taken (degrees), if you know
+LATITUDE, LONGITUDE = None, None  # with IMAGE: where it was taken (degrees), if you know; published: gt_lat, gt_lon
 DATASET = "earth"  # earth, im2gps3k or yfcc4k
 QUERY = "test_000437.jpg"  # IMG_ID of the candidate table
 TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of the query
@@ -73,12 +74,17 @@ OUTPUT = "outputs/ranking.json"
 MAP = "outputs/map.png"
 LOCATIONS = "outputs/locations.csv"  # of a folder of photos; the GeoJSON file lies beside it
 
-GPS_NOTE = "{} has GPS coordinates in its EXIF; they are not used"
-BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path", "model_path")
+BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
+OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path")
+
+logger = logging.getLogger("scripts")
+
+
+# ---- flags ----
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     # Your own photo
     add("--image", default=IMAGE, help="photo to rank places for; with --index also a folder of photos")
@@ -86,60 +92,37 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--latitude", type=float, default=LATITUDE, help="where --image was taken, if known (degrees)")
     add("--longitude", type=float, default=LONGITUDE)
     add("--index", default=INDEX, help="index folder of the gallery that the places of --image come from")
-    add("--generate", type=int, default=GENERATE, help="with --index: places that the base model guesses")
+    add("--generate", type=at_least(0), default=GENERATE, help="with --index: places that the base model guesses")
     # A query of a benchmark
     add("--dataset", choices=BENCHMARKS, default=DATASET, help="benchmark that --query belongs to")
     add("--split", choices=("val", "test"), default="test", help="of --dataset earth")
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
-    add("--image_data_path", default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
-    add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
-    add("--topn", type=int, default=TOPN, help="retrieved candidates")
-    add("--topn_zs", type=int, default=TOPN_ZS, help="generated candidates")
-    add("--merge_km", type=float, default=0, help="drop candidates so near a better one, take further ones; 0: off")
+    add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
+    add_candidate_choice(add, topn=TOPN, topn_zs=TOPN_ZS)
     # Ranker
     add("--model", default=MODEL, help="base model: hub name or folder")
     add("--model_path", default=MODEL_PATH, help="adapter folder")
     add(
         "--decode",
-        choices=METHODS,
+        choices=list(METHODS),
         default="argmax",
         help="see utils/decoding.py; fused: with retrieval's similarities",
     )
-    add("--device", help="default: cuda where there is one, else cpu")
+    add_device(add)
     # Results
     add("--output", default=OUTPUT, help="JSON file of the ranking")
     add("--map", default=MAP, help="PNG file of the map")
     add("--locations", default=LOCATIONS, help="CSV file for a folder of photos, with a GeoJSON file beside it")
     args = parser.parse_args(arguments)
-
-    for name in ("topn", "topn_zs", "merge_km", "generate"):
-        if not getattr(args, name) >= 0:
-            parser.error(f"--{name} is {getattr(args, name)}: it is at least 0")
     if Path(args.locations).suffix != ".csv":
         parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
     if args.index is None and args.generate:
         parser.error("--generate needs --index; of a benchmark's query, --topn_zs are taken from its table")
     if args.index is not None:
-        if args.image is None or args.candidates is not None:
-            parser.error("--index finds the places of an --image: without --image or with --candidates it has no use")
-        if args.image_data_path is None:
-            parser.error("--index needs --image_data_path, the photos of its gallery")
-        if args.topn + args.generate < 1:
-            parser.error("--topn and --generate leave no place to rank")
-        if Path(args.image).is_dir() and args.latitude is not None:
-            parser.error("--latitude and --longitude are those of one photo, not of a folder")
+        check_index(args, parser)
     if args.image is not None:
-        if args.index is None and Path(args.image).is_dir():
-            parser.error("a folder as --image needs --index, the gallery that the places come from")
-        if args.candidates is None and not CANDIDATE_COORDINATES and args.index is None:
-            parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES here), or --index")
-        if args.model_path is None:
-            parser.error("--image needs --model_path, the folder of an adapter")
-        if (args.latitude is None) != (args.longitude is None):
-            parser.error("--latitude and --longitude belong together")
-        if args.latitude is not None and not is_valid_coordinate(args.latitude, args.longitude):
-            parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
+        check_own_photo(args, parser)
         choose_base(args, parser, PUBLISHED_BASE)
         return args
     if args.latitude is not None or args.longitude is not None:
@@ -150,32 +133,92 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
-def listed_places() -> tuple[list[Candidate], list[str]]:
-    """Candidates of the constants above, and a message for each that is left out."""
-    images = CANDIDATE_IMAGES or [None] * len(CANDIDATE_COORDINATES)
-    if len(images) != len(CANDIDATE_COORDINATES):
-        raise ValueError(f"{len(CANDIDATE_COORDINATES)} CANDIDATE_COORDINATES, but {len(images)} CANDIDATE_IMAGES")
-    candidates, problems = [], []
-    for number, (point, image) in enumerate(zip(CANDIDATE_COORDINATES, images, strict=True)):
-        try:
-            candidates.append(Candidate(*parse_coordinate(point), image=image, source="list"))
-        except ValueError as error:
-            problems.append(f"CANDIDATE_COORDINATES[{number}]: {error}; place left out")
-    return candidates, problems
+def check_index(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    if args.image is None or args.candidates is not None:
+        parser.error("--index finds the places of an --image: without --image or with --candidates it has no use")
+    if args.image_data_path is None:
+        parser.error("--index needs --image_data_path, the photos of its gallery")
+    if args.topn + args.generate < 1:
+        parser.error("--topn and --generate leave no place to rank")
+    if Path(args.image).is_dir() and args.latitude is not None:
+        parser.error("--latitude and --longitude are those of one photo, not of a folder")
 
 
-def own_photo(args: argparse.Namespace) -> Task:
-    candidates, problems = read_places(args.candidates) if args.candidates is not None else listed_places()
-    query = Query(args.image, tuple(candidates), latitude=args.latitude, longitude=args.longitude)
-    return Task(open_image(args.image), query, None, problems, has_gps(Path(args.image)))
+def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    if args.index is None and Path(args.image).is_dir():
+        parser.error("a folder as --image needs --index, the gallery that the places come from")
+    if args.candidates is None and not CANDIDATE_COORDINATES and args.index is None:
+        parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES here), or --index")
+    if args.model_path is None:
+        parser.error("--image needs --model_path, the folder of an adapter")
+    if (args.latitude is None) != (args.longitude is None):
+        parser.error("--latitude and --longitude belong together")
+    if args.latitude is not None and not is_valid_coordinate(args.latitude, args.longitude):
+        parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
 
 
-def benchmark_query(args: argparse.Namespace) -> Task:
-    names = ("candidates", "image_path", "image_data_path", "tar_index_path", "topn", "topn_zs", "merge_km")
+# ---- the work ----
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: rank(args), quiet=args.quiet)
+
+
+def rank(args: argparse.Namespace) -> list[str]:
+    """Rank one photo or a folder of photos; returns what could not be used."""
+    files = [(name, getattr(args, name)) for name in (BENCHMARK_PATHS if args.image is None else OWN_PATHS)]
+    check_files([*files, ("model_path", Path(args.model_path, "adapter_config.json"))])
+    if args.index is None:
+        task = benchmark_query(args) if args.image is None else listed_photo(args)
+        return rank_photo(args, load_ranker(args), task)
+    ranker = load_ranker(args)
+    locator = load_locator(args, ranker)
+    if Path(args.image).is_dir():
+        return locate_folder(args, ranker, locator)
+    return rank_photo(args, ranker, found_photo(args, locator))
+
+
+def load_ranker(args: argparse.Namespace) -> "GeoRanker":
+    from utils.geo_ranker import GeoRanker
+
+    return GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
+
+
+# ---- where the candidates of a photo come from ----
+
+
+def benchmark_query(args: argparse.Namespace) -> "Task":
+    """A query of a benchmark, with those of its candidate table."""
+    from utils.locating.ranking_task import benchmark_task
+
+    names = (*BENCHMARK_PATHS, "topn", "topn_zs", "merge_km")
     return benchmark_task(args.query, **{name: getattr(args, name) for name in names})
 
 
-def load_locator(args: argparse.Namespace, ranker: GeoRanker) -> Locator:
+def listed_photo(args: argparse.Namespace) -> "Task":
+    """One's own photo, with the places of a CSV file or of the constants above."""
+    from utils.locating.ranking_task import listed_task
+    from utils.tables.places import parse_places, read_places
+
+    if args.candidates is not None:
+        candidates, problems = read_places(args.candidates)
+    else:
+        candidates, problems = parse_places(CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
+    return listed_task(args.image, candidates, problems, args.latitude, args.longitude)
+
+
+def found_photo(args: argparse.Namespace, locator: "Locator") -> "Task":
+    """One's own photo, with what is similar in a gallery and what the base model guesses."""
+    task = locator.task(Path(args.image))
+    print_unusable(args, locator)
+    return replace(task, query=replace(task.query, latitude=args.latitude, longitude=args.longitude))
+
+
+def load_locator(args: argparse.Namespace, ranker: "GeoRanker") -> "Locator":
+    from utils.locating.locate import Locator
+    from utils.photos.store import ImageStore
+
     return Locator.load(
         ranker,
         Path(args.index),
@@ -187,97 +230,51 @@ def load_locator(args: argparse.Namespace, ranker: GeoRanker) -> Locator:
     )
 
 
-def print_unusable(args: argparse.Namespace, locator: Locator) -> None:
+def print_unusable(args: argparse.Namespace, locator: "Locator") -> None:
     if args.generate:
-        print(f"Guesses that name no usable place, dropped: {locator.unusable}")
+        logger.info("Guesses that name no usable place, dropped: %d", locator.unusable)
 
 
-def print_ranking(ranking: Sequence[RankedCandidate], names: Sequence[str], distances: Sequence[float] | None) -> None:
-    """One line a candidate, best first; with the distance to the truth in km where it is known."""
-    truth = f"{'to truth':>13}" if distances is not None else ""
-    print(f"{'':>4}{'latitude':>12}{'longitude':>12}{'reward':>10}{'probability':>13}{truth}  place")
-    for number, (ranked, name) in enumerate(zip(ranking, names, strict=True), start=1):
-        candidate = ranked.candidate
-        truth = f"{distances[number - 1]:>10,.1f} km" if distances is not None else ""
-        print(
-            f"{number:>4}{candidate.latitude:>12.5f}{candidate.longitude:>12.5f}{ranked.reward:>10.3f}"
-            f"{100 * ranked.probability:>12.1f}%{truth}  {name} ({candidate.source})"
-        )
+# ---- the answer ----
 
 
-def rank(args: argparse.Namespace) -> list[str]:
-    """Rank, print, and write the files; returns what could not be used."""
-    names = BENCHMARK_PATHS if args.image is None else ("image", "candidates", "index", "image_data_path", "model_path")
-    check_files((name, getattr(args, name)) for name in names)
-    if args.index is not None:
-        ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-        locator = load_locator(args, ranker)
-        if Path(args.image).is_dir():
-            return rank_folder(args, ranker, locator)
-        task = locator.task(Path(args.image))
-        task = replace(task, query=replace(task.query, latitude=args.latitude, longitude=args.longitude))
-        print_unusable(args, locator)
-    else:
-        task = own_photo(args) if args.image is not None else benchmark_query(args)
-        ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    rank_photo(args, ranker, task)
+def rank_photo(args: argparse.Namespace, ranker: "GeoRanker", task: "Task") -> list[str]:
+    """Rank, print, and write the ranking and its map."""
+    from utils.figures.ranking_map import ranking_map
+    from utils.figures.style import save
+    from utils.locating.folder import GPS_NOTE
+    from utils.locating.listing import distances_to, format_answer, format_ranking
+    from utils.locating.ranking_task import rank_task, write_ranking
+
+    outcome = rank_task(ranker, task, args.decode)
+    truth = None if task.query.latitude is None else (task.query.latitude, task.query.longitude)
+    if task.has_gps:
+        logger.info(GPS_NOTE.format(args.image))
+    print(format_ranking(outcome, None if truth is None else distances_to(truth, outcome)))
+    print(f"\n{format_answer(outcome, truth)}")
+    write_ranking(args.output, outcome)
+    shares = [ranked.probability for ranked in outcome.ranking]
+    index = outcome.answer.index
+    save(ranking_map(outcome.points, shares, index, truth=truth, photo=task.photo, labels=outcome.names), args.map)
+    print(f"Ranking: {args.output}\nMap: {args.map}")
     return task.problems
 
 
-def rank_photo(args: argparse.Namespace, ranker: GeoRanker, task: Task) -> None:
-    outcome = rank_task(ranker, task, args.decode)
-    answer, points = outcome.answer, outcome.points
-    truth = None if task.query.latitude is None else (task.query.latitude, task.query.longitude)
-    distances = None if truth is None else [float(geodesic_km(*truth, *point)) for point in points]
+def locate_folder(args: argparse.Namespace, ranker: "GeoRanker", locator: "Locator") -> list[str]:
+    """Locate every photo of a folder, into a table and a map."""
+    from utils.locating.folder import rank_folder
+    from utils.model.fingerprints import digest, fingerprint
 
-    if task.has_gps:
-        print(GPS_NOTE.format(args.image))
-    print_ranking(outcome.ranking, outcome.names, distances)
-    print(f"\nPrediction: {answer.latitude:.5f}, {answer.longitude:.5f}: {outcome.names[answer.index]}")
-    print(
-        "Confidence: "
-        + ", ".join(f"{100 * mass:.0f}% within {radius} km" for radius, mass in answer.confidence.items())
-    )
-    if distances is not None:
-        print(f"Truth: {truth[0]:.5f}, {truth[1]:.5f}, {distances[answer.index]:,.1f} km from the prediction")
-    write_ranking(args.output, outcome)
-    probabilities = [ranked.probability for ranked in outcome.ranking]
-    save(
-        ranking_map(points, probabilities, answer.index, truth=truth, photo=task.photo, labels=outcome.names),
-        args.map,
-    )
-    print(f"Ranking: {args.output}\nMap: {args.map}")
-
-
-def rank_folder(args: argparse.Namespace, ranker: GeoRanker, locator: Locator) -> list[str]:
-    folder, table = Path(args.image), Path(args.locations)
-
-    def locate(name: str) -> Location:
-        try:
-            task = locator.task(folder / name)
-            if task.has_gps:
-                tqdm.write(GPS_NOTE.format(name))
-            outcome = rank_task(ranker, task, args.decode)
-        except torch.OutOfMemoryError:
-            raise ImageError("does not fit into memory") from None
-        answer = outcome.answer
-        place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
-        return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
-
+    table = Path(args.locations)
     scorer = digest(fingerprint(args.model, args.model_path, ranker.info, {}))[:16]
     settings = {"index": str(Path(args.index).resolve()), "gallery": locator.gallery.digest[:16], "ranker": scorer}
     settings |= {"temperature": ranker.info.temperature, "similarity_weight": ranker.info.similarity_weight}
     settings |= {name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode")}
-    rows = locate_photos(folder, table, locate, settings)
+    rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings)
     print_unusable(args, locator)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
     return [f"{row.file}: {row.problem}" for row in rows if row.problem]
-
-
-def main() -> int:
-    args = parse_arguments()
-    return run_command(lambda: rank(args))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from PIL import Image
 import quick_start
 import retrieve_candidates
 from tests.world import build_world
+from tools import gallery_from_exif as exif
 from utils.candidates import Candidate
 from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
 from utils.locating.locations import Location, read_locations
+from utils.locating.ranking_task import rank_task
 from utils.model.adapter_info import AdapterInfo
-from utils.photos import exif
 from utils.photos.images import open_image
 from utils.photos.store import ImageStore
 from utils.retrieval.encoders import TowerEncoder
@@ -114,10 +115,10 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
         assert record["reward"] == pytest.approx(place.reward, abs=1e-4)
         assert record["source"] == ("retrieval" if place.candidate.image else "generation")
 
-    printed = capsys.readouterr().out
-    assert f"name no usable place, dropped: {unusable}\n" in printed
-    assert f"Prediction: {ranking[0]['latitude']:.5f}" in printed
-    assert "EXIF" not in printed
+    printed = capsys.readouterr()
+    assert f"name no usable place, dropped: {unusable}\n" in printed.err
+    assert f"Prediction: {ranking[0]['latitude']:.5f}" in printed.out
+    assert "EXIF" not in printed.out + printed.err
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.format == "PNG"
 
@@ -130,7 +131,7 @@ def test_guesses_are_ranked_too(own, run, tmp_path, monkeypatch, capsys) -> None
     guesses = {(record["latitude"], record["longitude"]) for record in ranking if record["source"] == "generation"}
     assert guesses == {(1.5, 2.5), (-3.25, -4.5)}
     assert len(ranking) == 4
-    assert "name no usable place, dropped: 2\n" in capsys.readouterr().out
+    assert "name no usable place, dropped: 2\n" in capsys.readouterr().err
 
 
 def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, capsys) -> None:
@@ -140,14 +141,14 @@ def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, c
         make_image(32, 16, 7).save(tmp_path / folder / "photo.jpg", exif=tags)
         assert run(tmp_path / folder / "photo.jpg", "--generate", 3) == 0
         said = f"{tmp_path / folder / 'photo.jpg'} has GPS coordinates in its EXIF; they are not used\n"
-        assert (said in capsys.readouterr().out) == (folder != "without")
+        assert (said in capsys.readouterr().err) == (folder != "without")
         results.append([(tmp_path / file).read_bytes() for file in ("ranking.json", "map.png")])
     assert results[0] == results[1] == results[2]
     for folder in ("without", "with", "other"):
         for name in ("locations.csv", "locations.csv.jsonl"):
             (tmp_path / name).unlink(missing_ok=True)
         assert run(tmp_path / folder) == 0
-        assert ("photo.jpg has GPS coordinates" in capsys.readouterr().out) == (folder != "without")
+        assert ("photo.jpg has GPS coordinates" in capsys.readouterr().err) == (folder != "without")
         results.append((tmp_path / "locations.csv").read_bytes())
     assert results[3] == results[4] == results[5]
 
@@ -165,7 +166,7 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
     assert run(own / "new") == 1
     captured = capsys.readouterr()
     assert "problem: broken.jpg: " in captured.err
-    assert "more/tagged.jpg has GPS coordinates in its EXIF; they are not used" in captured.out
+    assert "more/tagged.jpg has GPS coordinates in its EXIF; they are not used" in captured.err
     assert "2 of 3 photos have a place" in captured.out
     rows = read_locations(tmp_path / "locations.csv")
     assert [row.file for row in rows] == ["broken.jpg", "like g3.png", "more/tagged.jpg"]
@@ -190,14 +191,12 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
 
 
 def test_a_photo_that_does_not_fit_into_memory_costs_only_itself(own, run, tmp_path, monkeypatch, capsys) -> None:
-    rank_task = quick_start.rank_task
-
     def fail(ranker, task, method):
         if task.has_gps:
             raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
         return rank_task(ranker, task, method)
 
-    monkeypatch.setattr(quick_start, "rank_task", fail)
+    monkeypatch.setattr("utils.locating.folder.rank_task", fail)
     assert run(own / "new") == 1
     assert "problem: more/tagged.jpg: does not fit into memory" in capsys.readouterr().err
     assert [row.latitude is None for row in read_locations(tmp_path / "locations.csv")] == [True, False, True]
@@ -257,7 +256,7 @@ def test_what_does_not_fit_is_named(own, run, tiny_base, tmp_path) -> None:
         (["--index", "i", "--image", "x.jpg", "--image_data_path", "g", "--topn", "0"], "leave no place to rank"),
         (["--index", "i", "--image", ".", "--image_data_path", "g", "--latitude", "1"], "not of a folder"),
         (["--generate", "3"], "--generate needs --index"),
-        (["--merge_km", "-1"], "--merge_km is -1.0: it is at least 0"),
+        (["--merge_km", "-1"], "--merge_km: -1: it is at least 0"),
         (["--image", "x.jpg"], "or --index"),
         (["--image", ".", "--candidates", "c.csv"], "a folder as --image needs --index"),
     ],

@@ -174,8 +174,8 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
             "belong together",
         ),
         (["--dataset", "im2gps3k"], "needs --model_path"),
-        (["--topn", "-1"], "--topn is -1: it is at least 0"),
-        (["--merge_km", "nan"], "--merge_km is nan: it is at least 0"),
+        (["--topn", "-1"], "--topn: -1: it is at least 0"),
+        (["--merge_km", "nan"], "--merge_km: nan: it is at least 0"),
         (["--latitude", "1", "--longitude", "2"], "are those of an --image"),
         (
             ["--image", "x.jpg", "--candidates", "c", "--model_path", "a", "--latitude", "91", "--longitude", "2"],
@@ -211,5 +211,5 @@ def test_what_is_missing_is_named(world, tiny_base, own_photo, run):
         run(*flags(world, tiny_base), "--query", "q99.jpg")
     with pytest.raises(SystemExit, match=r"away\.csv does not exist.*--candidates"):
         run(*own_photo, "--candidates", "away.csv")
-    with pytest.raises(SystemExit, match=r"is no adapter folder: adapter_config\.json is missing"):
+    with pytest.raises(SystemExit, match=r"photos/adapter_config\.json does not exist .*--model_path"):
         run(*own_photo, "--model_path", world / "photos")

@@ -1,7 +1,9 @@
 """One photo to rank places for: what ``quick_start.py`` and ``quick_start_im2gps3k.py`` share."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -11,6 +13,7 @@ from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geography.place_names import place_names
 from utils.jobs.files import write_json
 from utils.model.readable import readable
+from utils.photos.exif import has_gps
 from utils.photos.images import ImageError, open_image
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
@@ -29,7 +32,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task."""
+    """A task's ranking and its answer."""
 
     ranking: list[RankedCandidate]  # best first
     points: list[tuple[float, float]]  # their coordinates in degrees
@@ -97,6 +100,17 @@ def benchmark_task(
     gallery = ImageStore.from_paths([image_data_path], tar_index_path)
     photo = ImageStore.from_paths([image_path]).open(image_id)
     return Task(photo, found[0], gallery, problems)
+
+
+def listed_task(
+    path: str, candidates: Sequence[Candidate], problems: list[str], latitude: float | None, longitude: float | None
+) -> Task:
+    """One's own photo and the places to rank for it; ``latitude`` and ``longitude`` (degrees) are the truth if known.
+
+    Raises ``ImageError`` naming a photo that cannot be read.
+    """
+    query = Query(path, tuple(candidates), latitude=latitude, longitude=longitude)
+    return Task(open_image(path), query, None, problems, has_gps(Path(path)))
 
 
 def readable_candidates(task: Task) -> tuple[tuple[Candidate, ...], dict[str, Image.Image]]:

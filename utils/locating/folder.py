@@ -1,0 +1,41 @@
+"""All photos of a folder, located one after the other."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from utils.geo_ranker import GeoRanker
+from utils.locating.locate import Locator
+from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
+from utils.locating.ranking_task import rank_task
+from utils.photos.images import ImageError
+
+logger = logging.getLogger(__name__)
+
+GPS_NOTE = "{} has GPS coordinates in its EXIF; they are not used"
+
+
+def rank_folder(
+    ranker: GeoRanker, locator: Locator, folder: Path, table: Path, method: str, settings: Mapping[str, object]
+) -> list[Location]:
+    """The places of the photos of ``folder`` in ``table`` (CSV) and a GeoJSON file beside it.
+
+    ``method`` is one of ``utils.decoding.METHODS``; ``settings`` are what the places depend on beside folder and name.
+    Returns all rows; see ``locate_photos`` for what is raised.
+    """
+
+    def locate(name: str) -> Location:
+        try:
+            task = locator.task(folder / name)
+            if task.has_gps:
+                logger.info(GPS_NOTE.format(name))
+            outcome = rank_task(ranker, task, method)
+        except torch.OutOfMemoryError:
+            raise ImageError("does not fit into memory") from None
+        answer = outcome.answer
+        place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
+        return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
+
+    return locate_photos(folder, table, locate, settings)

@@ -26,166 +26,66 @@ import argparse
 import importlib.util
 import math
 import os
-from collections.abc import Container, Iterable, Sequence
+import sys
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import TrainingArguments, set_seed
-from transformers.integrations import is_deepspeed_zero3_enabled
-
-from utils.candidates import PROMPT_COLUMNS
-from utils.cli.command import one_line_errors
+from utils.cli.command import run_command
+from utils.cli.flags import at_least, positive, script_parser
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
-from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes
-from utils.model.adapter import add_lora
-from utils.model.features import EncodedPhotos, shared_features
 from utils.model.prompts import LAYOUTS, PARTS
 from utils.photos.store import ImageStore
-from utils.tables.metadata import metadata_problems, read_metadata
-from utils.training.batches import EvaluationGroups, GroupCollator, TrainingGroups
-from utils.training.checkpoints import find_checkpoint
-from utils.training.georanking import GeoRankingRow, read_georanking
-from utils.training.groups import EasyPool, GroupRule, usable_rows
-from utils.training.trainer import RankerTrainer
+from utils.training.checkpoints import starting_point
+from utils.training.groups import GroupRule
+from utils.training.rows import GalleryFile, RowFile, TrainingData, report
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import TrainingArguments
+
+    from utils.geo_ranker import GeoRanker
+    from utils.model.features import EncodedPhotos, FeatureCache
+    from utils.training.trainer import RankerTrainer
 
 ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
+# Flags that transformers' TrainingArguments knows by the same names.
+TRAINER_FLAGS = (
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "num_train_epochs", "max_steps", "deepspeed"),
+    *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "seed"),
+    *("logging_steps", "eval_steps", "save_strategy", "save_steps", "report_to"),
+)
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = parse(argv)
-    with TemporaryDirectory(prefix="features-") as scratch:
-        with one_line_errors():
-            checkpoint = start(args)
-            trainer = prepare(args, scratch)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trainer.save_adapter(args.model_save_path)
-
-
-def start(args: argparse.Namespace) -> Path | None:
-    """The checkpoint to go on from, None for a new training. Raises where files are missing, or old ones in the way."""
-    check_files(needed_files(args))
-    if args.continue_ckpt_path:
-        latest = args.continue_ckpt_path == "latest"
-        return find_checkpoint(args.model_save_path if latest else args.continue_ckpt_path)
-    if any(Path(args.model_save_path).glob("checkpoint-*")):
-        # Whoever says `latest` later would go on from the wrong training.
-        raise ValueError(
-            f"{args.model_save_path} has checkpoints of an earlier training: go on from them with "
-            "--continue_ckpt_path latest, or remove them, or save to another folder"
-        )
-    return None
-
-
-def prepare(args: argparse.Namespace, scratch: str) -> RankerTrainer:
-    """Everything that a training needs; what cannot be used is reported on the way.
-
-    ``scratch``: a folder for features that are to be cached for this process and training alone.
-    """
-    store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
-    rows, problems = read_georanking(args.dataset)
-    rows = rows[: args.num_samples]
-    validation, validation_problems = read_georanking(args.eval_dataset) if args.eval_dataset else ([], [])
-    gallery = read_gallery(args.gallery) if any(args.easy_share) else None
-
-    # Before the model: under DeepSpeed ZeRO-3 they make transformers load it in shards.
-    settings = training_arguments(args)
-    cached = args.cache_image_features or args.feature_cache
-    if cached and is_deepspeed_zero3_enabled():
-        raise ValueError("cached features need the whole vision tower in every process: not with ZeRO-3")
-    set_seed(args.seed)
-    ranker = GeoRanker.from_pretrained(
-        args.model_path,
-        layout=args.prompt_layout,
-        dtype=getattr(torch, args.dtype),
-        device=settings.device,
-        attn_implementation=args.attn_implementation,
-        min_pixels=args.min_pixels,
-        max_pixels=args.max_pixels,
-        omit=args.omit,
-    )
-    model = add_lora(ranker, r=args.lora_r, dropout=args.lora_dropout)
-    if args.gradient_checkpointing:
-        ranker.enable_gradient_checkpointing()
-
-    if cached:
-        ids = shown_photos([*rows, *validation], args.rule, gallery)
-        processes = Processes.from_environment() if args.feature_cache else Processes()
-        photos, unreadable = shared_features(
-            args.feature_cache or scratch,
-            ranker.backbone,
-            ranker.packer,
-            store,
-            ids,
-            processes,
-            args.num_workers,
-            "photos",
-        )
-        report("photos", len(ids) - len(unreadable), unreadable)
-        known = photos
-    else:
-        photos, known = EncodedPhotos(store, ranker.packer), store
-    rows = usable(args.dataset, rows, problems, args.rule, known)
-    if len(rows) < args.total_batch_size:
-        raise ValueError(f"{args.dataset}: {len(rows)} usable rows are less than total_batch_size")
-    if args.eval_dataset:
-        validation = usable(args.eval_dataset, validation, validation_problems, args.rule, known)
-
-    if gallery is not None:
-        found = gallery.only(known)
-        kept = set(found.ids)
-        report(args.gallery, len(found), [f"no photo {image_id}" for image_id in gallery.ids if image_id not in kept])
-        gallery = found
-    steps = math.ceil(args.num_train_epochs * (len(rows) // args.total_batch_size))
-    groups = TrainingGroups(
-        rows,
-        args.rule,
-        photos,
-        batch_size=args.total_batch_size,
-        steps=args.max_steps if args.max_steps > 0 else steps,
-        seed=args.seed,
-        gallery=gallery,
-    )
-    return RankerTrainer(
-        model,
-        settings,
-        GroupCollator(ranker.packer),
-        groups,
-        EvaluationGroups(validation, args.rule, photos) if validation else None,
-        info=replace(ranker.info, group_size=args.group_size),
-        lambda1=args.lambda1,
-        K=args.K,
-        carrier="packed" if args.gradient_checkpointing else "cache",
-    )
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments; ``rule`` is made of those about groups, ``deepspeed`` filled in under its launcher."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     add = parser.add_argument_group("model").add_argument
     add("--model_path", default=PUBLISHED_BASE, help="base model: hub name or folder")
     add("--model_save_path", required=True, help="folder for the adapter, and for checkpoints below it")
-    add("--lora_r", type=int, default=16, help="rank of the LoRA; its alpha is twice the rank")
-    add("--lora_dropout", type=float, default=0.05)
+    add("--lora_r", type=at_least(1), default=16, help="rank of the LoRA; its alpha is twice the rank")
+    add("--lora_dropout", type=at_least(0, float), default=0.05)
     add("--prompt_layout", choices=LAYOUTS, default="published", help="negatives_first is read faster")
     add("--omit", nargs="+", choices=PARTS, default=[], help="leave out of the prompt, as an ablation does")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the frozen weights")
     add("--attn_implementation", help="sdpa (default) or eager, faster on a CPU for short prompts")
-    add("--min_pixels", type=int, help="enlarge smaller photos; default: the base model's limit")
-    add("--max_pixels", type=int, help="shrink larger photos; default: the base model's limit")
+    add("--min_pixels", type=at_least(1), help="enlarge smaller photos; default: the base model's limit")
+    add("--max_pixels", type=at_least(1), help="shrink larger photos; default: the base model's limit")
 
     add = parser.add_argument_group("data").add_argument
     add("--dataset", default=PUBLISHED_ROWS, help="GeoRanking parquet, or a folder of them")
-    add("--num_samples", type=int, default=100_000, help="use the first so many rows")
+    add("--num_samples", type=at_least(1), default=100_000, help="use the first so many rows")
     add("--eval_dataset", help="GeoRanking parquet of validation queries")
     add("--image_path", nargs="+", default=[], help="folder(s) of the query photos")
     add("--image_data_path", nargs="+", default=[], help="tar(s) or folder(s) of the gallery photos")
     add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
     add("--feature_cache", help="folder for the vision tower's features: photos are encoded once, not every epoch")
     add("--cache_image_features", action="store_true", help="the same in a temporary folder, for this run alone")
-    add("--num_workers", type=int, default=2, help="processes that prepare batches")
+    add("--num_workers", type=at_least(0), default=2, help="processes that prepare batches")
 
     add = parser.add_argument_group("groups").add_argument
     add("--group_size", type=int, default=5, help="candidates in a group")
@@ -198,29 +98,29 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument_group("optimisation").add_argument
     add("--lambda1", type=float, default=0.7, help="weight of the first-order loss")
     add("--K", type=count_or_all, default=1, help="how many nearest candidates to rank, or `all`")
-    add("--learning_rate", type=float, default=1e-4)
+    add("--learning_rate", type=at_least(0, float), default=1e-4)
     add("--lr_scheduler_type", default="linear", help="a name that transformers knows")
-    add("--warmup_steps", type=float, default=0, help="steps, or below 1 a share of all steps")
-    add("--weight_decay", type=float, default=0.01)
+    add("--warmup_steps", type=at_least(0, float), default=0, help="steps, or below 1 a share of all steps")
+    add("--weight_decay", type=at_least(0, float), default=0.01)
     add("--total_batch_size", type=int, default=4, help="groups in a step, over all processes")
-    add("--per_device_train_batch_size", type=int, default=1)
-    add("--per_device_eval_batch_size", type=int, default=1)
-    add("--num_train_epochs", type=float, default=1)
+    add("--per_device_train_batch_size", type=at_least(1), default=1)
+    add("--per_device_eval_batch_size", type=at_least(1), default=1)
+    add("--num_train_epochs", type=positive, default=1)
     add("--max_steps", type=int, default=-1, help="overrides --num_train_epochs")
     add("--gradient_checkpointing", action="store_true", help="less memory, more time")
-    add("--seed", type=int, default=42)
+    add("--seed", type=at_least(0), default=42)
 
     add = parser.add_argument_group("running").add_argument
     add("--deepspeed", help=f"configuration; under the deepspeed launcher {ZERO2.name} by default")
     add("--local_rank", type=int, default=-1, help="given by the deepspeed launcher")
     add("--continue_ckpt_path", help="checkpoint, or `latest`: the newest in --model_save_path")
     add("--save_strategy", choices=("no", "steps", "epoch"), default="steps")
-    add("--save_steps", type=int, default=500, help="the last two checkpoints are kept")
-    add("--eval_steps", type=int, default=500)
-    add("--logging_steps", type=int, default=10)
+    add("--save_steps", type=at_least(1), default=500, help="the last two checkpoints are kept")
+    add("--eval_steps", type=at_least(1), default=500)
+    add("--logging_steps", type=at_least(1), default=10)
     add("--report_to", choices=("none", "wandb"), default="none")
 
-    args = parser.parse_args(argv)
+    args = parser.parse_args(arguments)
     if args.local_rank >= 0 and args.deepspeed is None:
         args.deepspeed = str(ZERO2)
     if not args.image_path and not args.image_data_path:
@@ -233,11 +133,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
-    """(flag, path) of the data; None where nothing is needed."""
-    names = ("image_path", "image_data_path")
-    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
-    return files + [(name, path) for name in names for path in getattr(args, name)]
+def shares(text: str) -> tuple[float, float]:
+    """``START:END`` -> (start, end)."""
+    start, end = text.split(":")
+    return float(start), float(end)
+
+
+def count_or_all(text: str) -> int | None:
+    """A positive number, or None for ``all``."""
+    return None if text == "all" else at_least(1)(text)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -258,106 +162,164 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("easy_share needs gallery")
     if args.report_to == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ValueError("report_to wandb needs the package wandb")
-    if "LOCAL_RANK" not in os.environ and torch.cuda.device_count() > 1:
-        raise ValueError("several GPUs need torchrun or deepspeed; for one, set CUDA_VISIBLE_DEVICES=0")
-
-
-def shares(text: str) -> tuple[float, float]:
-    """``START:END`` -> (start, end)."""
-    start, end = text.split(":")
-    return float(start), float(end)
-
-
-def count_or_all(text: str) -> int | None:
-    """A positive number, or None for ``all``."""
-    if text == "all":
-        return None
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def world_size() -> int:
     """How many processes the launcher started."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return Processes.from_environment().count
 
 
-def training_arguments(args: argparse.Namespace) -> TrainingArguments:
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    stopped = "stopped: the same command with --continue_ckpt_path latest goes on from the last checkpoint"
+    return run_command(lambda: finetune(args), quiet=args.quiet, stopped=stopped)
+
+
+def finetune(args: argparse.Namespace) -> list[str]:
+    """Train and save the adapter. Rows that cannot be used are reported, and are no reason to exit with 1."""
+    checkpoint = start(args)
+    with TemporaryDirectory(prefix="features-") as scratch:
+        trainer = prepare(args, scratch)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.save_adapter(args.model_save_path)
+    return []
+
+
+def start(args: argparse.Namespace) -> Path | None:
+    """The checkpoint to go on from, None for a new training. Raises where files are missing, or old ones in the way."""
+    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
+    check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
+    return starting_point(args.model_save_path, args.continue_ckpt_path)
+
+
+def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
+    """Everything that a training needs; what cannot be used is reported.
+
+    ``scratch``: a folder for features that are to be cached for this process and training alone.
+    """
+    settings = training_arguments(args)  # before the model: under DeepSpeed ZeRO-3 it is then loaded in shards
+
+    from utils.training.batches import EvaluationGroups, GroupCollator, TrainingGroups
+    from utils.training.trainer import RankerTrainer
+
+    store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
+    data = TrainingData(
+        RowFile.read(args.dataset, args.num_samples),
+        RowFile.read(args.eval_dataset) if args.eval_dataset else None,
+        GalleryFile.read(args.gallery) if any(args.easy_share) else None,
+    )
+    ranker, model = load_model(args, settings.device)
+    photos, known = open_photos(args, store, data, ranker, scratch)
+    data = data.usable(args.rule, known)
+    rows = data.training.rows
+    if len(rows) < args.total_batch_size:
+        raise ValueError(f"{args.dataset}: {len(rows)} usable rows are less than total_batch_size")
+    steps = math.ceil(args.num_train_epochs * (len(rows) // args.total_batch_size))
+    groups = TrainingGroups(
+        rows,
+        args.rule,
+        photos,
+        batch_size=args.total_batch_size,
+        steps=args.max_steps if args.max_steps > 0 else steps,
+        seed=args.seed,
+        gallery=data.gallery and data.gallery.photos,
+    )
+    return RankerTrainer(
+        model,
+        settings,
+        GroupCollator(ranker.packer),
+        groups,
+        EvaluationGroups(data.validation.rows, args.rule, photos) if data.validation else None,
+        info=replace(ranker.info, group_size=args.group_size),
+        lambda1=args.lambda1,
+        K=args.K,
+        sharing="packed_row" if args.gradient_checkpointing else "prefix_cache",
+    )
+
+
+def training_arguments(args: argparse.Namespace) -> "TrainingArguments":
+    """The Trainer's settings. Raises ValueError for several GPUs without a launcher, and caching under ZeRO-3."""
+    import torch
+    from transformers import TrainingArguments
+    from transformers.integrations import is_deepspeed_zero3_enabled
+
+    if "LOCAL_RANK" not in os.environ and torch.cuda.device_count() > 1:
+        raise ValueError("several GPUs need torchrun or deepspeed; for one, set CUDA_VISIBLE_DEVICES=0")
     on_cpu = not torch.cuda.is_available()
     if args.deepspeed and on_cpu:
         # On a CPU the Trainer starts torch.distributed alone, but ZeRO-3 shards the model while it is loaded.
         from deepspeed import init_distributed
 
         init_distributed()
-    return TrainingArguments(
+    settings = TrainingArguments(
         output_dir=args.model_save_path,
         use_cpu=on_cpu,
-        deepspeed=args.deepspeed,
         bf16=args.dtype == "bfloat16",
-        per_device_train_batch_size=args.per_device_train_batch_size,
-        per_device_eval_batch_size=args.per_device_eval_batch_size,
         gradient_accumulation_steps=args.total_batch_size // (args.per_device_train_batch_size * world_size()),
-        num_train_epochs=args.num_train_epochs,
-        max_steps=args.max_steps,
-        learning_rate=args.learning_rate,
-        lr_scheduler_type=args.lr_scheduler_type,
-        warmup_steps=args.warmup_steps,
-        weight_decay=args.weight_decay,
-        seed=args.seed,
-        logging_steps=args.logging_steps,
         eval_strategy="steps" if args.eval_dataset else "no",
-        eval_steps=args.eval_steps,
-        save_strategy=args.save_strategy,
-        save_steps=args.save_steps,
         save_total_limit=2,
-        report_to=args.report_to,
+        disable_tqdm=args.quiet or None,
         dataloader_num_workers=args.num_workers,
         dataloader_pin_memory=not on_cpu,
         accelerator_config={"non_blocking": not on_cpu},
         train_sampling_strategy="sequential",  # TrainingGroups shuffles, so that an item knows its place
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
+        **{name: getattr(args, name) for name in TRAINER_FLAGS},
     )
+    if (args.cache_image_features or args.feature_cache) and is_deepspeed_zero3_enabled():
+        raise ValueError("cached features need the whole vision tower in every process: not with ZeRO-3")
+    return settings
 
 
-def read_gallery(path: str) -> EasyPool:
-    """The gallery of a metadata table; its texts are those that build_georanking.py writes."""
-    metadata = read_metadata(path)
-    problems = metadata_problems(path, metadata)
-    metadata = metadata[metadata["LAT"].notna()]
-    report(path, len(metadata), problems)
-    return EasyPool.from_metadata(metadata, PROMPT_COLUMNS)
+def load_model(args: argparse.Namespace, device: "torch.device") -> tuple["GeoRanker", "PeftModel"]:
+    """The base model as a ranker, and the same under the LoRA that is to be trained."""
+    import torch
+    from transformers import set_seed
+
+    from utils.geo_ranker import GeoRanker
+    from utils.model.adapter import add_lora
+
+    set_seed(args.seed)
+    ranker = GeoRanker.from_pretrained(
+        args.model_path,
+        layout=args.prompt_layout,
+        dtype=getattr(torch, args.dtype),
+        device=device,
+        attn_implementation=args.attn_implementation,
+        min_pixels=args.min_pixels,
+        max_pixels=args.max_pixels,
+        omit=args.omit,
+    )
+    model = add_lora(ranker, r=args.lora_r, dropout=args.lora_dropout)
+    if args.gradient_checkpointing:
+        ranker.enable_gradient_checkpointing()
+    return ranker, model
 
 
-def shown_photos(rows: Iterable[GeoRankingRow], rule: GroupRule, gallery: EasyPool | None) -> list[str]:
-    """The ids of all photos that groups of these rows can show, each once."""
-    ids = dict.fromkeys(gallery.ids if gallery else ())
-    for row in rows:
-        ids |= dict.fromkeys([row.img_id, *row.ref_img_id[1 : 1 + rule.pool]])
-    return list(ids)
+def open_photos(
+    args: argparse.Namespace, store: ImageStore, data: TrainingData, ranker: "GeoRanker", scratch: str
+) -> tuple["EncodedPhotos | FeatureCache", Container[str]]:
+    """The photos that groups show, encoded or as cached features, and which of them there are."""
+    from utils.model.features import EncodedPhotos, shared_features
 
-
-def usable(
-    path: str, rows: Sequence[GeoRankingRow], problems: list[str], rule: GroupRule, known: Container[str]
-) -> list[GeoRankingRow]:
-    """The rows that a group can be drawn from; the others, and the reader's ``problems``, are reported."""
-    found, unusable = usable_rows(rows, rule, known)
-    report(path, len(found), problems + unusable)
-    if not found:
-        raise ValueError(f"{path}: no usable row")
-    return found
-
-
-def report(name: str, usable: int, problems: Sequence[str], shown: int = 20) -> None:
-    """How much of a file can be used, and what is wrong with the rest; only the first process speaks."""
-    if int(os.environ.get("RANK", 0)):
-        return
-    print(f"{name}: {usable:,} usable, {len(problems):,} problems")
-    for problem in problems[:shown]:
-        print(f"  {problem}")
-    if len(problems) > shown:
-        print(f"  ... and {len(problems) - shown:,} more")
+    if not (args.cache_image_features or args.feature_cache):
+        return EncodedPhotos(store, ranker.packer), store
+    ids = data.shown_photos(args.rule)
+    processes = Processes.from_environment() if args.feature_cache else Processes()
+    photos, unreadable = shared_features(
+        args.feature_cache or scratch,
+        ranker.backbone,
+        ranker.packer,
+        store,
+        ids,
+        processes,
+        args.num_workers,
+        "photos",
+    )
+    report("photos", len(ids) - len(unreadable), unreadable)
+    return photos, photos
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,6 +5,23 @@ import os
 from pathlib import Path
 
 
+def starting_point(folder: str | os.PathLike, continue_from: str | None) -> Path | None:
+    """The checkpoint that a training which saves into ``folder`` goes on from; None where it starts anew.
+
+    ``continue_from``: a checkpoint, a folder of them, or ``latest`` for the newest in ``folder``; None to start anew.
+    Raises FileNotFoundError where there is none to go on from, and ValueError for a new start in a folder that has
+    some: ``latest`` would later go on from the wrong training.
+    """
+    if continue_from:
+        return find_checkpoint(folder if continue_from == "latest" else continue_from)
+    if any(Path(folder).glob("checkpoint-*")):
+        raise ValueError(
+            f"{folder} has checkpoints of an earlier training: go on from them with "
+            "--continue_ckpt_path latest, or remove them, or save to another folder"
+        )
+    return None
+
+
 def find_checkpoint(path: str | os.PathLike) -> Path:
     """``path`` if it is a complete Trainer checkpoint, else the newest complete one in the folder ``path``.
 

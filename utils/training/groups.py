@@ -6,7 +6,7 @@ it is off by default: a wider pool of retrieved candidates, generated candidates
 of easy groups in which a few retrieved candidates stand beside photos of the region and of anywhere.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,26 +91,6 @@ class EasyPool:
     def candidate(self, position: int) -> Candidate:
         latitude, longitude = self.points[position].tolist()
         return Candidate(latitude, longitude, self.texts[position], self.ids[position])
-
-
-def usable_rows(
-    rows: Iterable[GeoRankingRow], rule: GroupRule, photos: Container[str]
-) -> tuple[list[GeoRankingRow], list[str]]:
-    """The rows a group can be drawn from, and what is wrong with each of the others.
-
-    A row needs the query's photo, ``rule.pool`` candidates behind position 0, and their photos.
-    """
-    usable, problems = [], []
-    for row in rows:
-        needed = [row.img_id, *row.ref_img_id[1 : 1 + rule.pool]]
-        missing = [image for image in needed if image not in photos]
-        if len(needed) <= rule.pool:
-            problems.append(f"{row.img_id}: {len(row.ref_img_id)} references, {1 + rule.pool} needed")
-        elif missing:
-            problems.append(f"{row.img_id}: no photo {', '.join(missing)}")
-        else:
-            usable.append(row)
-    return usable, problems
 
 
 def draw_group(

@@ -8,6 +8,9 @@ puts them in order of true distance by a stable sort, so the order of the input 
 Half-precision scores are computed in float32; float64 stays float64.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -38,14 +41,34 @@ def second_order_loss(scores: Tensor, distances: Tensor, K: int | None = 1) -> T
     return _plackett_luce(differences).sum() / max(len(differences), 1)
 
 
-def multi_order_loss(scores: Tensor, distances: Tensor, lambda1: float = 0.7, K: int | None = 1) -> Tensor:
-    """``lambda1 * first_order_loss + (1 - lambda1) * second_order_loss``, the training loss of the paper.
+class MultiOrderLoss(NamedTuple):
+    """The training loss of the paper and its two terms, each a scalar tensor."""
 
-    >>> multi_order_loss(torch.tensor([2.0, -1.0, 0.5]), torch.tensor([3.0, 900.0, 120.0]))
-    tensor(0.1991)
+    first: Tensor
+    second: Tensor
+    lambda1: float  # weight of the first term
+
+    @property
+    def total(self) -> Tensor:
+        """``lambda1 * first + (1 - lambda1) * second``"""
+        return self.lambda1 * self.first + (1 - self.lambda1) * self.second
+
+
+def multi_order_loss(scores: Tensor, distances: Tensor, lambda1: float = 0.7, K: int | None = 1) -> MultiOrderLoss:
+    """First- and second-order loss of one group and their weighted sum. Shapes and errors as in ``first_order_loss``.
+
+    >>> loss = multi_order_loss(torch.tensor([2.0, -1.0, 0.5]), torch.tensor([3.0, 900.0, 120.0]))
+    >>> loss.first, loss.second, loss.total
+    (tensor(0.2413), tensor(0.1007), tensor(0.1991))
     """
-    first, second = first_order_loss(scores, distances, K), second_order_loss(scores, distances, K)
-    return lambda1 * first + (1 - lambda1) * second
+    return MultiOrderLoss(first_order_loss(scores, distances, K), second_order_loss(scores, distances, K), lambda1)
+
+
+def mean_loss(losses: Sequence[MultiOrderLoss], dtype: torch.dtype | None = None) -> MultiOrderLoss:
+    """The mean over groups of one ``lambda1``, term by term, computed in ``dtype`` (None: that of the terms)."""
+    first = torch.stack([loss.first for loss in losses]).mean(dtype=dtype)
+    second = torch.stack([loss.second for loss in losses]).mean(dtype=dtype)
+    return MultiOrderLoss(first, second, losses[0].lambda1)
 
 
 def _by_distance(scores: Tensor, distances: Tensor, K: int | None) -> tuple[Tensor, Tensor, int]:

@@ -39,7 +39,7 @@ from utils.evaluation.rankers import ranker_picks
 from utils.evaluation.report import build_report
 from utils.evaluation.report_text import format_report
 from utils.evaluation.reward_log import RewardLog
-from utils.evaluation.scoring import score_queries
+from utils.evaluation.scoring import score_benchmark
 from utils.figures.error_curve import error_curve
 from utils.figures.style import save
 from utils.geo_ranker import GeoRanker
@@ -49,6 +49,7 @@ from utils.model.adapter_info import FILENAME, AdapterInfo
 from utils.model.budget import MAX_TOKENS
 from utils.model.features import EncodedPhotos, FeatureCache, shared_features
 from utils.model.fingerprints import fingerprint
+from utils.model.sharing import SHARINGS
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 from utils.tables.metadata import metadata_problems, read_metadata
@@ -118,7 +119,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--device", help="default: the process's own GPU where there is one, else cpu")
     add("--attn_implementation", choices=("sdpa", "eager"))
-    add("--carrier", choices=("cache", "packed"), default="cache", help="see utils/geo_ranker.py")
+    add("--sharing", choices=SHARINGS, default="prefix_cache", help="of a prompt's prefix, see utils/model/sharing.py")
+    add(  # the older spelling
+        "--carrier",
+        dest="sharing",
+        type=lambda name: {"cache": "prefix_cache", "packed": "packed_row"}.get(name, name),
+        choices=SHARINGS,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
     add("--num_workers", type=int, help="processes that read photos ahead; default: 4, on a CPU 0")
     add(
         "--feature_cache",
@@ -195,7 +204,7 @@ def score(
     device = args.device or (f"cuda:{processes.local_rank}" if torch.cuda.is_available() else "cpu")
     # On a CPU the model takes all cores, and nothing is won by reading ahead.
     workers = args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4
-    names = ("image_path", "image_data_path", "tar_index_path", "dtype", "attn_implementation", "carrier")
+    names = ("image_path", "image_data_path", "tar_index_path", "dtype", "attn_implementation", "sharing")
     settings = {"device": torch.device(device).type} | {name: getattr(args, name) for name in names}
     log = RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank)
 
@@ -212,16 +221,15 @@ def score(
             device=device,
             attn_implementation=args.attn_implementation,
         )
-        scored, problems = score_queries(
+        scored, problems = score_benchmark(
             ranker,
             remaining,
             *encoded_photos(args.feature_cache, ranker, remaining.values(), photos, gallery, processes, workers),
             log,
             max_tokens=args.max_tokens,
-            carrier=args.carrier,
+            sharing=args.sharing,
             num_workers=workers,
             work=SharedWork(range(len(queries)), processes, "queries"),
-            progress=processes.rank == 0,
         )
 
     shares = processes.gather((scored, problems))

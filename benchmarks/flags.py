@@ -8,6 +8,7 @@ from benchmarks.presets import PRESETS, TEST_CANDIDATES
 from utils.cli.flags import at_least
 from utils.model.budget import MAX_TOKENS
 from utils.model.prompts import LAYOUTS
+from utils.model.sharing import SHARINGS
 
 EARTH_PHOTO = (64, 64)
 
@@ -28,7 +29,7 @@ def parse(
     add("--generated", type=at_least(0), default=generated, help="candidates without photos, of each query")
     add("--queries", type=at_least(1), default=4, help="measured in each run")
     add("--repeats", type=at_least(1), default=5, help="runs of each side, of which the median counts")
-    add("--carrier", choices=("cache", "packed"), help="how ours reads a query, see utils/geo_ranker.py")
+    add("--sharing", choices=SHARINGS, help="how candidates share a prefix in ours, see utils/model/sharing.py")
     add("--max_tokens", type=at_least(1), default=MAX_TOKENS, help="in a batch of ours")
     add("--device", help="default: cuda where there is one, else cpu")
     add("--dtype", choices=("float32", "bfloat16"), help="default: float32 on a CPU, else bfloat16")

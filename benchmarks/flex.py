@@ -1,6 +1,6 @@
 """Our side with flex_attention and block masks, to be measured against what the ranker uses.
 
-    python -m benchmarks.ranking --attn_implementation flex_attention --carrier packed
+    python -m benchmarks.ranking --attn_implementation flex_attention --sharing packed_row
 
 A block mask leaves out the blocks of a mask in which nothing is seen: most of a packed row, and in a suffix what lies
 ahead. Plain calls of the same model, the published side and our prefixes, go on with SDPA. Kernels are compiled at the

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from utils.model.batch import PackedBatch
+from utils.model.sharing import Sharing
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Workload:
     logits: int = 0  # tokens whose logits over the vocabulary are computed
 
 
-def shared(batch: PackedBatch, carrier: str) -> Workload:
+def shared(batch: PackedBatch, sharing: Sharing) -> Workload:
     """Ours."""
     patches = batch.image_grid_thw.prod(1).tolist()
     (queries, prefix), candidates = batch.prefix_ids.shape, len(batch.suffix_ids)
-    if carrier == "cache":
+    if sharing == "prefix_cache":
         calls = [Call(queries, prefix, prefix, used=0)]
         for chosen in batch.suffixes_by_length():
             suffix = int(batch.suffix_mask[chosen].sum(1).max())
@@ -75,12 +76,12 @@ def naive_without_padding(inputs: dict[str, Tensor]) -> Workload:
 def counted(
     packed: Sequence[PackedBatch],
     prompts: Sequence[dict[str, Tensor]],
-    carrier: str,
+    sharing: Sharing,
     operations: Callable[[Workload], int],
     units: int,
 ) -> dict[str, Any]:
     """Work of both sides on each of ``units`` queries or groups, and its ratio naive : ours, also without padding."""
-    loads = {"ours": [shared(batch, carrier) for batch in packed], "naive": [naive(inputs) for inputs in prompts]}
+    loads = {"ours": [shared(batch, sharing) for batch in packed], "naive": [naive(inputs) for inputs in prompts]}
     results: dict[str, Any] = {
         name: {
             "tflops": sum(map(operations, side)) / units / 1e12,

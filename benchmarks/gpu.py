@@ -75,10 +75,10 @@ def measurements(presets: list[str], repeats: int) -> Iterator[Measurement]:
             ("training", []),
             ("pipeline", ["--queries", "16"]),
             ("training", ["--gradient_checkpointing"]),
-            ("ranking", [*FLEX, "--carrier", "cache"]),
-            ("training", [*FLEX, "--carrier", "cache"]),
-            ("ranking", [*FLEX, "--carrier", "packed"]),
-            ("training", [*FLEX, "--carrier", "packed"]),
+            ("ranking", [*FLEX, "--sharing", "prefix_cache"]),
+            ("training", [*FLEX, "--sharing", "prefix_cache"]),
+            ("ranking", [*FLEX, "--sharing", "packed_row"]),
+            ("training", [*FLEX, "--sharing", "packed_row"]),
             ("training", [*FLEX, "--gradient_checkpointing"]),
         ):
             for photo, layout in itertools.product(PHOTOS, reversed(LAYOUTS)):

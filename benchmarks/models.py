@@ -17,10 +17,11 @@ from transformers import (
 
 from benchmarks.flex import FlexRanker
 from benchmarks.presets import EARTH_ADAPTER, EARTH_BASE, SHAPES
-from utils.geo_ranker import GeoRanker, rope_index
+from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
 from utils.model.packing import Packer
 from utils.model.prompts import Layout
+from utils.model.rope_index import rope_index
 
 PIXELS = {"shortest_edge": 3_136, "longest_edge": 12_845_056}  # Qwen2-VL's limits of a photo
 

@@ -23,7 +23,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = script_parser(__doc__, "benchmarks.training")
     add = parser.add_argument
     add("--flops_only", action="store_true", help="count operations and measure nothing: needs no GPU for 7b")
-    add("--gradient_checkpointing", action="store_true", help="on both sides; ours is then packed")
+    add("--gradient_checkpointing", action="store_true", help="on both sides; ours then takes packed rows")
     return parse(parser, arguments, candidates=7, generated=0)
 
 

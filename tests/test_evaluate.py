@@ -163,13 +163,13 @@ def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     log = next(output.glob("rewards.*.jsonl"))
     log.write_text(log.read_text()[:-9])  # the last line is torn, as a full disk would leave it
     scored = []
-    score_queries = evaluate.score_queries
+    score_benchmark = evaluate.score_benchmark
     monkeypatch.setattr(
         evaluate,
-        "score_queries",
+        "score_benchmark",
         lambda ranker, queries, *rest, **settings: (
             scored.extend(query.image for query in queries.values()),
-            score_queries(ranker, queries, *rest, **settings),
+            score_benchmark(ranker, queries, *rest, **settings),
         )[1],
     )
     code, resumed = run(world, output)
@@ -336,6 +336,23 @@ def test_impossible_flags(arguments, message, capsys):
     with pytest.raises(SystemExit):
         evaluate.parse_arguments(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_the_older_spelling_of_a_flag_still_works(capsys):
+    base = ["--dataset", "earth"]
+    assert evaluate.parse_arguments(base).sharing == "prefix_cache"
+    for old, new in (("cache", "prefix_cache"), ("packed", "packed_row")):
+        older, newer = ([*base, flag, value] for flag, value in (("--carrier", old), ("--sharing", new)))
+        assert vars(evaluate.parse_arguments(older)) == vars(evaluate.parse_arguments(newer))
+        assert evaluate.parse_arguments(older).sharing == new
+    with pytest.raises(SystemExit):
+        evaluate.parse_arguments([*base, "--carrier", "pigeon"])
+    assert "invalid choice: 'pigeon'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        evaluate.parse_arguments(["--help"])
+    shown = capsys.readouterr().out
+    assert "--sharing" in shown
+    assert "carrier" not in shown
 
 
 def test_a_damaged_georanker_json_is_named(world, run, tmp_path, capsys):

@@ -4,6 +4,7 @@ import json
 import os
 
 import torch
+from peft import PeftModel
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     Qwen2_5_VLConfig,
@@ -15,6 +16,8 @@ from transformers import (
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
+
+from utils.model.adapter_info import AdapterInfo
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 SPECIAL_TOKENS = (
@@ -120,3 +123,9 @@ def build_tiny_base(path: str | os.PathLike, family: str, seed: int = 0) -> None
     Qwen2VLImageProcessorPil(
         patch_size=4, merge_size=2, size={"shortest_edge": 128, "longest_edge": 1024}
     ).save_pretrained(path)
+
+
+def save_adapter(adapted: PeftModel, folder: str | os.PathLike, info: AdapterInfo) -> None:
+    """An adapter folder as a training leaves it."""
+    adapted.save_pretrained(str(folder), save_embedding_layers=False)  # else peft would ask the hub about embeddings
+    info.save(folder)

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tests.tiny_models import save_adapter
 from utils.geo_ranker import GeoRanker
-from utils.model.adapter import add_lora, save_lora
+from utils.model.adapter import add_lora
 from utils.model.adapter_info import AdapterInfo
 from utils.photos.tar_index_pickle import write_tar_index
 from utils.tables.candidate_table import CandidateRow, write_candidate_table
@@ -66,7 +67,7 @@ def build_world(folder: Path, base: Path) -> None:
         for parameter in adapted.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.3)
-    save_lora(adapted, folder / "adapter", AdapterInfo(str(base), layout="negatives_first"))
+    save_adapter(adapted, folder / "adapter", AdapterInfo(str(base), layout="negatives_first"))
 
 
 def flags(folder: Path, base: Path) -> list[str]:

@@ -1,12 +1,8 @@
 """GeoRanker: how near is a candidate place to where a photo was taken? (paper 2505.13731)
 
 A stock vision-language model reads the query photo and a candidate; a linear head on the last token gives the
-reward. The candidates of a query share the start of their prompt, and it is read once. There are two exact
-ways to do so, the *carriers*:
-
-    cache    one call on the prefixes, their key-value cache given to every suffix, one or two on the suffixes
-    packed   one call on rows [prefix][suffix 1]...[suffix K], a mask keeping the suffixes apart; costs the
-             square of the row, but works with gradient checkpointing
+reward. The candidates of a query share the start of their prompt, its prefix, which goes through the model once, in
+either of two exact ways: with a prefix cache or in a packed row (``utils/model/sharing.py``).
 
 Example, with the shipped tiny model and adapter:
 
@@ -17,18 +13,16 @@ Example, with the shipped tiny model and adapter:
 ...     print(place.candidate.latitude, place.candidate.longitude, place.reward, place.probability)
 """
 
+import logging
 import os
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import LongTensor, Tensor, nn
-from transformers import AutoModel, AutoTokenizer, DynamicCache, PreTrainedModel
-from transformers.integrations import is_deepspeed_zero3_enabled
+from torch import BoolTensor, Tensor, nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 # From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -38,14 +32,18 @@ from utils.model.adapter import load_lora
 from utils.model.adapter_info import FILENAME, AdapterInfo
 from utils.model.batch import EncodedImage, PackedBatch
 from utils.model.budget import MAX_TOKENS
-from utils.model.checkpoint import KEY_MAPPING
+from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
 from utils.model.halving import score_in_halves
-from utils.model.last_layer import last_layer_only_at
-from utils.model.packing import Packer, RopeIndex, chunks, image_key
+from utils.model.last_hidden import with_packed_rows, with_prefix_cache
+from utils.model.packing import Packer, chunks, image_key
 from utils.model.prompts import Layout, Part
+from utils.model.rope_index import rope_index
+from utils.model.sharing import SHARINGS, Sharing
 from utils.model.tower import image_features
 from utils.photos.images import open_image
 from utils.photos.store import ImageStore
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,28 +108,19 @@ class GeoRanker(nn.Module):
             FileNotFoundError: when ``adapter`` is no adapter folder.
         """
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        backbone, loading = AutoModel.from_pretrained(
+        backbone = load_checkpoint(
+            AutoModel,
             base,
+            unused=("lm_head.weight",),
             dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
             attn_implementation=attn_implementation,
             key_mapping=KEY_MAPPING,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are listed below
         )
-        missing, unexpected = loading["missing_keys"], set(loading["unexpected_keys"]) - {"lm_head.weight"}
-        wrong = [
-            f"{name} {list(stored)} instead of {list(own)}" for name, stored, own in sorted(loading["mismatched_keys"])
-        ]
-        if missing or unexpected or wrong:
-            raise ValueError(
-                f"checkpoint {base} does not fit {type(backbone).__name__}: missing tensors {sorted(missing)}, "
-                f"unexpected tensors {sorted(unexpected)}, wrongly shaped tensors {wrong}"
-            )
         if adapter is not None and (Path(adapter) / FILENAME).exists():
             info = AdapterInfo.load(adapter)
             if Path(info.base_model).name != Path(base).name:
                 # Models of one size have tensors of the same shapes: nothing else would tell.
-                warnings.warn(f"{adapter} was trained on {info.base_model}, not on {base}", stacklevel=2)
+                logger.warning("%s was trained on %s, not on %s", adapter, info.base_model, base)
         else:
             info = AdapterInfo(str(base))
         processor = AutoImageProcessor.from_pretrained(base, backend="pil")
@@ -154,40 +143,27 @@ class GeoRanker(nn.Module):
             ranker = adapted.merge_and_unload() if merge else adapted.get_base_model()
         return ranker.eval()
 
-    def forward(self, batch: PackedBatch, carrier: str = "cache") -> Tensor:
-        """Rewards of the batch's candidates, float32 (N,). ``carrier``: "cache" or "packed"."""
-        hidden = self.read(batch, carrier)
+    def forward(self, batch: PackedBatch, sharing: Sharing = "prefix_cache") -> Tensor:
+        """Rewards of the batch's candidates, float32 (N,)."""
+        hidden = self.last_hidden(batch, sharing)
         # Autocast would round rewards to half precision, and near ones together.
         with torch.autocast(hidden.device.type, enabled=False):
             return self.score(hidden.to(self.score.weight.dtype)).squeeze(-1).float()
 
-    def read(self, batch: PackedBatch, carrier: str = "cache") -> Tensor:
-        """The last hidden state of every candidate's prompt, (N, hidden); see ``forward``."""
-        features = self.encode_images(batch)
-        if carrier == "cache":
-            return self._read_cached(batch, features)
-        if carrier == "packed":
-            return self._read_packed(batch, features)
-        raise ValueError(f"carrier is {carrier!r}: it is 'cache' or 'packed'")
+    def last_hidden(self, batch: PackedBatch, sharing: Sharing = "prefix_cache") -> Tensor:
+        """The last hidden state of every candidate's prompt, (N, hidden), of which ``score`` makes the reward."""
+        if sharing not in SHARINGS:
+            raise ValueError(f"sharing is {sharing!r}: it is {' or '.join(map(repr, SHARINGS))}")
+        compute = with_prefix_cache if sharing == "prefix_cache" else with_packed_rows
+        return compute(self.backbone, batch, self.encode_images(batch), self._mask)
 
     def encode_images(self, batch: PackedBatch) -> Tensor:
-        """The batch's features, (1 + deepstack layers, tokens, hidden): given, or read from its pixels."""
+        """The batch's features, (1 + deepstack layers, tokens, hidden): given, or computed from its pixels."""
         if batch.features is not None:
             return batch.features
         return image_features(self.backbone, batch.pixel_values, batch.image_grid_thw)
 
-    def _embed(self, ids: Tensor, image_rows: Tensor, features: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        """The language model's input at ``ids`` (rows, length): embeddings, features at image tokens."""
-        embeddings = self.backbone.get_input_embeddings()(ids)  # (rows, length, hidden)
-        is_image = image_rows >= 0
-        # (1 + deepstack layers, image tokens, hidden)
-        visual = features[:, image_rows[is_image]].to(embeddings.dtype)
-        inputs = {"inputs_embeds": embeddings.masked_scatter(is_image[..., None], visual[0])}
-        if len(visual) > 1:
-            inputs |= {"visual_pos_masks": is_image, "deepstack_visual_embeds": list(visual[1:])}
-        return inputs
-
-    def _mask(self, allowed: Tensor) -> Tensor:
+    def _mask(self, allowed: BoolTensor) -> Tensor:
         """(rows, length, keys) bool -> 4-D mask; eager attention adds it: there it is 0 or very negative."""
         allowed = allowed[:, None]
         if self.backbone.language_model.config._attn_implementation == "sdpa":
@@ -195,66 +171,11 @@ class GeoRanker(nn.Module):
         zeros = torch.zeros_like(allowed, dtype=self.backbone.dtype)
         return zeros.masked_fill(~allowed, torch.finfo(zeros.dtype).min)
 
-    def _read_cached(self, batch: PackedBatch, features: Tensor) -> Tensor:
-        """Last token of every suffix, (N, hidden): first the prefixes, then the suffixes over their cache."""
-        language_model = self.backbone.language_model
-        if language_model.training and any(layer.gradient_checkpointing for layer in language_model.layers):
-            raise ValueError("gradient checkpointing keeps no cache: use carrier='packed'")
-        # Padding stands on the right, where no real token sees it: plain causal attention is all it takes.
-        with last_layer_only_at(language_model, torch.zeros_like(batch.prefix_mask)):
-            cache = language_model(
-                **self._embed(batch.prefix_ids, batch.prefix_image_rows, features),
-                position_ids=batch.prefix_positions,
-                use_cache=True,
-            ).past_key_values
-        # Under ZeRO-3 processes exchange weights in every call: all of them must make as many, whatever their batches.
-        everything = torch.arange(len(batch.suffix_ids), device=batch.suffix_ids.device)
-        parts = [everything] if is_deepspeed_zero3_enabled() else batch.suffixes_by_length()
-        hidden = torch.cat([self._read_suffixes(batch, features, cache, chosen) for chosen in parts])
-        return hidden[torch.cat(parts).argsort()]
-
-    def _read_suffixes(
-        self, batch: PackedBatch, features: Tensor, prefixes: DynamicCache, chosen: LongTensor
-    ) -> Tensor:
-        """The last token of the ``chosen`` suffixes, (chosen, hidden)."""
-        # A cache takes in what is read over it: this one gets its own list of keys and values.
-        cache = copy(prefixes)
-        cache.layers = [copy(layer) for layer in prefixes.layers]
-        cache.batch_select_indices(batch.query_index[chosen])
-        length = int(batch.suffix_mask[chosen].sum(1).max())
-        shared = batch.prefix_mask[batch.query_index[chosen], None].expand(-1, length, -1)  # (chosen, S, P)
-        own = shared.new_ones(length, length).tril().expand(len(chosen), -1, -1)  # (chosen, S, S)
-        last = batch.suffix_last()[chosen, :length]
-        with last_layer_only_at(self.backbone.language_model, last):
-            hidden = self.backbone.language_model(
-                **self._embed(batch.suffix_ids[chosen, :length], batch.suffix_image_rows[chosen, :length], features),
-                position_ids=batch.suffix_positions[:, chosen, :length],
-                attention_mask=self._mask(torch.cat([shared, own], dim=-1)),
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-        return hidden[last]
-
-    def _read_packed(self, batch: PackedBatch, features: Tensor) -> Tensor:
-        """The last token of every suffix, (N, hidden), each query's prefix and suffixes read as one row."""
-        rows = batch.rows()
-        # A token sees what comes before it in the prefix and in its own suffix: (B, queries, keys).
-        seen = rows.segment[:, None, :]
-        allowed = ((seen == 0) | (seen == rows.segment[:, :, None])).tril()
-        with last_layer_only_at(self.backbone.language_model, rows.last):
-            hidden = self.backbone.language_model(
-                **self._embed(rows.ids, rows.image_rows, features),
-                position_ids=rows.positions,
-                attention_mask=self._mask(allowed),
-                use_cache=False,
-            ).last_hidden_state
-        return hidden[rows.last]
-
     def enable_gradient_checkpointing(self) -> None:
-        """Compute activations of the language model again on the way back; takes ``carrier="packed"``."""
+        """Compute the language model's activations again in the backward pass; takes ``sharing="packed_row"``."""
         language_model = self.backbone.language_model
         language_model.gradient_checkpointing_enable({"use_reentrant": False})
-        # The way back begins with the last layer: to let go of its activations would save no memory.
+        # The backward pass begins with the last layer: to let go of its activations would save no memory.
         language_model.layers[-1].gradient_checkpointing = False
 
     @torch.inference_mode()
@@ -330,14 +251,3 @@ class GeoRanker(nn.Module):
         probabilities = torch.softmax(rewards / self.info.temperature, dim=0)
         ranked = map(RankedCandidate, candidates, rewards.tolist(), probabilities.tolist())
         return sorted(ranked, key=lambda place: place.reward, reverse=True)
-
-
-def rope_index(backbone: PreTrainedModel) -> RopeIndex:
-    """``backbone.get_rope_index`` without the weights, so that data workers can be sent it.
-
-    The method reads nothing of its model but the configuration.
-    """
-    shell = type(backbone).__new__(type(backbone))
-    nn.Module.__init__(shell)
-    shell.config = backbone.config
-    return shell.get_rope_index

@@ -12,7 +12,7 @@ from benchmarks import measure, naive
 from benchmarks.common import make_inputs, settings
 from benchmarks.models import load_ranker, with_language_head
 from utils.evaluation.reward_log import RewardLog
-from utils.evaluation.scoring import score_queries
+from utils.evaluation.scoring import score_benchmark
 from utils.model.features import EncodedPhotos
 
 
@@ -29,16 +29,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         log = RewardLog(Path(folder), "benchmark")
 
         def ours() -> list[np.ndarray]:
-            rewards, problems = score_queries(
+            rewards, problems = score_benchmark(
                 ranker,
                 dict(enumerate(queries)),
                 EncodedPhotos(photos, ranker.packer),
                 EncodedPhotos(gallery, ranker.packer),
                 log,
                 max_tokens=args.max_tokens,
-                carrier=args.carrier or "cache",
+                sharing=args.sharing or "prefix_cache",
                 num_workers=workers,
-                progress=False,
             )
             if problems:
                 raise ValueError(problems[0].message)

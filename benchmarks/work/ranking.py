@@ -31,7 +31,7 @@ def make_batches(
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, or with ``--flops_only`` count, and return all figures."""
-    carrier = args.carrier or "cache"
+    sharing = args.sharing or "prefix_cache"
     ranker = load_ranker(
         args.preset,
         args.layout,
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     )
     packed, prompts, sizes = make_batches(args, ranker)
     count = flops.FlopCounter(ranker.backbone.config)
-    results = settings(args) | flops.counted(packed, prompts, carrier, count.inference, len(sizes))
+    results = settings(args) | flops.counted(packed, prompts, sharing, count.inference, len(sizes))
     if args.flops_only:
         return results
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     @torch.inference_mode()
     def ours() -> Tensor:
-        return torch.cat([ranker(batch, carrier) for batch in packed])
+        return torch.cat([ranker(batch, sharing) for batch in packed])
 
     @torch.inference_mode()
     def published() -> Tensor:

@@ -32,7 +32,7 @@ def make_groups(args: argparse.Namespace, ranker: GeoRanker) -> tuple[list[Packe
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, or with ``--flops_only`` count, and return all figures."""
     # A cache is not kept by layers that are computed twice.
-    carrier = args.carrier or ("packed" if args.gradient_checkpointing else "cache")
+    sharing = args.sharing or ("packed_row" if args.gradient_checkpointing else "prefix_cache")
     ranker = load_ranker(
         args.preset,
         args.layout,
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     results = settings(args) | flops.counted(
         packed,
         prompts,
-        carrier,
+        sharing,
         lambda load: count.training(load, LORA_R, args.gradient_checkpointing),
         len(packed),
     )
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     prompts = [naive.to(naive.with_positions(ranker, inputs), args.device) for inputs in prompts]
     with torch.inference_mode():
         pairs = [
-            (ranker(batch, carrier).cpu().numpy(), naive.rewards(stock, ranker, inputs).cpu().numpy())
+            (ranker(batch, sharing).cpu().numpy(), naive.rewards(stock, ranker, inputs).cpu().numpy())
             for batch, inputs in zip(packed, prompts, strict=True)
         ]
     results |= measure.agreement(*zip(*pairs, strict=True))
@@ -76,12 +76,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             with torch.autocast(args.device.type, torch.bfloat16, enabled=args.dtype == torch.bfloat16):
                 rewards = rewards_of(batch)
                 distances = torch.logspace(0, 4, len(rewards), device=args.device)  # km
-                loss = multi_order_loss(rewards, distances)
+                loss = multi_order_loss(rewards, distances).total
             loss.backward()
             optimizer.step()
 
     sides = {
-        "ours": lambda: steps(lambda batch: ranker(batch, carrier), packed),
+        "ours": lambda: steps(lambda batch: ranker(batch, sharing), packed),
         "naive": lambda: steps(lambda inputs: naive.rewards(stock, ranker, inputs), prompts),
     }
     measure.compare(sides, len(packed), args.repeats, args.device, results)

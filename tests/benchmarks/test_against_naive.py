@@ -16,6 +16,7 @@ from benchmarks.work import quality as quality_work
 from utils.model import batch as packed_batch
 from utils.model.adapter import add_lora
 from utils.model.prompts import LAYOUTS, negative_examples, question
+from utils.model.sharing import SHARINGS
 
 SMALL = ["--preset", "tiny", "--photo", "112x84", "--candidate_photo", "56x84", "--queries", "2", "--repeats", "1"]
 CPU = torch.device("cpu")
@@ -35,12 +36,12 @@ def make_inputs(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("carrier", ["cache", "packed"])
+@pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("script", [ranking, training, pipeline])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_small_run(tmp_path, capsys, script, layout, carrier):
+def test_small_run(tmp_path, capsys, script, layout, sharing):
     path = tmp_path / "results.json"
-    few = ["--candidates", "2", "--generated", "1", "--layout", layout, "--carrier", carrier]
+    few = ["--candidates", "2", "--generated", "1", "--layout", layout, "--sharing", sharing]
     script.main([*SMALL, *few, "--output", str(path)])
     results = json.loads(path.read_text())
     assert results["speedup"] == pytest.approx(results["naive"]["seconds"] / results["ours"]["seconds"])
@@ -95,9 +96,9 @@ def test_texts_have_the_lengths_of_qwen2(make_inputs):
         assert (generated.image, generated.texts) == (None, ())
 
 
-@pytest.mark.parametrize("carrier", ["cache", "packed"])
+@pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("preset", ["earth", "tiny"])
-def test_operations_are_those_that_torch_counts(make_inputs, monkeypatch, preset, carrier):
+def test_operations_are_those_that_torch_counts(make_inputs, monkeypatch, preset, sharing):
     """But for rotary positions, of which torch counts a small product. Its counter knows the CPU's eager attention."""
     monkeypatch.setattr(packed_batch, "CALL_TOKENS", 1)
     ranker = load_ranker(preset, "negatives_first", dtype=torch.float32, device="cpu", attention="eager")
@@ -108,7 +109,7 @@ def test_operations_are_those_that_torch_counts(make_inputs, monkeypatch, preset
     stock = with_language_head(ranker)
     count = flops.FlopCounter(ranker.backbone.config)
     sides = {
-        "ours": (lambda: ranker(packed, carrier), flops.shared(packed, carrier)),
+        "ours": (lambda: ranker(packed, sharing), flops.shared(packed, sharing)),
         "naive": (lambda: naive.rewards(stock, ranker, prompts), flops.naive(prompts)),
     }
     for rewards, load in sides.values():
@@ -139,11 +140,13 @@ def test_without_padding_is_one_at_a_time(make_inputs):
     ]
     together = flops.shared_without_padding(ranker.packer.pack(queries, images))
     # Each alone reads the prefix, its own or the query's, once more.
-    calls = [call for batch in alone for call in flops.shared(batch, "cache").calls]
+    calls = [call for batch in alone for call in flops.shared(batch, "prefix_cache").calls]
     assert sorted(set(map(str, together.calls))) == sorted(set(map(str, calls)))
     (prompts,) = naive.batches(ranker, *inputs_of_first(inputs))
     assert sum(call.tokens for call in flops.naive_without_padding(prompts).calls) == prompts["attention_mask"].sum()
-    assert count.inference(together) < count.inference(flops.shared(ranker.packer.pack(queries, images), "cache"))
+    assert count.inference(together) < count.inference(
+        flops.shared(ranker.packer.pack(queries, images), "prefix_cache")
+    )
 
 
 def test_the_published_side_keeps_all_hidden_states_and_logits(make_inputs, monkeypatch):

@@ -7,6 +7,7 @@ from benchmarks import naive
 from benchmarks.flex import FlexRanker
 from benchmarks.inputs import encode, synthetic_inputs
 from benchmarks.models import load_ranker, with_language_head
+from utils.model.sharing import SHARINGS
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
@@ -23,7 +24,7 @@ def test_block_masks_and_the_published_side(tmp_path, layout):
     (prompts,) = naive.batches(flex, inputs[0][0], *inputs[1:])
     with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
         expected = stock(batch)
-        for carrier in ("cache", "packed"):
-            torch.testing.assert_close(flex(batch, carrier), expected, atol=1e-5, rtol=1e-4)
+        for sharing in SHARINGS:
+            torch.testing.assert_close(flex(batch, sharing), expected, atol=1e-5, rtol=1e-4)
         published = naive.rewards(with_language_head(flex), flex, prompts)
     torch.testing.assert_close(published, expected[:3], atol=1e-5, rtol=1e-4)

@@ -98,8 +98,9 @@ def test_released_table(table):
 @pytest.mark.parametrize("topn", [0, 1, 7, 20])
 @pytest.mark.parametrize("topn_zs", [1, 20])
 @pytest.mark.parametrize("num_negatives", [0, 2, 5, 9])
-def test_selection(table, topn, topn_zs, num_negatives):
-    [query], problems = read_candidate_table(table(released_row()), topn, topn_zs, num_negatives)
+def test_selection(table, topn, topn_zs, num_negatives, monkeypatch):
+    monkeypatch.setattr("utils.tables.candidate_table.NUM_NEGATIVES", num_negatives)
+    [query], problems = read_candidate_table(table(released_row()), topn, topn_zs)
     assert places(query.candidates) == GPS[:topn] + ZS[:topn_zs]
     assert places(query.negatives) == [GPS[i] for i in range(7) if i >= 7 - num_negatives]
     assert problems == []
@@ -156,9 +157,10 @@ def test_missing_column_names_file_and_column(table, missing):
 @pytest.mark.parametrize(
     "point", ["(nan, 7.0)", "(46.0, inf)", "(90.1, 7.0)", "(46.0, -181.0)", "'here'", "(1,)", "None"]
 )
-def test_unusable_coordinate_drops_its_candidate(table, point):
+def test_unusable_coordinate_drops_its_candidate(table, point, monkeypatch):
+    monkeypatch.setattr("utils.tables.candidate_table.NUM_NEGATIVES", 6)
     gps = str(GPS).replace("(44.173955, 6.697883)", point)
-    [query], problems = read_candidate_table(table(released_row(candidate_gps_lis=gps)), 2, 0, 6)
+    [query], problems = read_candidate_table(table(released_row(candidate_gps_lis=gps)), 2, 0)
     # The texts and images of the others stay theirs.
     assert query.candidates == (
         Candidate(46.1, 7.07, ("Martigny", "Valais", "Switzerland"), IMAGES[0]),

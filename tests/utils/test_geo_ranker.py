@@ -1,4 +1,4 @@
-"""Both carriers against the naive way: one candidate, one plain forward of the stock model."""
+"""Both ways of sharing a prefix against the naive way: one candidate, one plain forward of the stock model."""
 
 import warnings
 from dataclasses import replace
@@ -15,14 +15,14 @@ from tests.naive import naive_rewards
 from tests.released import write_base
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.model import packing
+from utils.model import batch as packed_batch
 from utils.model.adapter import add_lora
 from utils.model.prompts import LAYOUTS
+from utils.model.sharing import SHARINGS
 from utils.model.tower import with_features
 from utils.photos.store import ImageStore
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-CARRIERS = ("cache", "packed")
 SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 
@@ -78,14 +78,14 @@ def encoded(rankers, photos):
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=20)
 @given(queries=groups, layout=st.sampled_from(LAYOUTS), call_tokens=st.sampled_from([1, 512]))
-def test_carriers_equal_the_naive_way(rankers, tiny_bases, photos, encoded, family, queries, layout, call_tokens):
+def test_both_ways_equal_the_naive_one(rankers, tiny_bases, photos, encoded, family, queries, layout, call_tokens):
     ranker = rankers[family, layout]
     stock = AutoModel.from_pretrained(tiny_bases[family], dtype=torch.float32)
-    with torch.no_grad(), patch.object(packing, "CALL_TOKENS", call_tokens):
+    with torch.no_grad(), patch.object(packed_batch, "CALL_TOKENS", call_tokens):
         expected = naive_rewards(stock, ranker.score, ranker.packer, queries, photos)
         batch = ranker.packer.pack(queries, encoded)
-        for carrier in CARRIERS:
-            rewards = ranker(batch, carrier)
+        for sharing in SHARINGS:
+            rewards = ranker(batch, sharing)
             assert rewards.dtype == torch.float32
             torch.testing.assert_close(rewards, expected, **CLOSE)
 
@@ -167,17 +167,17 @@ def test_gradients_equal_the_naive_ones(tiny_bases, photos, encoded, family):
     assert len(expected) == 1 + 2 * 2 * 3 + 2  # head, LoRA, the two others
     assert min(gradient.abs().max() for gradient in expected.values()) > 1e-3
     batch = ranker.packer.pack(QUERIES, encoded)
-    for carrier, call_tokens in (("packed", 1), ("cache", 1), ("cache", 512)):
-        with patch.object(packing, "CALL_TOKENS", call_tokens):
+    for sharing, call_tokens in (("packed_row", 1), ("prefix_cache", 1), ("prefix_cache", 512)):
+        with patch.object(packed_batch, "CALL_TOKENS", call_tokens):
             assert len(batch.suffixes_by_length()) == (2 if call_tokens == 1 else 1)
-            torch.testing.assert_close(gradients(adapted, adapted(batch, carrier=carrier)), expected, **CLOSE)
+            torch.testing.assert_close(gradients(adapted, adapted(batch, sharing=sharing)), expected, **CLOSE)
 
 
 @pytest.mark.parametrize(("zero3", "calls"), [(False, 3), (True, 2)])
 def test_processes_that_share_weights_make_the_same_calls(rankers, encoded, monkeypatch, zero3, calls):
     """Otherwise, with a short suffix in the batch of one process alone, they would wait for each other for ever."""
-    monkeypatch.setattr(packing, "CALL_TOKENS", 1)
-    monkeypatch.setattr("utils.geo_ranker.is_deepspeed_zero3_enabled", lambda: zero3)
+    monkeypatch.setattr(packed_batch, "CALL_TOKENS", 1)
+    monkeypatch.setattr("utils.model.last_hidden.is_deepspeed_zero3_enabled", lambda: zero3)
     ranker, made = rankers["qwen2_vl", "published"], []
     handle = ranker.backbone.language_model.register_forward_pre_hook(lambda *_: made.append(None))
     ranker.score_queries(QUERIES, encoded)
@@ -201,15 +201,15 @@ def test_gradient_checkpointing(tiny_bases, encoded, family):
     first, last = ranker.backbone.language_model.layers
     for layer in (first, last):
         layer.mlp.register_forward_pre_hook(lambda module, _: runs.append(module))
-    torch.testing.assert_close(gradients(adapted, adapted(batch, carrier="packed")), expected, **CLOSE)
-    assert runs == [first.mlp, last.mlp, first.mlp]  # forward, and again on the way back
+    torch.testing.assert_close(gradients(adapted, adapted(batch, sharing="packed_row")), expected, **CLOSE)
+    assert runs == [first.mlp, last.mlp, first.mlp]  # forward, and again in the backward pass
     with pytest.raises(ValueError, match="gradient checkpointing keeps no cache"):
         adapted(batch)
 
 
-def test_unknown_carrier(rankers, encoded):
+def test_an_unknown_way_of_sharing(rankers, encoded):
     ranker = rankers["qwen2_vl", "published"]
-    with pytest.raises(ValueError, match="carrier is 'pigeon'"):
+    with pytest.raises(ValueError, match="sharing is 'pigeon'"):
         ranker(ranker.packer.pack(QUERIES, encoded), "pigeon")
 
 
@@ -221,8 +221,8 @@ def test_eager_and_sdpa_agree(rankers, tiny_bases, encoded, family):
     eager.score.load_state_dict(sdpa.score.state_dict())
     batch = sdpa.packer.pack(QUERIES, encoded)
     with torch.no_grad():
-        for carrier in CARRIERS:
-            torch.testing.assert_close(eager(batch, carrier), sdpa(batch, carrier), **CLOSE)
+        for sharing in SHARINGS:
+            torch.testing.assert_close(eager(batch, sharing), sdpa(batch, sharing), **CLOSE)
 
 
 def test_attention_of_each_part(tiny_base):
@@ -249,8 +249,8 @@ def test_given_features_stand_for_pixels(rankers, encoded, family):
     pixels, features = (ranker.packer.pack(QUERIES, images) for images in (encoded, known))
     assert features.pixel_values is None
     with torch.no_grad():
-        for carrier in CARRIERS:
-            torch.testing.assert_close(ranker(features, carrier), ranker(pixels, carrier), **CLOSE)
+        for sharing in SHARINGS:
+            torch.testing.assert_close(ranker(features, sharing), ranker(pixels, sharing), **CLOSE)
 
 
 def test_a_photo_is_encoded_once_and_a_frozen_tower_keeps_no_graph(tiny_base, encoded, monkeypatch):
@@ -277,9 +277,9 @@ def test_bfloat16_rewards_are_float32(tiny_base, rankers, encoded):
     half.score.load_state_dict(full.score.state_dict())
     assert half.backbone.dtype == torch.bfloat16
     with torch.no_grad():
-        for carrier in CARRIERS:
+        for sharing in SHARINGS:
             batch = full.packer.pack(QUERIES, encoded)
-            rewards, expected = half(batch, carrier), full(batch, carrier)
+            rewards, expected = half(batch, sharing), full(batch, sharing)
             assert rewards.dtype == torch.float32
             assert torch.corrcoef(torch.stack([rewards, expected]))[0, 1] > 0.98
 
@@ -388,7 +388,7 @@ def test_half_precision_weights_give_float32_rewards_without_a_graph(tiny_base, 
     assert {values.dtype for values in rewards} == {torch.float32}
 
 
-def test_batches_that_do_not_fit_into_memory_are_halved(rankers, encoded, monkeypatch):
+def test_batches_that_do_not_fit_into_memory_are_halved(rankers, encoded, monkeypatch, caplog):
     ranker = rankers["qwen2_vl", "published"]
     expected = ranker.score_queries(QUERIES, encoded)
     forward, most = ranker.forward, 1
@@ -399,13 +399,12 @@ def test_batches_that_do_not_fit_into_memory_are_halved(rankers, encoded, monkey
         return forward(batch)
 
     monkeypatch.setattr(ranker, "forward", limited)
-    with pytest.warns(UserWarning, match="do not fit into memory"):
-        found = ranker.score_queries(QUERIES, encoded)
+    found = ranker.score_queries(QUERIES, encoded)
+    assert "do not fit into memory" in caplog.text
     for values, others in zip(found, expected, strict=True):
         torch.testing.assert_close(values, others, **CLOSE)
     most = 0
-    with (
-        pytest.warns(UserWarning, match="do not fit into memory"),
-        pytest.raises(torch.OutOfMemoryError, match="with one candidate"),
-    ):
+    caplog.clear()
+    with pytest.raises(torch.OutOfMemoryError, match="with one candidate"):
         ranker.score_queries(QUERIES, encoded)
+    assert "do not fit into memory" in caplog.text

@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from tqdm import tqdm
 
 from utils.candidates import Query
 from utils.evaluation.reward_log import RewardLog
 from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes, SharedWork
+from utils.jobs.progress import progress_bar
 from utils.model.batch import EncodedImage, PackedBatch, TokenizedQuery
 from utils.model.features import EncodedPhotos, FeatureCache
 from utils.model.halving import score_in_halves
 from utils.model.packing import Packer, chunks
-from utils.photos.images import ImageError
+from utils.model.readable import readable
+from utils.model.sharing import Sharing
 
 Photos = EncodedPhotos | FeatureCache
 
@@ -87,7 +88,7 @@ class QueryBatches(IterableDataset):
             for position in self.work:
                 if position not in self.queries:
                     continue
-                query, kept, newest, found = self._read(position, self.queries[position])
+                query, kept, newest, found = self._readable(position, self.queries[position])
                 problems.extend(found)
                 if query is not None:
                     slots.extend((position, candidate) for candidate in kept)
@@ -105,30 +106,28 @@ class QueryBatches(IterableDataset):
         if problems:
             yield ScoringBatch([], None, problems)
 
-    def _read(
+    def _readable(
         self, position: int, query: Query
     ) -> tuple[Query | None, list[int], dict[Hashable, EncodedImage], list[Problem]]:
         """The query with the candidates that can be shown, their positions, encoded photos, and problems."""
         # A gallery photo may have the id of a query photo.
-        shown = f"query photo {query.image}"
-        kept, photos, problems = [], {}, []
-        try:
-            photos[shown] = self.query_photos[query.image]
-        except ImageError as error:
-            return None, [], {}, [Problem(position, None, f"{query.image}: query left out: {error}")]
-        for number, candidate in enumerate(query.candidates):
-            try:
-                if candidate.image is not None and candidate.image not in photos:
-                    photos[candidate.image] = self.gallery_photos[candidate.image]
-                kept.append(number)
-            except ImageError as error:
-                message = f"{query.image}: candidate {number} left out: {error}"
-                problems.append(Problem(position, number, message))
-        if not kept:
-            message = f"{query.image}: query left out: none of its candidates has a readable photo"
-            return None, [], {}, [*problems, Problem(position, None, message)]
-        candidates = tuple(query.candidates[number] for number in kept)
-        return replace(query, image=shown, candidates=candidates), kept, photos, problems
+        shown, photos, unreadable = readable(
+            replace(query, image=f"query photo {query.image}"),
+            self.gallery_photos.__getitem__,
+            lambda _: self.query_photos[query.image],
+        )
+        problems = []
+        for number, error in unreadable:
+            lost = "query" if number is None else f"candidate {number}"
+            problems.append(Problem(position, number, f"{query.image}: {lost} left out: {error}"))
+        if not shown.candidates:
+            if all(problem.candidate is not None for problem in problems):
+                message = f"{query.image}: query left out: none of its candidates has a readable photo"
+                problems.append(Problem(position, None, message))
+            return None, [], {}, problems
+        gone = {problem.candidate for problem in problems}
+        kept = [number for number in range(len(query.candidates)) if number not in gone]
+        return shown, kept, photos, problems
 
 
 # ---- results ----
@@ -183,7 +182,7 @@ class Results:
 # ---- scoring ----
 
 
-def score_queries(
+def score_benchmark(
     ranker: GeoRanker,
     queries: Mapping[int, Query],
     query_photos: Photos,
@@ -191,10 +190,9 @@ def score_queries(
     log: RewardLog,
     *,
     max_tokens: int,
-    carrier: str = "cache",
+    sharing: Sharing = "prefix_cache",
     num_workers: int = 0,
     work: SharedWork[int] | None = None,
-    progress: bool = True,
 ) -> tuple[dict[int, np.ndarray], list[Problem]]:
     """Rewards (candidates,) float32 by position of the query, and what could not be scored.
 
@@ -202,7 +200,7 @@ def score_queries(
         queries: position -> query; photos of queries and candidates are ids of the two kinds of photos.
         log: where queries that are done are appended.
         max_tokens: size of a batch, see ``utils.model.packing.chunks``; what does not fit into memory is halved.
-        carrier: how the ranker reads a batch.
+        sharing: how the candidates of a query share its prefix.
         num_workers: processes that read photos ahead; 0 reads them in this one.
         work: positions that this process shares with others, of which it takes those in ``queries``;
             default: it takes all of ``queries``.
@@ -222,18 +220,18 @@ def score_queries(
     )
     merge_size = ranker.packer.image_processor.merge_size
 
-    def read(batch: PackedBatch) -> torch.Tensor:
-        return ranker(batch.to(device, non_blocking=True), carrier=carrier)
+    def rewards_of(batch: PackedBatch) -> torch.Tensor:
+        return ranker(batch.to(device, non_blocking=True), sharing=sharing)
 
     results = Results(queries, log)
-    with tqdm(total=len(queries), unit="query", desc="scoring", disable=not progress) as bar:
+    with progress_bar(total=len(queries), unit="query", desc="scoring") as bar:
         for batch in batches:
             before = len(results.finished)
             for problem in batch.problems:
                 results.lose(problem)
             if batch.packed is not None:
                 with torch.inference_mode():
-                    rewards, too_large = score_in_halves(read, batch.packed, merge_size)
+                    rewards, too_large = score_in_halves(rewards_of, batch.packed, merge_size)
                 for number, (slot, reward) in enumerate(zip(batch.slots, rewards.tolist(), strict=True)):
                     results.take(*slot, reward, fits=number not in too_large)
             if len(results.finished) > before:

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 
 import torch
 from PIL import Image
@@ -31,6 +31,8 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.generation.journal import Reply
+from utils.model.checkpoint import load_checkpoint
+from utils.model.halving import in_halves
 from utils.model.packing import IMAGE_TOKEN
 from utils.model.prompts import GENERATION_PROMPT
 from utils.photos.images import ImageError
@@ -135,11 +137,10 @@ class LocalModel:
     ) -> "LocalModel":
         """Load a checkpoint folder or hub name; ``dtype`` "auto" is that of the checkpoint.
 
-        Raises ``ValueError``, naming the tensors, when the checkpoint lacks weights of the model.
+        Raises ``ValueError``, naming the tensors, when the checkpoint lacks weights of the model, or has some of
+        another shape.
         """
-        model, loading = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, output_loading_info=True)
-        if missing := sorted(loading["missing_keys"]):
-            raise ValueError(f"checkpoint {base} does not fit {type(model).__name__}: missing tensors {missing}")
+        model = load_checkpoint(AutoModelForImageTextToText, base, dtype=dtype)
         image_processor = AutoImageProcessor.from_pretrained(base, backend="pil")
         if isinstance(image_processor, Qwen2VLImageProcessorPil):
             encode = QwenEncoder(AutoTokenizer.from_pretrained(base), image_processor)
@@ -161,7 +162,7 @@ class LocalModel:
             name: values.to(self.model.device, self.model.dtype if values.is_floating_point() else None)
             for name, values in self.encode(list(photos.values())).items()
         }
-        cache = self._read(inputs, num_samples)
+        cache = self._prefill(inputs, num_samples)
         # A photo's answers are rows of the batch: photo 0 answer 0, photo 0 answer 1, ...
         rows = {name: inputs[name].repeat_interleave(num_samples, dim=0) for name in ("input_ids", "attention_mask")}
         generators = [
@@ -188,8 +189,8 @@ class LocalModel:
         texts = self.encode.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [tuple(texts[start : start + num_samples]) for start in range(0, len(texts), num_samples)]
 
-    def _read(self, inputs: Mapping[str, Tensor], num_samples: int) -> Cache:
-        """Photo and question, but for the prompt's last token, read once and kept ``num_samples`` times."""
+    def _prefill(self, inputs: Mapping[str, Tensor], num_samples: int) -> Cache:
+        """Photo and question, but for the prompt's last token, computed once, kept ``num_samples`` times."""
         prompt = {name: values[:, :-1] if name in PER_TOKEN else values for name, values in inputs.items()}
         qwen = isinstance(self.encode, QwenEncoder)
         if not qwen:  # Qwen-VLs count positions by themselves; others would count the padding in
@@ -217,22 +218,21 @@ def ask_local(
     """
     image_ids = iter(image_ids)
     while batch := list(islice(image_ids, batch_size)):
-        photos, problems = {}, []
-        for img_id in batch:
+
+        def ask(start: int, stop: int, batch: Sequence[str] = batch) -> list[Reply]:
+            nonlocal batch_size
+            photos, problems = {}, []
+            for img_id in batch[start:stop]:
+                try:
+                    photos[img_id] = store.open(img_id)
+                except ImageError as error:
+                    problems.append(Reply(img_id, problem=str(error)))
             try:
-                photos[img_id] = store.open(img_id)
-            except ImageError as error:
-                problems.append(Reply(img_id, problem=str(error)))
-        try:
-            answers = model.answers(photos, **sampling) if photos else []
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if batch_size == 1:
-                yield Reply(batch[0], problem=f"{batch[0]}: does not fit into memory")
-            else:
-                batch_size = (batch_size + 1) // 2
-                image_ids = chain(batch, image_ids)
-            continue
-        yield from problems
-        for img_id, given in zip(photos, answers, strict=True):
-            yield Reply(img_id, given)
+                answers = model.answers(photos, **sampling) if photos else []
+            except torch.OutOfMemoryError:
+                batch_size = min(batch_size, (stop - start + 1) // 2)
+                raise
+            return problems + [Reply(img_id, given) for img_id, given in zip(photos, answers, strict=True)]
+
+        for start, _, replies in in_halves(ask, 0, len(batch), "photos"):
+            yield from replies or [Reply(batch[start], problem=f"{batch[start]}: does not fit into memory")]

@@ -2,7 +2,7 @@
 
 They are started by ``torchrun``, ``accelerate launch`` or anything else that sets RANK, WORLD_SIZE, MASTER_ADDR and
 MASTER_PORT. Items are not dealt out beforehand: each process takes the next one when it has room for it, so that
-an item which takes long holds up nobody but its taker.
+an item which takes long holds up nobody but its taker. torch.distributed is imported only where there are several.
 """
 
 import functools
@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch.distributed as dist
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
 
 T = TypeVar("T")
 
@@ -41,6 +42,8 @@ class Processes:
         """The picklable ``value`` of every process, by rank, in process 0; None in the others."""
         if self.count == 1:
             return [value]
+        import torch.distributed as dist
+
         dist.init_process_group("gloo", timeout=END_PATIENCE)
         values = [None] * self.count if self.rank == 0 else None
         dist.gather_object(value, values)
@@ -49,13 +52,13 @@ class Processes:
 
     def wait(self, name: str) -> None:
         """Until every process has come here; ``name`` tells several such places of one run apart."""
-        here = Counter(self, name)
+        here = SharedCounter(self, name)
         here.add(1)
         while here.add(0) < self.count:
             time.sleep(0.1)
 
 
-class Counter:
+class SharedCounter:
     """A number that all processes and their data workers add to.
 
     One process keeps it in memory that its workers share, several in the key-value store of their launch.
@@ -82,17 +85,21 @@ def _address() -> tuple[str, int]:
 
 
 @functools.cache
-def _serve() -> dist.TCPStore | None:
+def _serve() -> "TCPStore | None":
     """Process 0 serves the store, as in ``init_process_group``, unless torchrun itself does."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return None
-    return dist.TCPStore(*_address(), is_master=True, wait_for_workers=False, multi_tenant=True)
+    from torch.distributed import TCPStore
+
+    return TCPStore(*_address(), is_master=True, wait_for_workers=False, multi_tenant=True)
 
 
 @functools.cache
-def _connect(process_id: int) -> dist.TCPStore:
+def _connect(process_id: int) -> "TCPStore":
     """This process's connection: a forked worker must not talk through its parent's."""
-    return dist.TCPStore(*_address(), is_master=False, wait_for_workers=False, timeout=START_PATIENCE)
+    from torch.distributed import TCPStore
+
+    return TCPStore(*_address(), is_master=False, wait_for_workers=False, timeout=START_PATIENCE)
 
 
 class SharedWork(Generic[T]):
@@ -107,8 +114,8 @@ class SharedWork(Generic[T]):
 
     def __init__(self, items: Sequence[T], processes: Processes, name: str) -> None:
         self.items = items
-        self.taken = Counter(processes, f"{name}/taken")
-        self.done = Counter(processes, f"{name}/done")
+        self.taken = SharedCounter(processes, f"{name}/taken")
+        self.done = SharedCounter(processes, f"{name}/done")
 
     def __iter__(self) -> Iterator[T]:
         while (number := self.taken.add(1) - 1) < len(self.items):

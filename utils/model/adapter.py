@@ -4,10 +4,8 @@ Released adapters have no such file (``adapter_info.py``), and their tensors hav
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import (
     CONFIG_NAME,
@@ -19,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from utils.model.adapter_info import AdapterInfo
 from utils.model.adapter_names import HEAD, TARGETS, is_released, our_config, our_names
+from utils.model.checkpoint import check_tensors
 
 
-def add_lora(model: nn.Module, r: int = 16, alpha: float | None = None, dropout: float = 0.05) -> PeftModel:
+def add_lora(model: nn.Module, r: int = 16, dropout: float = 0.05) -> PeftModel:
     """A fresh LoRA on the language model's q, k and v projections; the score head is trained with it.
 
     The released setting is r 16, alpha 2 r, dropout 0.05 (paper 2505.13731). All other weights are frozen.
@@ -31,7 +29,7 @@ def add_lora(model: nn.Module, r: int = 16, alpha: float | None = None, dropout:
     """
     config = LoraConfig(
         r=r,
-        lora_alpha=2 * r if alpha is None else alpha,
+        lora_alpha=2 * r,
         lora_dropout=dropout,
         target_modules=TARGETS,
         modules_to_save=[HEAD],
@@ -56,21 +54,6 @@ def read_tensors(folder: str | os.PathLike) -> dict[str, Tensor]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def check_tensors(folder: str | os.PathLike, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
-    """Raise ``ValueError``, listing the tensors, unless those of ``folder`` have the expected names and shapes."""
-    wrong = [
-        f"{name} {list(tensors[name].shape)} instead of {list(expected[name])}"
-        for name in sorted(tensors.keys() & expected.keys())
-        if tensors[name].shape != expected[name]
-    ]
-    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    if missing or unexpected or wrong:
-        raise ValueError(
-            f"adapter {folder} does not fit the model: missing tensors {missing}, unexpected tensors {unexpected}, "
-            f"wrongly shaped tensors {wrong}"
-        )
-
-
 def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = False) -> PeftModel:
     """Put the adapter of ``folder``, ours or a released one, onto a ``GeoRanker``.
 
@@ -85,12 +68,7 @@ def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = Fal
     adapted = PeftModel(model, config)
     # peft itself only warns of missing tensors and says nothing of others.
     expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    check_tensors(folder, tensors, {name: tensor.shape for name, tensor in expected.items()})
+    shapes = {name: tensor.shape for name, tensor in expected.items()}
+    check_tensors(f"adapter {folder} does not fit the model", tensors, shapes)
     set_peft_model_state_dict(adapted, tensors)
     return adapted
-
-
-def save_lora(adapted: PeftModel, folder: str | os.PathLike, info: AdapterInfo) -> None:
-    """Write an adapter folder. Embeddings are never trained, so peft need not ask the hub about them."""
-    adapted.save_pretrained(str(folder), save_embedding_layers=False)
-    info.save(folder)

@@ -11,9 +11,8 @@ and writes the line when the features are there. Photos are known by their place
 photos were replaced, the folder has to be removed.
 """
 
-import json
+import logging
 import os
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,15 +20,19 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from utils.jobs.json_lines import JsonLines, read_json_lines
 from utils.jobs.processes import Processes, SharedWork
+from utils.jobs.progress import progress_bar
 from utils.model.batch import EncodedImage
+from utils.model.halving import in_halves
 from utils.model.packing import Packer
 from utils.model.tower import tower_fingerprint, with_features
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
+
+logger = logging.getLogger(__name__)
 
 
 class EncodedPhotos:
@@ -80,12 +83,10 @@ class FeatureCache:
     def read(self) -> None:
         """Learn of everything that is in the folder by now."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n"):  # else it is being written, or its process was killed
-                    entry = json.loads(line)
-                    self.entries[entry["photo"]] = _Entry(
-                        path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
-                    )
+            for _, entry in read_json_lines(path):
+                self.entries[entry["photo"]] = _Entry(
+                    path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
+                )
 
     def __contains__(self, image_id: object) -> bool:
         return self.decoded.store.place(image_id) in self.entries
@@ -122,13 +123,12 @@ class FeatureCache:
         place = self.decoded.store.place(image_id)
         entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
         line = {"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset}
-        with open(self.folder / f"{self.name}.jsonl", "ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
+        # Open for this line alone: a cache that only reads leaves no file, and none is open in the data workers.
+        with JsonLines(self.folder / f"{self.name}.jsonl") as log:
+            log.add(line)
         self.entries[place] = entry
 
-    def fill(
-        self, backbone: PreTrainedModel, work: SharedWork[str], workers: int = 0, progress: bool = True
-    ) -> list[str]:
+    def fill(self, backbone: PreTrainedModel, work: SharedWork[str], workers: int = 0) -> list[str]:
         """Add those photos of ``work`` that are missing; returns what is wrong with those that cannot be read.
 
         ``workers`` processes decode.
@@ -136,7 +136,7 @@ class FeatureCache:
         # Each photo travels between processes as two open files, of which there are few: batches are small.
         photos = DataLoader(_Missing(self, work), 16, num_workers=workers, collate_fn=list, in_order=False)
         problems = []
-        with tqdm(total=len(work.items), desc="encoding photos", unit="photo", disable=not progress) as bar:
+        with progress_bar(total=len(work.items), desc="encoding photos", unit="photo") as bar:
             for batch in photos:
                 decoded = {image_id: photo for image_id, photo in batch if isinstance(photo, EncodedImage)}
                 problems += [problem for _, problem in batch if isinstance(problem, str)]
@@ -147,24 +147,22 @@ class FeatureCache:
 
     def _encode(self, backbone: PreTrainedModel, decoded: dict[str, EncodedImage]) -> list[str]:
         """Add photos, halving what does not fit into memory; returns what does not fit even alone."""
-        try:
-            read = with_features(backbone, self.decoded.packer, list(decoded.values()))
-        except torch.OutOfMemoryError:
-            read = []
-        for image_id, photo in zip(decoded, read, strict=False):
-            self.add(image_id, photo)
-        if read:
-            return []
-        torch.cuda.empty_cache()
-        photos = list(decoded.items())
-        if len(photos) == 1:
-            return [f"{photos[0][0]}: even alone it does not fit into memory"]
-        middle = len(photos) // 2
-        return self._encode(backbone, dict(photos[:middle])) + self._encode(backbone, dict(photos[middle:]))
+        photos, problems = list(decoded.items()), []
+
+        def features_of(start: int, stop: int) -> list[EncodedImage]:
+            return with_features(backbone, self.decoded.packer, [photo for _, photo in photos[start:stop]])
+
+        for start, stop, found in in_halves(features_of, 0, len(photos), "photos"):
+            if found is None:
+                problems.append(f"{photos[start][0]}: even alone it does not fit into memory")
+                continue
+            for (image_id, _), photo in zip(photos[start:stop], found, strict=True):
+                self.add(image_id, photo)
+        return problems
 
     def size(self) -> int:
         """Bytes on disk of this tower's features."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
+        return sum(path.stat().st_size for kind in ("*.bin", "*.jsonl") for path in self.folder.glob(kind))
 
 
 def shared_features(
@@ -183,15 +181,12 @@ def shared_features(
     """
     cache = FeatureCache(folder, backbone, packer, store)
     work = SharedWork(list(dict.fromkeys(ids)), processes, name)
-    problems = cache.fill(backbone, work, workers, progress=processes.rank == 0)
+    problems = cache.fill(backbone, work, workers)
     processes.wait(name)
     cache.read()
     if processes.count > 1:  # the others found their share
         problems = [problem for image_id in work.items if (problem := cache.problem(image_id)) is not None]
-    if processes.rank == 0:
-        print(
-            f"{cache.folder}: features of {len(cache.entries):,} photos, {cache.size() / 1e6:,.1f} MB", file=sys.stderr
-        )
+    logger.info(f"{cache.folder}: features of {len(cache.entries):,} photos, {cache.size() / 1e6:,.1f} MB")
     return cache, problems
 
 

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
 from utils.model.adapter_info import FILENAME, AdapterInfo
 
 WEIGHT_FILES = ("config.json", "*processor_config.json", "*.safetensors")  # what an embedding depends on
@@ -19,6 +17,8 @@ def model_folder(base: str | os.PathLike) -> Path:
     """The folder of a checkpoint: ``base`` itself, or the local copy of a hub repository."""
     if Path(base).is_dir():
         return Path(base)
+    from huggingface_hub import snapshot_download  # half a second of imports, for hub names only
+
     return Path(snapshot_download(str(base), allow_patterns=["*.json", "*.txt", "*.jinja", "*.safetensors"]))
 
 

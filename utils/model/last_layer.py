@@ -1,6 +1,6 @@
-"""The last decoder layer, computed only where its output is read.
+"""The last decoder layer, computed only where its output is needed.
 
-A ranker reads one token a candidate. In the last layer all other tokens need their keys and values, which that one
+A ranker needs one token a candidate. In the last layer all other tokens need their keys and values, which that one
 attends to, and nothing else of what they cost there: no query, no output projection, no feed-forward network.
 """
 
@@ -12,22 +12,22 @@ from transformers import PreTrainedModel
 
 
 @contextmanager
-def last_layer_only_at(language_model: PreTrainedModel, read: BoolTensor) -> Iterator[None]:
-    """Calls of the language model within have a right last hidden state where ``read`` (rows, length) is true.
+def last_layer_only_at(language_model: PreTrainedModel, needed: BoolTensor) -> Iterator[None]:
+    """Calls of the language model within have a right last hidden state where ``needed`` (rows, length) is true.
 
     Elsewhere it means nothing, but the cache is whole. Gradients flow as ever. Raises ``ValueError`` where gradient
-    checkpointing would compute the last layer again on the way back, when this is over.
+    checkpointing would compute the last layer again in the backward pass, when this is over.
     """
     layer = language_model.layers[-1]
     if layer.training and layer.gradient_checkpointing:
         raise ValueError("the last layer is checkpointed: see GeoRanker.enable_gradient_checkpointing")
-    index = read.nonzero(as_tuple=True)
+    index = needed.nonzero(as_tuple=True)
 
     def narrow(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
-        return inputs[0][index]  # (rows, length, width) -> (tokens read, width)
+        return inputs[0][index]  # (rows, length, width) -> (tokens needed, width)
 
     def widen(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        return output.new_zeros(*read.shape, output.shape[-1]).index_put(index, output)
+        return output.new_zeros(*needed.shape, output.shape[-1]).index_put(index, output)
 
     hooks = []
     for module in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp):

@@ -7,17 +7,18 @@ A prompt is one user turn after the default system prompt. Its parts follow each
 
 Left of the bar is the *prefix*, the same for every candidate of a query; right of it is the candidate's
 *suffix*. ``published`` is the prompt of the released adapters (paper 2505.13731); ``negatives_first`` moves the
-negative examples, which all candidates of a query share, into the part that is read once. An ablation leaves parts out
-(``leave_out``).
+negative examples, which all candidates of a query share, into the part that is computed once. An ablation leaves
+parts out (``leave_out``).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Literal
 
 from utils.candidates import Candidate, Query
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Layout = Literal["published", "negatives_first"]
 LAYOUTS: tuple[Layout, ...] = ("published", "negatives_first")
@@ -80,7 +81,7 @@ class ChatFrame:
     tail: str
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "ChatFrame":
+    def of(cls, tokenizer: "PreTrainedTokenizerBase") -> "ChatFrame":
         """Read the frame off ``tokenizer``'s chat template."""
         text, image = (
             tokenizer.apply_chat_template(

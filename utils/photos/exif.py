@@ -1,5 +1,6 @@
 """Where photos say they were taken: GPS coordinates in EXIF; and which photos a folder holds."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from PIL.ExifTags import GPS, IFD
 from utils.geography.geodesy import Coordinate, parse_coordinate
 from utils.photos.images import EXTENSIONS, ImageError
 
+logger = logging.getLogger(__name__)
+
 # A step in the seventh digit is a centimetre; what follows is the rounding of seconds to degrees.
 DIGITS = 7
 
@@ -18,9 +21,9 @@ DIGITS = 7
 def gps_coordinate(gps: Mapping[int, Any]) -> Coordinate | None:
     """(latitude, longitude) in degrees of a GPS directory (EXIF 3.0, 4.6.6), None where it names no place.
 
-    Raises ``ValueError``, saying what is wrong, for half a place, numbers that are none (a denominator of 0), a missing
-    or unknown hemisphere, which would leave the sign open, and places out of range. (0, 0), which cameras write before
-    they know where they are, counts as wrong too.
+    Raises ``ValueError``, saying what is wrong, where only one of the two is there, a number has the denominator 0, a
+    hemisphere is missing or unknown, which would leave the sign open, or the place is out of range. (0, 0), which
+    cameras write before they know where they are, counts as wrong too.
     """
     if GPS.GPSLatitude not in gps and GPS.GPSLongitude not in gps:
         return None
@@ -86,11 +89,11 @@ def photo_names(folder: Path) -> list[str]:
     others = Counter(path.suffix.lower() or path.name for path in files if path.suffix.lower() not in EXTENSIONS)
     if others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
-        print(f"{folder}: {sum(others.values())} files are no JPEG, PNG or WebP and are left alone ({kinds})")
+        logger.info(f"{folder}: {sum(others.values())} files are no JPEG, PNG or WebP and are left alone ({kinds})")
     names = sorted(path.relative_to(folder).as_posix() for path in photos)
     unwritable = [name for name in names if any("\ud800" <= character <= "\udfff" for character in name)]
     if unwritable:
-        print(
+        logger.info(
             f"{folder}: {len(unwritable)} photos have names that are not UTF-8 and are left alone ({unwritable[0]!a})"
         )
     return [name for name in names if name not in unwritable]

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from utils.jobs.files import atomic_path
+from utils.jobs.progress import progress_bar
 from utils.photos.tar_index_pickle import read_tar_index
 
 _SAVE_SECONDS = 10  # how much of a pass over a tar a kill may cost
@@ -74,7 +73,7 @@ def _read_members(tar: tarfile.TarFile, database: sqlite3.Connection, position: 
 
     saved = time.monotonic()
     label = f"indexing {os.path.basename(tar.fileobj.name)}"
-    with tqdm(total=size, initial=position, unit="B", unit_scale=True, desc=label, disable=None) as progress:
+    with progress_bar(total=size, initial=position, unit="B", unit_scale=True, desc=label) as progress:
         try:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # tarfile would keep them all

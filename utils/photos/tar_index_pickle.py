@@ -8,9 +8,10 @@ import pickle
 import tarfile
 from typing import NamedTuple
 
-from tqdm import tqdm
+from tqdm.utils import CallbackIOWrapper
 
 from utils.jobs.files import atomic_path
+from utils.jobs.progress import progress_bar
 
 
 class Member(NamedTuple):
@@ -52,10 +53,10 @@ def read_tar_index(path: str | os.PathLike) -> dict[str, Member]:
     size = os.path.getsize(path)
     with (
         open(path, "rb") as file,
-        tqdm.wrapattr(file, "read", total=size, desc=f"reading {os.path.basename(path)}", disable=None) as reader,
+        progress_bar(total=size, unit="B", unit_scale=True, desc=f"reading {os.path.basename(path)}") as progress,
     ):
         try:
-            index = _IndexUnpickler(reader).load()
+            index = _IndexUnpickler(CallbackIOWrapper(progress.update, file, "read")).load()
             for image_id, info in index.items():
                 index[_checked_id(image_id)] = info.member
             return index

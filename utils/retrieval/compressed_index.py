@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import faiss
 import numpy as np
-from tqdm import tqdm
 
 from utils.jobs.files import atomic_path
-from utils.retrieval.exact_index import usable_rows
+from utils.jobs.progress import progress_bar
+from utils.retrieval.exact_index import usable_embeddings
 
 CHUNK = 16_384  # embeddings handled at a time
 SHORTLIST = 10  # photos ordered anew for each one asked for
@@ -124,7 +124,7 @@ class CompressedIndex:
         With ``reverse`` it is measured, too, through how many cells the least similar photos are found: only then can
         they be searched for. The embeddings are read from disk three times and never held in memory.
         """
-        rows = usable_rows(embeddings, usable)
+        rows = usable_embeddings(embeddings, usable)
         random = np.random.default_rng(0)
         cells = cells_for(len(rows))
         sample = random.permutation(rows)[: SAMPLE_A_CELL * cells]
@@ -146,12 +146,12 @@ class CompressedIndex:
         ivf.precompute_table()
         projection = faiss.Cloner().clone_VectorTransform(self.index.chain.at(0))
         other = CompressedIndex(faiss.IndexPreTransform(projection, ivf), self.most, self.least)
-        other._fill(embeddings, usable_rows(embeddings, usable))
+        other._fill(embeddings, usable_embeddings(embeddings, usable))
         return other
 
     def _fill(self, embeddings: np.ndarray, rows: np.ndarray, checks: Sequence[ExactTop] = ()) -> None:
         self.embeddings = embeddings
-        with tqdm(total=len(rows), desc="indexing", unit="photo") as progress:
+        with progress_bar(total=len(rows), desc="indexing", unit="photo") as progress:
             for part in _parts(len(rows)):
                 chunk = _read(embeddings, rows[part])
                 self.add(chunk, rows[part])

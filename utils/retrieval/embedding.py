@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import AutoConfig, BaseImageProcessor
 
+from utils.jobs.progress import progress_bar
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 from utils.retrieval.encoders import ClipEncoder, Encoder, TowerEncoder, concatenate, preprocess
@@ -115,7 +116,7 @@ def embed_photos(
     embeddings = np.full((len(image_ids), encoder.dimension), np.nan, dtype=np.float32)
     problems = []
     batches = split(range(len(image_ids)), batch_size)
-    with tqdm(total=len(image_ids), desc=label, unit="photo") as progress:
+    with progress_bar(total=len(image_ids), desc=label, unit="photo") as progress:
         for rows, embedded, found in embedded_batches(encoder, image_ids, store, batches, workers, progress):
             embeddings[rows] = embedded
             problems += found

@@ -19,7 +19,7 @@ from transformers import AutoModel, BaseImageProcessor, PreTrainedModel
 # From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from utils.model.checkpoint import KEY_MAPPING
+from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
 
 
 class Encoder(ABC):
@@ -73,7 +73,7 @@ class TowerEncoder(Encoder):
 
         Raises ``ValueError``, naming the tensors, when the checkpoint does not fit the model.
         """
-        backbone = _load_checkpoint(base, dtype, KEY_MAPPING)
+        backbone = load_checkpoint(AutoModel, base, dtype=dtype, key_mapping=KEY_MAPPING, use_safetensors=True)
         # Only the tower embeds; the rest is most of the model's memory.
         backbone.language_model = nn.Identity()
         return cls(backbone.to(device), AutoImageProcessor.from_pretrained(base, backend="pil"))
@@ -101,7 +101,7 @@ class ClipEncoder(Encoder):
         cls, base: str | os.PathLike, dtype: str = "auto", device: str | torch.device = "cpu"
     ) -> "ClipEncoder":
         """Load a checkpoint folder or hub name; raises ``ValueError`` as ``TowerEncoder`` does."""
-        model = _load_checkpoint(base, dtype)
+        model = load_checkpoint(AutoModel, base, dtype=dtype, use_safetensors=True)
         return cls(model.to(device), AutoImageProcessor.from_pretrained(base, backend="pil"))
 
     @torch.inference_mode()
@@ -115,24 +115,3 @@ class ClipEncoder(Encoder):
 def to_device(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """A batch on ``device``; copied while the processor goes on, where it lies in pinned memory."""
     return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
-
-
-def _load_checkpoint(base: str | os.PathLike, dtype: str, key_mapping: dict[str, str] | None = None) -> PreTrainedModel:
-    model, loading = AutoModel.from_pretrained(
-        base,
-        dtype=dtype,
-        key_mapping=key_mapping,
-        use_safetensors=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are listed below
-    )
-    missing = sorted(loading["missing_keys"])
-    wrong = [
-        f"{name} {list(stored)} instead of {list(own)}" for name, stored, own in sorted(loading["mismatched_keys"])
-    ]
-    if missing or wrong:
-        raise ValueError(
-            f"checkpoint {base} does not fit {type(model).__name__}: missing tensors {missing}, "
-            f"wrongly shaped tensors {wrong}"
-        )
-    return model

@@ -18,7 +18,7 @@ QUERY_CHUNK = 256
 TOLERANCE = 1e-5
 
 
-def usable_rows(embeddings: np.ndarray, usable: np.ndarray | None = None) -> np.ndarray:
+def usable_embeddings(embeddings: np.ndarray, usable: np.ndarray | None = None) -> np.ndarray:
     """Rows of ``embeddings`` (n, d) that are not NaN and, if given, ``usable`` (n,) bool.
 
     Raises ``ValueError`` when there are none.
@@ -66,7 +66,7 @@ class ExactIndex:
 
         Raises ``ValueError`` when there are fewer rows or dimensions than ``components``.
         """
-        rows, dimension = usable_rows(embeddings, usable), embeddings.shape[1]
+        rows, dimension = usable_embeddings(embeddings, usable), embeddings.shape[1]
         if not 0 <= components <= min(dimension, len(rows)):
             raise ValueError(
                 f"{components} components of {len(rows)} embeddings of length {dimension}: "
@@ -81,7 +81,7 @@ class ExactIndex:
 
     def another(self, embeddings: np.ndarray, usable: np.ndarray | None = None) -> "ExactIndex":
         """An index of other photos, with the codes of this one."""
-        rows = usable_rows(embeddings, usable)
+        rows = usable_embeddings(embeddings, usable)
         index = ExactIndex(rows, faiss.IndexFlatL2(self.flat.d), self.mean, self.components)
         index._fill(embeddings)
         return index

@@ -15,6 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from utils.model.checkpoint import check_tensors
 from utils.retrieval.encoders import Encoder, to_device
 
 # Parts of the file that embed photos. The others, for texts and coordinates, are left where they are.
@@ -99,17 +100,7 @@ class G3Encoder(Encoder):
                 own = {name: tensor.shape for name, tensor in G3Vision(weights).state_dict().items()}
         except KeyError as error:
             raise ValueError(f"{path} lacks the tensor {error.args[0]} of G3's image encoder") from error
-        missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-        wrong = [
-            f"{name} {list(weights[name].shape)} instead of {list(shape)}"
-            for name, shape in own.items()
-            if name in weights and weights[name].shape != shape
-        ]
-        if missing or unexpected or wrong:
-            raise ValueError(
-                f"{path} does not fit G3's image encoder: missing tensors {missing}, unexpected tensors {unexpected}, "
-                f"wrongly shaped tensors {wrong}"
-            )
+        check_tensors(f"{path} does not fit G3's image encoder", weights, own)
         vision = G3Vision(weights)
         own_dtype = weights["vision_projection.weight"].dtype
         vision.to(own_dtype if dtype == "auto" else DTYPES[dtype]).load_state_dict(weights)

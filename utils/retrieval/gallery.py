@@ -52,7 +52,7 @@ class IndexInfo:
         write_json(folder / "index.json", asdict(self))
 
 
-class Part:
+class GalleryPart:
     """One gallery with its embeddings and index: the one an index folder was built from, or an added one."""
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +79,7 @@ class Gallery:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.info, self.made_of = folder, IndexInfo.load(folder), EmbeddingInfo.load(folder)
-        self.parts = [Part(folder), *(Part(folder / name) for name in self.info.added)]
+        self.parts = [GalleryPart(folder), *(GalleryPart(folder / name) for name in self.info.added)]
         self.metadata = pd.concat([part.metadata for part in self.parts], ignore_index=True)
         self.table = folder / (UNION if self.info.added else self.info.gallery)  # that row numbers refer to
         lengths = [len(part.metadata) for part in self.parts]

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.jobs.files import atomic_path, write_json
 from utils.jobs.processes import Processes
+from utils.jobs.progress import progress_bar
 from utils.model.fingerprints import weights_hash
 from utils.photos.store import ImageStore
 from utils.retrieval.embedding import embed_photos, embedded_batches, load_encoder, split
@@ -90,7 +90,7 @@ def gallery_embeddings(
     gathered = processes.gather(problems)
     if gathered is None:
         return None
-    # Whoever stops in between finds no files rather than those that speak of other embeddings.
+    # Interrupted from here on, the folder has no such files rather than those of other embeddings.
     for name in ("index.json", "embeddings.json"):
         (folder / name).unlink(missing_ok=True)
     with atomic_path(file) as temporary:
@@ -130,9 +130,7 @@ def _embed_shards(
     # One loader for all shards, so that the workers read ahead across their borders.
     batches = [split(rows, batch_size) for rows in missing]
     done = sum(map(len, shards)) - sum(map(len, missing))
-    with tqdm(
-        total=sum(map(len, shards)), initial=done, desc="gallery", unit="photo", disable=processes.rank > 0
-    ) as progress:
+    with progress_bar(total=sum(map(len, shards)), initial=done, desc="gallery", unit="photo") as progress:
         embedded = embedded_batches(
             encoder, image_ids, store, [batch for parts in batches for batch in parts], workers, progress
         )

@@ -34,15 +34,16 @@ TABLE_COLUMNS += ("reverse_gps_lis", "zs_gps_lis", "candidate_similarity_lis")
 
 
 def read_candidate_table(
-    path: str | os.PathLike, topn: int, topn_zs: int, num_negatives: int = NUM_NEGATIVES, merge_km: float = 0.0
+    path: str | os.PathLike, topn: int, topn_zs: int, merge_km: float = 0.0
 ) -> tuple[list[Query], list[str]]:
     """The queries of a candidate table, with the candidates that evaluation ranks.
+
+    Their negative examples are the last NUM_NEGATIVES retrieved candidates, whatever ``topn``.
 
     Args:
         path: the CSV file; only IMG_ID, LAT, LON and candidate_gps_lis must be there.
         topn: retrieved candidates to take, the best first.
         topn_zs: generated candidates to take, after the retrieved ones.
-        num_negatives: how many of the last retrieved candidates, whatever ``topn``, are negative examples.
         merge_km: radius of ``pick_candidates``.
 
     Returns:
@@ -69,7 +70,7 @@ def read_candidate_table(
         except ValueError as error:
             problems.append(f"{where}: {error}; row skipped")
             continue
-        negatives = tuple(retrieved[max(0, len(retrieved) - num_negatives) :])
+        negatives = tuple(retrieved[max(0, len(retrieved) - NUM_NEGATIVES) :])
         queries.append(Query(cells["IMG_ID"], candidates, negatives, latitude, longitude))
     return queries, problems
 

@@ -19,7 +19,7 @@ from utils.candidates import Query, distances_km
 from utils.model.batch import EncodedImage, PackedBatch
 from utils.model.features import EncodedPhotos, FeatureCache
 from utils.model.packing import Packer
-from utils.photos.images import ImageError
+from utils.model.readable import readable
 from utils.training.georanking import GeoRankingRow
 from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group
 
@@ -50,25 +50,17 @@ def show(query: Query, photos: EncodedPhotos | FeatureCache) -> Group:
     Where the query's own photo cannot be decoded, or fewer than two candidates remain, there is nothing to rank:
     the group has no candidates.
     """
-    shown, candidates, left_out = {}, [], []
-    try:
-        shown[query.image] = photos[query.image]
-        for candidate in query.candidates:
-            try:
-                if candidate.image is not None:
-                    shown[candidate.image] = photos[candidate.image]
-                candidates.append(candidate)
-            except ImageError as error:
-                message = f"{query.image}: candidate left out: {error}"
-                left_out.append(LeftOut(candidate.image, False, message))
-        if len(candidates) < 2:
-            candidates = []
-            left_out.append(LeftOut(None, True, f"{query.image}: row left out: fewer than two candidates remain"))
-    except ImageError as error:
-        left_out.append(LeftOut(query.image, True, f"{query.image}: row left out: {error}"))
-    query = Query(query.image, tuple(candidates), query.negatives, query.latitude, query.longitude)
-    distances = torch.from_numpy(distances_km(query)).float() if candidates else torch.empty(0)
-    return Group(query, distances, shown, tuple(left_out))
+    shown, encoded, unreadable = readable(query, photos.__getitem__, photos.__getitem__)
+    left_out = []
+    for number, error in unreadable:
+        photo = query.image if number is None else query.candidates[number].image
+        lost = "row" if number is None else "candidate"
+        left_out.append(LeftOut(photo, number is None, f"{query.image}: {lost} left out: {error}"))
+    if len(shown.candidates) < 2 and not any(problem.is_row for problem in left_out):
+        left_out.append(LeftOut(None, True, f"{query.image}: row left out: fewer than two candidates remain"))
+        shown = replace(shown, candidates=())
+    distances = torch.from_numpy(distances_km(shown)).float() if shown.candidates else torch.empty(0)
+    return Group(shown, distances, encoded, tuple(left_out))
 
 
 class Groups(Dataset):

@@ -13,10 +13,11 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from tests.loopback import free_port
 from tests.world import GENERATED, RETRIEVED, build_world
 from utils.evaluation.reward_log import RewardLog
-from utils.evaluation.scoring import QueryBatches, ScoringBatch, score_queries
+from utils.evaluation.scoring import QueryBatches, ScoringBatch, score_benchmark
 from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes, SharedWork
 from utils.model.features import EncodedPhotos, shared_features
+from utils.model.sharing import SHARINGS
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 
@@ -64,24 +65,23 @@ def check(rewards, expected):
         np.testing.assert_allclose(values, expected[position], atol=1e-4)
 
 
-@pytest.mark.parametrize("carrier", ["cache", "packed"])
+@pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("max_tokens", [1, 1500, 10**6])
 def test_every_batch_size_gives_the_rewards_of_single_candidates(
-    ranker, photos, queries, expected, tmp_path, max_tokens, carrier
+    ranker, photos, queries, expected, tmp_path, max_tokens, sharing
 ):
     log = RewardLog(tmp_path, "")
-    rewards, problems = score_queries(
-        ranker, queries, *photos, log, max_tokens=max_tokens, carrier=carrier, progress=False
-    )
+    rewards, problems = score_benchmark(ranker, queries, *photos, log, max_tokens=max_tokens, sharing=sharing)
     assert problems == []
     check(rewards, expected)
 
 
 def test_workers_change_nothing(ranker, photos, queries, expected, tmp_path):
-    log = RewardLog(tmp_path, "")
-    rewards, _ = score_queries(ranker, queries, *photos, log, max_tokens=1500, num_workers=2, progress=False)
+    with RewardLog(tmp_path, "") as log:
+        rewards, _ = score_benchmark(ranker, queries, *photos, log, max_tokens=1500, num_workers=2)
     check(rewards, expected)
-    check({i: RewardLog(tmp_path, "").get(query) for i, query in queries.items()}, expected)
+    with RewardLog(tmp_path, "") as log:
+        check({i: log.get(query) for i, query in queries.items()}, expected)
 
 
 def test_a_gallery_photo_may_have_the_id_of_a_query_photo(ranker, photos, queries, world, tmp_path):
@@ -91,14 +91,13 @@ def test_a_gallery_photo_may_have_the_id_of_a_query_photo(ranker, photos, querie
     shutil.move(tmp_path / "gallery" / shown, tmp_path / "gallery" / query.image)
     renamed = (replace(query.candidates[0], image=query.image), *query.candidates[1:])
     others = photos[0], EncodedPhotos(ImageStore.from_paths([tmp_path / "gallery"]), ranker.packer)
-    plain, _ = score_queries(ranker, {0: query}, *photos, RewardLog(tmp_path, ""), max_tokens=9999, progress=False)
-    same, _ = score_queries(
+    plain, _ = score_benchmark(ranker, {0: query}, *photos, RewardLog(tmp_path, ""), max_tokens=9999)
+    same, _ = score_benchmark(
         ranker,
         {0: replace(query, candidates=renamed)},
         *others,
         RewardLog(tmp_path, ""),
         max_tokens=9999,
-        progress=False,
     )
     np.testing.assert_allclose(plain[0], same[0], atol=1e-5)
 
@@ -112,9 +111,7 @@ def test_lost_photos_are_named_and_cost_only_themselves(ranker, photos, queries,
         2: replace(queries[2], image="nowhere.jpg"),
         3: replace(queries[3], candidates=(lost,)),
     }
-    rewards, problems = score_queries(
-        ranker, spoiled, *photos, RewardLog(tmp_path, ""), max_tokens=1500, progress=False
-    )
+    rewards, problems = score_benchmark(ranker, spoiled, *photos, RewardLog(tmp_path, ""), max_tokens=1500)
     assert [(problem.query, problem.candidate) for problem in problems] == [
         (1, 2),
         (2, None),
@@ -134,37 +131,37 @@ def test_lost_photos_are_named_and_cost_only_themselves(ranker, photos, queries,
 
 
 def test_a_reward_that_is_no_number_is_a_problem(ranker, photos, queries, tmp_path, monkeypatch):
-    def forward(batch, carrier):
+    def forward(batch, sharing):
         rewards = torch.arange(len(batch.query_index), dtype=torch.float32)
         rewards[1] = torch.nan
         return rewards
 
     monkeypatch.setattr(ranker, "forward", forward)
     log = RewardLog(tmp_path, "")
-    rewards, problems = score_queries(ranker, {0: queries[0]}, *photos, log, max_tokens=10**6, progress=False)
+    rewards, problems = score_benchmark(ranker, {0: queries[0]}, *photos, log, max_tokens=10**6)
     assert [problem.candidate for problem in problems] == [1]
     assert "reward is nan" in problems[0].message
     assert np.isnan(rewards[0]).sum() == 1
     assert log.get(queries[0]) is None
 
 
-def test_a_candidate_that_does_not_fit_is_a_problem(ranker, photos, queries, expected, tmp_path, monkeypatch):
+def test_a_candidate_that_does_not_fit_is_a_problem(ranker, photos, queries, expected, tmp_path, monkeypatch, caplog):
     """Memory is simulated: a ranker that takes so many tokens, which one candidate of query 0 alone exceeds."""
     long = replace(queries[0].candidates[1], texts=("Llanfairpwllgwyngyll " * 20,))
     candidates = (queries[0].candidates[0], long, *queries[0].candidates[2:])
     spoiled = {**queries, 0: replace(queries[0], candidates=candidates)}
     forward = ranker.forward
 
-    def limited(batch, carrier):
+    def limited(batch, sharing):
         assert torch.is_inference_mode_enabled()
         if batch.prefix_ids.numel() + batch.suffix_ids.numel() > 600:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-        return forward(batch, carrier)
+        return forward(batch, sharing)
 
     monkeypatch.setattr(ranker, "forward", limited)
     log = RewardLog(tmp_path, "")
-    with pytest.warns(UserWarning, match="do not fit into memory and are halved"):
-        rewards, problems = score_queries(ranker, spoiled, *photos, log, max_tokens=5000, progress=False)
+    rewards, problems = score_benchmark(ranker, spoiled, *photos, log, max_tokens=5000)
+    assert "do not fit into memory and are halved" in caplog.text
     assert [(problem.query, problem.candidate) for problem in problems] == [(0, 1)]
     assert problems[0].message == "q0.jpg: candidate 1 left out: even alone it does not fit into memory"
     assert np.isnan(rewards[0]).nonzero()[0].tolist() == [1]
@@ -214,9 +211,7 @@ def test_features_from_the_cache_give_the_same_rewards(
     ]
     monkeypatch.setattr(ranker.packer, "encode", None)  # no photo is prepared again
     log = RewardLog(tmp_path, "")
-    rewards, problems = score_queries(
-        ranker, queries, *caches, log, max_tokens=1500, num_workers=num_workers, progress=False
-    )
+    rewards, problems = score_benchmark(ranker, queries, *caches, log, max_tokens=1500, num_workers=num_workers)
     assert problems == []
     check(rewards, expected)
 
@@ -244,7 +239,7 @@ def share_of(rank: int, port: int, folder: Path, base: Path) -> None:
 
         photos[0].store.open = slowly
     log = RewardLog(folder / "log", "", rank)
-    rewards, _ = score_queries(ranker, queries, *photos, log, max_tokens=1500, work=work, progress=False)
+    rewards, _ = score_benchmark(ranker, queries, *photos, log, max_tokens=1500, work=work)
     Processes.from_environment().wait("the end")  # the first process serves the counters of both
     np.savez(folder / f"rewards.{rank}.npz", **{str(position): values for position, values in rewards.items()})
 

@@ -1,6 +1,5 @@
 import json
 import shutil
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -8,9 +7,10 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
+from tests.tiny_models import save_adapter
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.model.adapter import add_lora, load_lora, save_lora
+from utils.model.adapter import add_lora, load_lora
 from utils.model.adapter_info import AdapterInfo, recorded_base
 
 INFO = AdapterInfo("base", "negatives_first", 128, 512, group_size=7, temperature=0.5, similarity_weight=2.0)
@@ -36,7 +36,7 @@ def batch(trained, make_image):
 
 @pytest.fixture
 def folder(trained, tiny_base, tmp_path):
-    save_lora(trained, tmp_path / "adapter", replace(INFO, base_model=str(tiny_base)))
+    save_adapter(trained, tmp_path / "adapter", replace(INFO, base_model=str(tiny_base)))
     return tmp_path / "adapter"
 
 
@@ -129,7 +129,7 @@ def test_an_adapter_can_be_trained_on(tiny_base, trained, folder, batch):
 def test_peft_loads_the_folder_by_itself(tiny_base, trained, folder, batch):
     adapted = PeftModel.from_pretrained(GeoRanker.from_pretrained(tiny_base, device="cpu"), str(folder))
     with torch.no_grad():
-        torch.testing.assert_close(adapted(batch, carrier="packed"), trained(batch))
+        torch.testing.assert_close(adapted(batch, sharing="packed_row"), trained(batch))
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tiny_base)
     assert config["auto_mapping"] == {"base_model_class": "GeoRanker", "parent_library": "utils.geo_ranker"}
@@ -144,15 +144,18 @@ def test_settings_of_the_adapter_hold_unless_overridden(tiny_base, folder, make_
     assert ranker.packer.layout == "published"
 
 
-def test_another_base_than_the_one_trained_on_is_said(tiny_base, folder, tmp_path):
+def test_another_base_than_the_one_trained_on_is_said(tiny_base, folder, tmp_path, caplog):
     assert recorded_base(folder) == str(tiny_base)
     assert recorded_base(tmp_path) is recorded_base(None) is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        GeoRanker.from_pretrained(tiny_base, folder, device="cpu")
+
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "utils.geo_ranker"]
+
+    GeoRanker.from_pretrained(tiny_base, folder, device="cpu")
+    assert said() == []
     other = shutil.copytree(tiny_base, tmp_path / "other")
-    with pytest.warns(UserWarning, match=f"was trained on {tiny_base}, not on {other}"):
-        GeoRanker.from_pretrained(other, folder, device="cpu")
+    GeoRanker.from_pretrained(other, folder, device="cpu")
+    assert said() == [f"{folder} was trained on {tiny_base}, not on {other}"]
 
 
 def test_an_adapter_without_georanker_json_means_the_published_prompt(tiny_base, folder):

@@ -10,9 +10,10 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from tests.naive import naive_rewards
 from tests.released import merged_by_hand, write_adapter, write_base
+from tests.tiny_models import save_adapter
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.model.adapter import load_lora, save_lora
+from utils.model.adapter import load_lora
 from utils.model.adapter_info import AdapterInfo
 from utils.model.adapter_names import our_names
 from utils.model.packing import Packer
@@ -96,7 +97,7 @@ def test_a_released_adapter_trains_on_and_becomes_ours(tiny_base, tmp_path, phot
     assert len(changed) == len(trained) == 2 * 3 * 2 + 1
     assert "base_model.model.score.modules_to_save.default.weight" in changed
 
-    save_lora(adapted.eval(), tmp_path / "ours", AdapterInfo(str(tiny_base)))
+    save_adapter(adapted.eval(), tmp_path / "ours", AdapterInfo(str(tiny_base)))
     expected = rewards(adapted.get_base_model(), photos)
     for merge in (True, False):
         ranker = GeoRanker.from_pretrained(tiny_base, tmp_path / "ours", device="cpu", merge=merge)

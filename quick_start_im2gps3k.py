@@ -18,15 +18,16 @@ could not be read, which is then named.
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from utils.candidates import Candidate, Query
 from utils.cli.command import run_command
-from utils.cli.flags import set_default_paths
+from utils.cli.flags import add_device, add_gallery_photos, script_parser, set_default_paths
 from utils.data_paths import check_files
-from utils.geo_ranker import GeoRanker
-from utils.geography.geodesy import geodesic_km
-from utils.geography.place_names import place_names
-from utils.locating.ranking_task import benchmark_task, readable_candidates
+
+if TYPE_CHECKING:
+    from utils.candidates import Candidate, Query
+    from utils.geo_ranker import GeoRanker
 
 SAMPLE = "103433117_266c57c2e6_29_73293249@N00.jpg"
 
@@ -51,18 +52,18 @@ TOLERANCE = 0.25
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add("--query", default=QUERY, help="IMG_ID in the candidate table; default: %(default)s")
     add(
         "--candidates", default=CANDIDATES, help="candidate table (CSV); default, here and below: see dataset/README.md"
     )
     add("--image_path", default=IMAGE_PATH, help="folder of the query photos")
-    add("--image_data_path", default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos")
-    add("--tar_index_path", default=TAR_INDEX_PATH, help="index of the tar, or released pickle; default: beside it")
+    add_gallery_photos(add, default=IMAGE_DATA_PATH)
+    parser.set_defaults(tar_index_path=TAR_INDEX_PATH)
     add("--model", default=MODEL, help="base model: hub name or folder")
     add("--model_path", default=MODEL_PATH, help="adapter folder, released or ours")
-    add("--device", help="default: cuda where there is one, else cpu")
+    add_device(add)
     args = parser.parse_args(arguments)
     args.dataset, args.split = "im2gps3k", None
     set_default_paths(args, parser)
@@ -71,7 +72,48 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
-def is_published(query: Query) -> bool:
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: rank(args), quiet=args.quiet)
+
+
+def rank(args: argparse.Namespace) -> list[str]:
+    """Rank the sample and print it; returns the problems."""
+    names = ("candidates", "image_path", "image_data_path", "tar_index_path")
+    files = [(name, getattr(args, name)) for name in names]
+    check_files([*files, ("model_path", Path(args.model_path, "adapter_config.json"))])
+
+    from utils.geo_ranker import GeoRanker
+    from utils.geography.geodesy import geodesic_km
+    from utils.locating.ranking_task import benchmark_task, readable_candidates
+
+    task = benchmark_task(args.query, **{name: getattr(args, name) for name in names}, topn=len(REWARDS), topn_zs=0)
+    candidates, photos = readable_candidates(task)
+    ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
+    places = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
+    rewards = {task.query.candidates.index(place.candidate): place.reward for place in places}
+
+    problems = list(task.problems)
+    published = None
+    if args.query == SAMPLE:
+        if is_published(task.query):
+            published = {number: REWARDS[number] for number in rewards}
+        else:
+            problems.append(f"{args.candidates}: the first candidates of {SAMPLE} are not the published ones")
+
+    truth = (task.query.latitude, task.query.longitude)
+    best = places[0].candidate
+    distance = float(geodesic_km(*truth, best.latitude, best.longitude))
+    print(f"{args.query}, taken at {truth[0]:.6f}, {truth[1]:.6f}\n")
+    print_candidates(task.query.candidates, rewards, published)
+    print(f"\nBest: {best.latitude:.6f}, {best.longitude:.6f}, {distance:.2f} km from the truth")
+    if published is not None:
+        print(f"Published: {BEST[0]}, {BEST[1]}, {BEST_KM} km from the truth")
+        problems += compare(rewards, published, is_published_base(ranker))
+    return problems
+
+
+def is_published(query: "Query") -> bool:
     """Whether the candidates are those whose rewards were published; the best one tells."""
     if len(query.candidates) != len(REWARDS):
         return False
@@ -79,15 +121,17 @@ def is_published(query: Query) -> bool:
     return max(abs(best.latitude - BEST[0]), abs(best.longitude - BEST[1])) < 1e-5
 
 
-def is_published_base(ranker: GeoRanker) -> bool:
+def is_published_base(ranker: "GeoRanker") -> bool:
     text = ranker.backbone.language_model.config
     return (ranker.backbone.config.model_type, text.num_hidden_layers, text.hidden_size) == BASE
 
 
 def print_candidates(
-    candidates: Sequence[Candidate], rewards: dict[int, float], published: dict[int, float] | None
+    candidates: "Sequence[Candidate]", rewards: dict[int, float], published: dict[int, float] | None
 ) -> None:
     """One line for each candidate that has a reward, in the order of the table; the best is starred."""
+    from utils.geography.place_names import place_names
+
     heading = f"{'published':>11}{'difference':>12}" if published is not None else ""
     print(f"{'':>4}{'latitude':>12}{'longitude':>12}{'reward':>9}{heading}  place")
     names = place_names(
@@ -115,41 +159,6 @@ def compare(rewards: dict[int, float], published: dict[int, float], same_base: b
         return [f"{message}; with the released adapter they should"]
     print(message[0].upper() + message[1:] + ("" if same_base else "; another base model, other rewards"))
     return []
-
-
-def rank(args: argparse.Namespace) -> list[str]:
-    """Rank the sample and print it; returns the problems."""
-    names = ("candidates", "image_path", "image_data_path", "tar_index_path")
-    check_files((name, getattr(args, name)) for name in (*names, "model_path"))
-    task = benchmark_task(args.query, **{name: getattr(args, name) for name in names}, topn=len(REWARDS), topn_zs=0)
-    candidates, photos = readable_candidates(task)
-    ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    places = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
-    rewards = {task.query.candidates.index(place.candidate): place.reward for place in places}
-
-    problems = list(task.problems)
-    published = None
-    if args.query == SAMPLE:
-        if is_published(task.query):
-            published = {number: REWARDS[number] for number in rewards}
-        else:
-            problems.append(f"{args.candidates}: the first candidates of {SAMPLE} are not the published ones")
-
-    truth = (task.query.latitude, task.query.longitude)
-    best = places[0].candidate
-    distance = float(geodesic_km(*truth, best.latitude, best.longitude))
-    print(f"{args.query}, taken at {truth[0]:.6f}, {truth[1]:.6f}\n")
-    print_candidates(task.query.candidates, rewards, published)
-    print(f"\nBest: {best.latitude:.6f}, {best.longitude:.6f}, {distance:.2f} km from the truth")
-    if published is not None:
-        print(f"Published: {BEST[0]}, {BEST[1]}, {BEST_KM} km from the truth")
-        problems += compare(rewards, published, is_published_base(ranker))
-    return problems
-
-
-def main() -> int:
-    args = parse_arguments()
-    return run_command(lambda: rank(args))
 
 
 if __name__ == "__main__":

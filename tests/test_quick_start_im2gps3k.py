@@ -172,7 +172,7 @@ def test_an_unreadable_candidate_costs_only_itself(run, world, tmp_path):
 def test_what_is_missing_is_named(run, capsys):
     with pytest.raises(SystemExit, match=r"q99\.jpg is no usable query of .*candidates\.csv"):
         run("--query", "q99.jpg")
-    with pytest.raises(SystemExit, match=r"away does not exist.*--model_path"):
+    with pytest.raises(SystemExit, match=r"away/adapter_config.json does not exist.*--model_path"):
         run("--model_path", "away")
     with pytest.raises(SystemExit):
         quick_start_im2gps3k.parse_arguments([])

@@ -9,31 +9,17 @@ the base model has shows when they are loaded onto it.
 """
 
 import argparse
-import re
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
-from peft import LoraConfig
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from peft.utils.other import get_pattern_key
-from safetensors.torch import save_file
-from torch import Size, Tensor
-
 from utils.cli.command import run_command
-from utils.model.adapter import check_tensors, read_config, read_tensors
-from utils.model.adapter_info import FILENAME, AdapterInfo
-from utils.model.adapter_names import HEAD, LAYERS, PREFIX, is_released, our_config, our_names
+from utils.cli.flags import script_parser
+from utils.data_paths import check_files
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.convert_adapter",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser(__doc__, "tools.convert_adapter")
     add = parser.add_argument
     add("released", type=Path, help="folder of the released adapter")
     add("output", type=Path, help="folder to write; it must be new or empty")
@@ -41,73 +27,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def convert(released: Path, output: Path, base_model: str | None = None) -> AdapterInfo:
-    """Write the adapter of ``released`` into ``output`` as ours, and return what its georanker.json says.
-
-    Raises ``FileNotFoundError`` where ``released`` is no adapter folder, ``FileExistsError`` where ``output``
-    holds something, and ``ValueError``, naming what is wrong, where the adapter is none of the released ones
-    or not whole.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"{output} exists and is not an empty folder")
-    config = read_config(released)
-    if not is_released(config):
-        raise ValueError(f"{released} is no released adapter: modules_to_save is {config.modules_to_save}")
-    config, tensors = our_config(config), our_names(read_tensors(released))
-    check_complete(released, config, tensors)
-    config.base_model_name_or_path = base_model or config.base_model_name_or_path
-    if config.base_model_name_or_path is None:
-        raise ValueError(f"{released} names no base model: give it with --base_model")
-    # Calibration has put one beside a released adapter.
-    calibrated = AdapterInfo.load(released) if (released / FILENAME).exists() else AdapterInfo("")
-    info = replace(calibrated, base_model=config.base_model_name_or_path)
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".convert-") as scratch:
-        folder = Path(scratch, output.name)
-        config.save_pretrained(
-            str(folder), auto_mapping_dict={"base_model_class": "GeoRanker", "parent_library": "utils.geo_ranker"}
-        )
-        save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
-        info.save(folder)
-        folder.replace(output)
-    return info
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: write(args), quiet=args.quiet)
 
 
-def check_complete(folder: Path, config: LoraConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ``ValueError``, listing the tensors, unless every layer up to the last has its LoRA and there is a head.
+def write(args: argparse.Namespace) -> list[str]:
+    """Write the converted adapter. Returns no problems: what is wrong is an error."""
+    check_files([("released", args.released / "adapter_config.json")])
 
-    The measure for the shapes is the head's width (1, hidden), layer 0's outputs, and the configured ranks.
-    """
-    numbers = [int(match[1]) for name in tensors if (match := re.match(rf"{re.escape(PREFIX + LAYERS)}(\d+)\.", name))]
-    head = f"{PREFIX}{HEAD}.weight"
-    modules = [
-        f"{PREFIX}{LAYERS}{number}.self_attn.{projection}_proj"
-        for number in range(max(numbers, default=0) + 1)
-        for projection in "qkv"
-    ]
-    names = [head, *(f"{module}.lora_{side}.weight" for module in modules for side in "AB")]
-    check_tensors(folder, tensors, {name: tensors[name].shape if name in tensors else Size() for name in names})
+    from utils.model.adapter_conversion import convert
 
-    hidden = tensors[head].shape[-1:]
-    expected = {head: Size((1, *hidden))}
-    for module in modules:
-        rank = config.rank_pattern.get(get_pattern_key(list(config.rank_pattern), module), config.r)
-        first = re.sub(r"(?<=\.layers\.)\d+", "0", module)
-        expected[f"{module}.lora_A.weight"] = Size((rank, *hidden))
-        expected[f"{module}.lora_B.weight"] = Size((*tensors[f"{first}.lora_B.weight"].shape[:1], rank))
-    check_tensors(folder, tensors, expected)
-
-
-def main() -> int:
-    args = parse_arguments()
-
-    def work() -> list[str]:
-        info = convert(args.released, args.output, args.base_model)
-        print(f"{args.output}: adapter for {info.base_model}, prompt layout {info.layout}")
-        return []
-
-    return run_command(work)
+    info = convert(args.released, args.output, args.base_model)
+    print(f"{args.output}: adapter for {info.base_model}, prompt layout {info.layout}")
+    return []
 
 
 if __name__ == "__main__":

@@ -11,23 +11,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from utils.cli.command import run_command
-from utils.geography.gazetteer import TEXT_COLUMNS, Gazetteer
+from utils.cli.flags import script_parser
 from utils.jobs.files import atomic_path
+from utils.jobs.progress import progress_bar
 from utils.photos.exif import photo_coordinate, photo_names
 from utils.photos.images import ImageError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.gallery_from_exif",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser(__doc__, "tools.gallery_from_exif")
     parser.add_argument("folder", type=Path, help="folder of photos")
     parser.add_argument("table", type=Path, help="metadata table (CSV) to write")
     return parser.parse_args(arguments)
@@ -35,7 +33,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
-    return run_command(lambda: write_table(args))
+    return run_command(lambda: write_table(args), quiet=args.quiet)
 
 
 def write_table(args: argparse.Namespace) -> list[str]:
@@ -53,10 +51,14 @@ def write_table(args: argparse.Namespace) -> list[str]:
     return problems
 
 
-def read_folder(folder: Path) -> tuple[pd.DataFrame, list[str], list[str]]:
+def read_folder(folder: Path) -> "tuple[pd.DataFrame, list[str], list[str]]":
     """The metadata table of a folder, the photos without coordinates, and problems."""
+    import pandas as pd
+
+    from utils.geography.gazetteer import TEXT_COLUMNS, Gazetteer
+
     names, points, without, problems = [], [], [], []
-    for name in tqdm(photo_names(folder), desc="reading EXIF", unit="photo"):
+    for name in progress_bar(photo_names(folder), desc="reading EXIF", unit="photo"):
         try:
             point = photo_coordinate(folder / name)
         except ImageError as error:

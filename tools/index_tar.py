@@ -14,34 +14,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.cli.command import run_command
+from utils.cli.flags import at_least, script_parser
+from utils.data_paths import check_files
 from utils.photos.tar_index import TarIndex
 from utils.photos.tar_index_build import index_pickle, index_tar
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.index_tar", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__, "tools.index_tar")
     add = parser.add_argument
     add("tars", nargs="+", type=Path, metavar="TAR", help="uncompressed tar of photos")
     add("--pickle", type=Path, help="released index of the tar: convert it instead of reading the tar")
-    add("--strip", type=int, default=0, help="leave out so many leading folders of member names (%(default)s)")
+    add("--strip", type=at_least(0), default=0, help="leave out so many leading folders of member names (%(default)s)")
     add("--output", type=Path, help="where the index goes (default: TAR.index, or PICKLE.index)")
     args = parser.parse_args(arguments)
     if len(args.tars) > 1 and (args.pickle or args.output):
         parser.error("--pickle and --output are for one tar")
-    if args.strip < 0 or (args.strip and args.pickle):
+    if args.strip and args.pickle:
         parser.error("--strip is a number of folders, for member names read from the tar")
     return args
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
-    return run_command(lambda: index_tars(args))
+    return run_command(lambda: index_tars(args), quiet=args.quiet)
 
 
 def index_tars(args: argparse.Namespace) -> list[str]:
     """Make the index of each tar. Returns where a damaged one could not be read on."""
+    check_files([*(("tars", tar) for tar in args.tars), ("pickle", args.pickle)])
     problems = []
     for tar in args.tars:
         path = args.output or Path(f"{args.pickle or tar}.index")

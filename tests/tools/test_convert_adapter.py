@@ -10,6 +10,7 @@ from tests.released import write_adapter
 from tools import convert_adapter
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
+from utils.model.adapter_conversion import convert
 from utils.model.adapter_info import AdapterInfo
 
 QUERY = Query("q.jpg", (Candidate(46.1, 7.1, ("Martigny",), "q.jpg"), Candidate(-33.9, 151.2)))
@@ -86,7 +87,7 @@ def test_what_is_no_released_adapter_is_refused(released, tmp_path, run):
     assert run(released, tmp_path / "ours") == 0
     with pytest.raises(SystemExit, match=r"ours is no released adapter: modules_to_save is \['score'\]"):
         run(tmp_path / "ours", tmp_path / "again")
-    with pytest.raises(SystemExit, match=r"absent is no adapter folder: adapter_config\.json is missing"):
+    with pytest.raises(SystemExit, match=r"absent/adapter_config\.json does not exist"):
         run(tmp_path / "absent", tmp_path / "again")
     config = json.loads((released / "adapter_config.json").read_text()) | {"base_model_name_or_path": None}
     (released / "adapter_config.json").write_text(json.dumps(config))
@@ -134,6 +135,6 @@ def test_an_adapter_that_is_not_whole_is_refused(released, tmp_path, spoil, mess
     spoil(tensors)
     save_file(tensors, released / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="does not fit the model") as caught:
-        convert_adapter.convert(released, tmp_path / "ours")
+        convert(released, tmp_path / "ours")
     assert message in str(caught.value)
     assert not (tmp_path / "ours").exists()

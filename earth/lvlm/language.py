@@ -20,11 +20,12 @@ from earth.lvlm.trainer import LossLog, Trainer, learning_rate
 from earth.recipe import TOPK, TOPN
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.evaluation.metrics import accuracy
-from utils.geo_ranker import GeoRanker, rope_index
+from utils.geo_ranker import GeoRanker
 from utils.geography.geodesy import haversine_km
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import AdapterInfo
 from utils.model.packing import Packer
+from utils.model.rope_index import rope_index
 
 
 class Validation:

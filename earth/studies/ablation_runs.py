@@ -8,7 +8,7 @@ full system (2505.13731, ablation table).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of a query, as published
+from earth.recipe import TOPN, TOPN_ZS
 
 # README's Earth command, but that one process prepares its own batches, and that the warm-up is a share of the steps.
 TRAINING = {

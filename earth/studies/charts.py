@@ -1,17 +1,7 @@
-"""Draw the study of the embedded world from its stored figures: docs/earth/* into docs/images/earth_*.png.
+"""The charts of the studies of the embedded world, each from a stored result. ``plots`` draws them all."""
 
-python -m earth.studies.plots
-
-confidence.json   earth_reliability.png   how often answers of some confidence are right
-                  earth_coverage.png      accuracy when the less sure answers are withheld
-scaling.json      earth_scaling.png       accuracy against the size of the gallery
-ablations.jsonl   earth_ablations.png     what a change of the recipe gains or loses, beside the paper's figures
-"""
-
-import argparse
 import io
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +13,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 from scipy.stats import binomtest
 
+from earth.studies.ablation_results import WITHIN_KM, Result, paired_difference, read_results
 from earth.studies.ablation_runs import BASELINE, SETTINGS
-from earth.studies.ablation_table import WITHIN_KM, Result, paired_difference, read_results
-from utils.cli.command import run_command
 from utils.figures.style import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
 from utils.jobs.files import atomic_path
 
@@ -193,28 +182,3 @@ def write(figure: Figure, path: Path) -> None:
     figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
     with atomic_path(path) as temporary:
         Image.open(file).convert("RGB").quantize(PALETTE).save(temporary, optimize=True)
-
-
-def draw(results: Path, images: Path) -> list[str]:
-    """Every plot whose figures are there. Returns which are not."""
-    problems = []
-    for source, read, plot, name in PLOTS:
-        if not (results / source).exists():
-            problems.append(f"{results / source} does not exist: no {name}")
-            continue
-        write(plot(read(results / source)), images / name)
-        print(images / name)
-    return problems
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--results", type=Path, default=Path("docs/earth"), help="folder of the figures (%(default)s)")
-    add("--images", type=Path, default=Path("docs/images"), help="folder for the plots (%(default)s)")
-    args = parser.parse_args(arguments)
-    return run_command(lambda: draw(args.results, args.images))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

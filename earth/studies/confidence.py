@@ -30,6 +30,8 @@ import numpy as np
 
 from earth.studies.decoders import POWERS, SCALES_KM, check_apart, choose, errors, goodness, print_grid
 from utils.cli.command import run_command
+from utils.cli.flags import script_parser
+from utils.data_paths import check_files
 from utils.decoding import Decoder
 from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.fit import fit_similarity_weight, fit_temperature
@@ -51,6 +53,53 @@ COVERAGE_RADII_KM = (25, 200, 750)
 COVERAGES = (25, 50, 75)  # percent of the queries that are answered
 SHARED = ("model", "model_path", "topn", "topn_zs", "merge_km", "name_generated")
 REFERENCES = ("retrieval", "oracle")
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "earth.studies.confidence")
+    add = parser.add_argument
+    for name in ("val", "test"):
+        default = Path(f"outputs/evaluate/earth-{name}")
+        add(f"--{name}", type=Path, default=default, help="--output_dir of that run of evaluate.py (%(default)s)")
+    add("--output", type=Path, default=Path("docs/earth/confidence.json"), help="result (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: study(args), quiet=args.quiet)
+
+
+def study(args: argparse.Namespace) -> list[str]:
+    """Choose on the validation run, measure on the test run. Returns what of them could not be used."""
+    check_files([("val", args.val / "metrics.json"), ("test", args.test / "metrics.json")])
+    settings = shared_settings(args.val, args.test)
+    (validation, problems), (test, more) = read_cases(args.val), read_cases(args.test)
+    check_apart(args.val, validation, args.test, test)
+    chosen = {}
+    for name, grid in grids(validation).items():
+        chosen[name], found = choose(validation, grid)
+        print_grid(name, found)
+    published = errors(chosen["argmax"], test)
+    references = ranker_picks(test)
+    result = {
+        "settings": settings,
+        "validation": {
+            "num_queries": len(validation),
+            "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
+            "goodness": {name: goodness(errors(decoder, validation)) for name, decoder in chosen.items()},
+        },
+        "test": {
+            "num_queries": len(test),
+            "calibration_radius_km": CALIBRATION_RADIUS_KM,
+            "references": {name: summary(picked_errors(test, references[name])) for name in REFERENCES},
+            "decoders": {name: figures(decoder, test, published) for name, decoder in chosen.items()},
+        },
+    }
+    write_json(args.output, result)
+    print_result(result["test"], lambda name: describe(chosen[name]))
+    print(f"\n{args.output}")
+    return problems + more
 
 
 def calibrated(decoder: Decoder, cases: Sequence[Case]) -> Decoder:
@@ -134,37 +183,6 @@ def shared_settings(validation: Path, test: Path) -> dict[str, str]:
     return {name: settings[name] for name in SHARED}
 
 
-def study(args: argparse.Namespace) -> list[str]:
-    """Choose on the validation run, measure on the test run. Returns what of them could not be used."""
-    settings = shared_settings(args.val, args.test)
-    (validation, problems), (test, more) = read_cases(args.val), read_cases(args.test)
-    check_apart(args.val, validation, args.test, test)
-    chosen = {}
-    for name, grid in grids(validation).items():
-        chosen[name], found = choose(validation, grid)
-        print_grid(name, found)
-    published = errors(chosen["argmax"], test)
-    references = ranker_picks(test)
-    result = {
-        "settings": settings,
-        "validation": {
-            "num_queries": len(validation),
-            "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
-            "goodness": {name: goodness(errors(decoder, validation)) for name, decoder in chosen.items()},
-        },
-        "test": {
-            "num_queries": len(test),
-            "calibration_radius_km": CALIBRATION_RADIUS_KM,
-            "references": {name: summary(picked_errors(test, references[name])) for name in REFERENCES},
-            "decoders": {name: figures(decoder, test, published) for name, decoder in chosen.items()},
-        },
-    }
-    write_json(args.output, result)
-    print_result(result["test"], lambda name: describe(chosen[name]))
-    print(f"\n{args.output}")
-    return problems + more
-
-
 def describe(decoder: Decoder) -> str:
     words = [f"a {decoder.similarity_weight:.3g}"] if decoder.reward_weight and decoder.similarity_weight else []
     if decoder.scale_km is not None:
@@ -188,21 +206,6 @@ def print_result(test: dict, described: Callable[[str], str]) -> None:
 
 def _slashed(values: dict[str, float], keys: Sequence[str]) -> str:
     return " / ".join(f"{values[key]:5.1f}" for key in keys)
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    for name in ("val", "test"):
-        default = Path(f"outputs/evaluate/earth-{name}")
-        add(f"--{name}", type=Path, default=default, help="--output_dir of that run of evaluate.py (%(default)s)")
-    add("--output", type=Path, default=Path("docs/earth/confidence.json"), help="result (%(default)s)")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    args = parse_arguments(arguments)
-    return run_command(lambda: study(args))
 
 
 if __name__ == "__main__":

@@ -1,39 +1,23 @@
-"""How far a larger gallery carries: accuracy on the test photos of the embedded world against the number of tiles.
-
-    python -m earth.studies.scaling    # 5,000 to 80,000 tiles, into docs/earth/scaling.json
-    python -m earth.studies.scaling --sizes 5000 20000 --model_path outputs/earth --output runs/scaling.json
-
-The galleries are nested. Smaller ones are the first tiles of the gallery that the README's steps built and embedded,
-larger ones are all of them and further tiles, drawn in the same way and sharing no centre with any split. Each is
-indexed, searched and ranked as the README does it; --topn_zs adds the guesses of the test split, the same ones
-whatever the gallery.
-
-Tiles (in parts of 20,000), embeddings and rewards are kept in --run_dir, in a folder for every built world: an
-interrupted run goes on at the next part, shard of embeddings or query. A size that the result has is skipped, unless
-other weights or candidates made it: then all sizes are measured again.
-"""
+"""Galleries of several sizes, nested, each searched and ranked: the measuring of ``scaling``."""
 
 import argparse
 import hashlib
 import json
+import logging
 import math
 import multiprocessing
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from earth.build_dataset import DEFAULT_DIR, SPLITS, draw, read_centres, shots, write_gallery, write_metadata
-from earth.lvlm.language_data import TOPK
-from earth.lvlm.pretrain_data import COMPONENTS, POOL
+from earth.recipe import COMPONENTS, SPLITS, TOPK, TOPN
 from earth.world import places
 from earth.world.imagery import load_earth
+from earth.world.splits import draw, read_centres, shots, write_gallery, write_metadata
 from utils.candidates import Query
-from utils.cli.command import run_command
 from utils.evaluation.cases import Case
 from utils.evaluation.metrics import summary
 from utils.evaluation.rankers import ranker_picks
@@ -54,6 +38,8 @@ from utils.retrieval.gallery_embeddings import gallery_embeddings
 from utils.tables.candidate_table import read_candidate_table, write_candidate_table
 from utils.tables.join import FoundPhotos, candidate_rows, generated_places
 from utils.tables.metadata import metadata_problems, read_metadata
+
+logger = logging.getLogger(__name__)
 
 PART = 20_000  # further tiles that are drawn and embedded together
 RANKERS = ("retrieval", "consensus", "similarity", "model", "model_consensus", "model_fused_consensus", "oracle")
@@ -147,7 +133,7 @@ def find_candidates(world: World, data: Path, topn_zs: int, path: Path) -> tuple
     generated, _, problems = generated_places(data / "test" / "generation.csv") if topn_zs else ({}, 0, [])
     retrieved = retrieval_rows(world.queries, world.gallery, found, found[:, :0])
     write_candidate_table(path, candidate_rows(retrieved, FoundPhotos.of(found, world.gallery), cosines, generated))
-    queries, unusable = read_candidate_table(path, POOL, topn_zs)
+    queries, unusable = read_candidate_table(path, TOPN, topn_zs)
     return queries, problems + unusable
 
 
@@ -192,7 +178,7 @@ def made_of(args: argparse.Namespace) -> dict:
         "similarity_weight": info.similarity_weight,
         "world": digest_of_world(args.data, args.seed),
         "queries": args.queries,
-        "topn": POOL,
+        "topn": TOPN,
         "topn_zs": args.topn_zs,
         "components": COMPONENTS,
     }
@@ -206,7 +192,7 @@ def scale(args: argparse.Namespace) -> list[str]:
         if known["made_of"] == result["made_of"]:
             result = known
         else:
-            print(f"{args.output} is of other weights or settings: all sizes are measured again", file=sys.stderr)
+            logger.warning("%s is of other weights or settings: all sizes are measured again", args.output)
     missing = sorted(set(args.sizes) - {entry["gallery"] for entry in result["sizes"]})
     if not missing:
         print(f"{args.output} has all sizes")
@@ -237,35 +223,3 @@ def print_entry(entry: dict) -> None:
     print(f"{entry['gallery']:,} tiles, % within 25 / 200 / 750 km, {entry['num_queries']} queries")
     for name, figures in entry["rankers"].items():
         print(f"  {name:22}" + " / ".join(f"{figures['accuracy'][key]:5.1f}" for key in ("25", "200", "750")))
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--sizes", type=int, nargs="+", default=[5_000, 10_000, 20_000, 40_000, 80_000], help="tiles (%(default)s)")
-    add("--data", type=Path, default=DEFAULT_DIR, help="the built world (%(default)s)")
-    add("--seed", type=int, default=0, help="that the world was built with (%(default)s)")
-    add("--queries", type=int, default=1_000, help="test photos, the first ones (%(default)s)")
-    add("--topn_zs", type=int, default=0, help=f"guesses beside the {POOL} retrieved candidates (%(default)s)")
-    add("--model", type=Path, default=Path("checkpoints/earth-base"), help="base model (%(default)s)")
-    add("--model_path", type=Path, default=Path("checkpoints/earth"), help="adapter folder (%(default)s)")
-    add("--run_dir", type=Path, default=Path("runs/scaling"), help="tiles, embeddings and rewards (%(default)s)")
-    add("--output", type=Path, default=Path("docs/earth/scaling.json"), help="result (%(default)s)")
-    add("--workers", type=int, default=multiprocessing.cpu_count(), help="rendering processes")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
-    args = parser.parse_args(arguments)
-    for name, least in (("queries", 1), ("workers", 1), ("topn_zs", 0)):
-        if getattr(args, name) < least:
-            parser.error(f"--{name} is {getattr(args, name)}: it is at least {least}")
-    if min(args.sizes) < TOPK:
-        parser.error(f"--sizes has {min(args.sizes)}: a gallery has at least {TOPK} tiles")
-    return args
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    args = parse_arguments(arguments)
-    return run_command(lambda: scale(args))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

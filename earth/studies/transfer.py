@@ -22,9 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from earth.recipe import DEFAULT_DIR, TOPN
 from earth.studies.decoders import SCALES_KM, check_apart, choose, errors, print_grid
 from utils.candidates import Candidate, Query
 from utils.cli.command import run_command
+from utils.cli.flags import at_least, script_parser
+from utils.data_paths import check_files
 from utils.decoding import Decoder
 from utils.evaluation.cases import Case
 from utils.evaluation.metrics import paired_summary, summary
@@ -37,6 +40,48 @@ GRIDS = {
     "equal_consensus": [Decoder(reward_weight=0, scale_km=scale_km) for scale_km in SCALES_KM],
     "rank_consensus": [Decoder(temperature=ranks, scale_km=scale_km) for ranks in RANKS for scale_km in SCALES_KM],
 }
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "earth.studies.transfer")
+    add = parser.add_argument
+    add("--candidates", type=Path, required=True, help="table of the benchmark")
+    add("--val", type=Path, default=DEFAULT_DIR / "val" / "retrieval.csv", help="Earth's own (%(default)s)")
+    add("--topn", type=at_least(1), default=TOPN, help="candidates of each query (%(default)s)")
+    add("--output", type=Path, default=Path("docs/earth/transfer.json"), help="result (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: transfer(args), quiet=args.quiet)
+
+
+def transfer(args: argparse.Namespace) -> list[str]:
+    """Choose on ``--val``, measure on ``--candidates``. Returns what of them could not be used."""
+    check_files([("val", args.val), ("candidates", args.candidates)])
+    (validation, problems), (cases, more) = (ranked_cases(path, args.topn) for path in (args.val, args.candidates))
+    check_apart(args.val, validation, args.candidates, cases)
+    chosen = {}
+    for name, grid in GRIDS.items():
+        chosen[name], found = choose(validation, grid)
+        print_grid(name, found)
+    distances = {"first": errors(Decoder(), cases)}
+    distances |= {name: errors(decoder, cases) for name, decoder in chosen.items()}
+    distances["oracle"] = np.array([case.distances.min() for case in cases])
+    result = {
+        "num_queries": len(cases),
+        "topn": args.topn,
+        "sha256": {"val": sha256(args.val), "candidates": sha256(args.candidates)},
+        "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
+        "rankers": {name: summary(values) for name, values in distances.items()},
+        "minus_first": {name: paired_summary(distances[name], distances["first"]) for name in chosen},
+        "rank_minus_equal": paired_summary(distances["rank_consensus"], distances["equal_consensus"]),
+    }
+    write_json(args.output, result)
+    print_result(result)
+    print(f"\n{args.output}")
+    return problems + more
 
 
 def ranked_cases(path: Path, topn: int) -> tuple[list[Case], list[str]]:
@@ -65,32 +110,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def transfer(args: argparse.Namespace) -> list[str]:
-    """Choose on ``--val``, measure on ``--candidates``. Returns what of them could not be used."""
-    (validation, problems), (cases, more) = (ranked_cases(path, args.topn) for path in (args.val, args.candidates))
-    check_apart(args.val, validation, args.candidates, cases)
-    chosen = {}
-    for name, grid in GRIDS.items():
-        chosen[name], found = choose(validation, grid)
-        print_grid(name, found)
-    distances = {"first": errors(Decoder(), cases)}
-    distances |= {name: errors(decoder, cases) for name, decoder in chosen.items()}
-    distances["oracle"] = np.array([case.distances.min() for case in cases])
-    result = {
-        "num_queries": len(cases),
-        "topn": args.topn,
-        "sha256": {"val": sha256(args.val), "candidates": sha256(args.candidates)},
-        "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
-        "rankers": {name: summary(values) for name, values in distances.items()},
-        "minus_first": {name: paired_summary(distances[name], distances["first"]) for name in chosen},
-        "rank_minus_equal": paired_summary(distances["rank_consensus"], distances["equal_consensus"]),
-    }
-    write_json(args.output, result)
-    print_result(result)
-    print(f"\n{args.output}")
-    return problems + more
-
-
 def print_result(result: dict) -> None:
     """The table for a terminal, and the paired differences."""
 
@@ -111,24 +130,6 @@ def print_result(result: dict) -> None:
     for name, decoder in result["chosen"].items():
         ranks = f", e-fold over {decoder['temperature']:g} ranks" if decoder["reward_weight"] else ""
         print(f"{name}: s {decoder['scale_km']} km{ranks}")
-
-
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--candidates", type=Path, required=True, help="table of the benchmark")
-    add("--val", type=Path, default=Path("dataset/earth/val/retrieval.csv"), help="Earth's own (%(default)s)")
-    add("--topn", type=int, default=12, help="candidates of each query (%(default)s)")
-    add("--output", type=Path, default=Path("docs/earth/transfer.json"), help="result (%(default)s)")
-    args = parser.parse_args(arguments)
-    if args.topn < 1:
-        parser.error(f"--topn is {args.topn}: it is at least 1")
-    return args
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    args = parse_arguments(arguments)
-    return run_command(lambda: transfer(args))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_only_what_is_missing_is_read(ranker, store, fill, monkeypatch):
 def test_two_writers_and_a_torn_line(ranker, store, tmp_path):
     writers = [FeatureCache(tmp_path / "cache", ranker.backbone, ranker.packer, store) for _ in range(2)]
     for writer, ids in zip(writers, (["a.png", "b.png"], ["b.png", "c.png", "d.png"]), strict=True):
-        writer.fill(ranker, SharedWork(ids, Processes(), "photos"), progress=False)
+        writer.fill(ranker.backbone, SharedWork(ids, Processes(), "photos"))
     index = writers[1].folder / f"{writers[1].name}.jsonl"
     index.write_bytes(index.read_bytes()[:-5])  # killed while it wrote about d.png
     for writer in writers:

@@ -16,8 +16,9 @@ from transformers import EvalPrediction, Trainer
 from utils.evaluation.metrics import accuracy, pairwise_accuracy
 from utils.jobs.files import move_files
 from utils.model.adapter_info import AdapterInfo
+from utils.model.sharing import Sharing
 from utils.training.batches import LeftOut
-from utils.training.losses import first_order_loss, second_order_loss
+from utils.training.losses import mean_loss, multi_order_loss
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,13 @@ class GroupMetrics:
             rewards, distances = rewards[distances >= 0], distances[distances >= 0]
             if not len(distances):
                 continue
-            tensors = torch.from_numpy(rewards), torch.from_numpy(distances), self.K
-            first, second = first_order_loss(*tensors).item(), second_order_loss(*tensors).item()
-            losses.append(self.lambda1 * first + (1 - self.lambda1) * second)
+            tensors = torch.from_numpy(rewards), torch.from_numpy(distances)
+            losses.append(multi_order_loss(*tensors, self.lambda1, self.K))
             pairs.append(pairwise_accuracy(rewards, distances))
             chosen.append(distances[rewards.argmax()])
         within_25, within_200 = accuracy(chosen, (25, 200)).tolist()
         return {
-            "loss": float(np.mean(losses)),
+            "loss": mean_loss(losses, torch.float64).total.item(),
             "pairwise_accuracy": float(np.nanmean(pairs)),
             "accuracy_25km": within_25,
             "accuracy_200km": within_200,
@@ -56,40 +56,38 @@ class GroupMetrics:
 class RankerTrainer(Trainer):
     """A Trainer whose loss is the mean multi-order distance loss of the groups in a batch.
 
-    ``model`` is a GeoRanker under peft; ``carrier`` is how it reads a batch while training; ``info`` is saved
-    with the adapter. Beside the loss its two terms and the pairwise accuracy (percent) are logged, as means
+    ``model`` is a GeoRanker under peft; ``sharing`` is how a query's candidates share its prefix in training; ``info``
+    is saved with the adapter. Beside the loss its two terms and the pairwise accuracy (percent) are logged, as means
     over the batches of all processes since the last log. A photo that cannot be decoded is named in a warning
     when it is first met; the last log says how many there were, and how many candidates and rows of training
     groups were left out for them since this process started.
     """
 
-    def __init__(self, *args, info: AdapterInfo, lambda1: float, K: int | None, carrier: str, **kwargs) -> None:
+    def __init__(self, *args, info: AdapterInfo, lambda1: float, K: int | None, sharing: Sharing, **kwargs) -> None:
         super().__init__(*args, compute_metrics=GroupMetrics(lambda1, K), **kwargs)
         self.info = info
         self.lambda1 = lambda1
         self.K = K
-        self.carrier = carrier
+        self.sharing = sharing
         self.terms: list[torch.Tensor] = []  # one (3,) a batch: first-order, second-order, pairwise accuracy
         self.unreadable: set[str] = set()  # photo ids
         self.left_out = {"candidates_left_out": 0, "rows_left_out": 0}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         packed, distances = inputs["packed"], inputs["distances"]
-        rewards = model(packed, carrier=self.carrier).split(packed.group_sizes)  # B x (candidates,)
+        rewards = model(packed, sharing=self.sharing).split(packed.group_sizes)  # B x (candidates,)
         distances = [row[row >= 0] for row in distances]
         pairs = list(zip(rewards, distances, strict=True))
-        first = torch.stack([first_order_loss(*pair, self.K) for pair in pairs]).mean()
-        second = torch.stack([second_order_loss(*pair, self.K) for pair in pairs]).mean()
-        pairwise = first.new_tensor([pairwise_accuracy(r.detach().cpu(), d.cpu()) for r, d in pairs]).nanmean()
-        self.terms.append(torch.stack([first.detach(), second.detach(), pairwise]))
-        loss = self.lambda1 * first + (1 - self.lambda1) * second
-        return (loss, rewards) if return_outputs else loss
+        loss = mean_loss([multi_order_loss(*pair, self.lambda1, self.K) for pair in pairs])
+        pairwise = loss.first.new_tensor([pairwise_accuracy(r.detach().cpu(), d.cpu()) for r, d in pairs]).nanmean()
+        self.terms.append(torch.stack([loss.first.detach(), loss.second.detach(), pairwise]))
+        return (loss.total, rewards) if return_outputs else loss.total
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """No loss here: GroupMetrics computes it from all rewards (B, largest group), group by group."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
-            rewards = model(inputs["packed"], carrier="cache")
+            rewards = model(inputs["packed"], sharing="prefix_cache")
         return None, pad_sequence(rewards.split(inputs["packed"].group_sizes), True), inputs["distances"]
 
     def _prepare_inputs(self, inputs):

@@ -19,6 +19,7 @@ import evaluate
 from tests.loopback import free_port
 from tests.naive import naive_rewards
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
+from utils.evaluation import scoring
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
 from utils.model.budget import MAX_TOKENS
@@ -163,9 +164,9 @@ def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     log = next(output.glob("rewards.*.jsonl"))
     log.write_text(log.read_text()[:-9])  # the last line is torn, as a full disk would leave it
     scored = []
-    score_benchmark = evaluate.score_benchmark
+    score_benchmark = scoring.score_benchmark
     monkeypatch.setattr(
-        evaluate,
+        scoring,
         "score_benchmark",
         lambda ranker, queries, *rest, **settings: (
             scored.extend(query.image for query in queries.values()),
@@ -328,8 +329,8 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
         (["--dataset", "im2gps3k", "--model_path", "lora", "--calibrate"], "would spoil the test"),
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
-        (["--dataset", "earth", "--batch_size", "0"], "--batch_size is 0"),
-        (["--dataset", "earth", "--merge_km", "nan"], "--merge_km is nan"),
+        (["--dataset", "earth", "--batch_size", "0"], "--batch_size: 0: it is at least 1"),
+        (["--dataset", "earth", "--merge_km", "nan"], "--merge_km: nan: it is at least 0"),
     ],
 )
 def test_impossible_flags(arguments, message, capsys):

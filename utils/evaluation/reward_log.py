@@ -1,5 +1,6 @@
 """Rewards on disk as they are found: an interrupted run goes on at the next query."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -38,6 +39,11 @@ class RewardLog(AbstractContextManager):
         """Logged rewards (candidates,) float32 of ``query``."""
         rewards = self.finished.get(self.key(query))
         return None if rewards is None else np.array(rewards, dtype=np.float32)
+
+    def known(self, queries: Sequence[Query]) -> dict[int, np.ndarray]:
+        """Position -> logged rewards (candidates,) of those ``queries`` that have some."""
+        found = {position: self.get(query) for position, query in enumerate(queries)}
+        return {position: rewards for position, rewards in found.items() if rewards is not None}
 
     def append(self, query: Query, rewards: np.ndarray) -> None:
         """Written through before it returns."""

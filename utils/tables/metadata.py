@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -79,6 +80,14 @@ def metadata_problems(path: str | os.PathLike, metadata: pd.DataFrame) -> list[s
     """A message for each row of ``metadata``, as read from ``path``, that has no usable coordinate."""
     unusable = metadata["IMG_ID"][metadata["LAT"].isna()]
     return [f"{path}: row {row} ({name}): LAT, LON: not a coordinate" for row, name in unusable.items()]
+
+
+def read_points(paths: Sequence[str | os.PathLike]) -> tuple[np.ndarray | None, list[str]]:
+    """Where the photos of some metadata tables lie, (photos, 2) degrees, None without tables; and problems."""
+    tables = [read_metadata(path) for path in paths]
+    points = [table[["LAT", "LON"]].dropna().to_numpy() for table in tables]
+    problems = [line for path, table in zip(paths, tables, strict=True) for line in metadata_problems(path, table)]
+    return np.concatenate(points) if points else None, problems
 
 
 def _float_or_nan(cell: str) -> float:

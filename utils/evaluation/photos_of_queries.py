@@ -1,0 +1,34 @@
+"""The photos that a benchmark's queries show, as the ranker takes them."""
+
+from collections.abc import Sequence
+
+from utils.candidates import Query
+from utils.geo_ranker import GeoRanker
+from utils.jobs.processes import Processes
+from utils.model.features import EncodedPhotos, FeatureCache, shared_features
+from utils.photos.store import ImageStore
+
+
+def photos_of_queries(
+    cache: str | None,
+    ranker: GeoRanker,
+    queries: Sequence[Query],
+    photos: ImageStore,
+    gallery: ImageStore,
+    processes: Processes,
+    workers: int,
+) -> list[EncodedPhotos | FeatureCache]:
+    """Photos of queries and gallery: decoded when asked for, or from the feature ``cache``, a folder.
+
+    All ``processes`` fill the cache together. What is wrong with a photo is said where it is missed.
+    """
+    if cache is None:
+        return [EncodedPhotos(store, ranker.packer) for store in (photos, gallery)]
+    shown = {
+        "query photos": (photos, [query.image for query in queries]),
+        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image]),
+    }
+    return [
+        shared_features(cache, ranker.backbone, ranker.packer, store, ids, processes, workers, name)[0]
+        for name, (store, ids) in shown.items()
+    ]

@@ -1,4 +1,4 @@
-"""What a model reads at once: photos and queries as tensors, padded, with each distinct photo once."""
+"""What goes through a model at once: photos and queries as tensors, padded, with each distinct photo once."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
@@ -94,7 +94,7 @@ class PackedBatch:
     def suffixes_by_length(self) -> list[LongTensor]:
         """All candidates in one part, or the longer suffixes in one and the shorter in another.
 
-        Of two parts, which are read in a call each, every one is padded to its own longest: suffixes without
+        Of two parts, which take a call each, every one is padded to its own longest: suffixes without
         a photo are much shorter. A call costs about as much as some hundred tokens, so fewer are not worth it.
         """
         lengths, order = self.suffix_mask.sum(1).sort(descending=True, stable=True)

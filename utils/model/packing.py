@@ -4,7 +4,7 @@
     suffix   the question about one candidate, its photo, ..., the start of the answer    one row a candidate
 
 Prefix and suffix ``k`` together are exactly the tokens and positions of candidate ``k``'s whole prompt, so
-a model may read the prefix once and every suffix after it. A batch holds each distinct photo once, however
+a model may compute the prefix once and every suffix after it. A batch holds each distinct photo once, however
 often the prompts show it.
 """
 
@@ -179,7 +179,7 @@ def chunks(queries: Iterable[TokenizedQuery], max_tokens: int) -> Iterator[list[
     """Cut a stream of queries into batches of bounded size, in order.
 
     No batch takes more than ``max_tokens`` (see ``padded_tokens``) but one with a single candidate that does. To
-    split a query means to read its prefix and photo again: only one that would not fit alone is split.
+    split a query means to compute its prefix and photo again: only one that would not fit alone is split.
     Queries without candidates are skipped.
     """
     chunk: list[TokenizedQuery] = []

@@ -1,4 +1,4 @@
-"""The vision tower of a stock Qwen-VL: photos in, the features that its language model reads out."""
+"""The vision tower of a stock Qwen-VL: photos in; out come the features that its language model takes."""
 
 import hashlib
 import json

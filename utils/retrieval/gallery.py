@@ -148,9 +148,6 @@ def add_part(folder: Path, name: str, info: IndexInfo) -> None:
     replace(root, added=(*root.added, name)).save(folder)
 
 
-# ---- what a query may not find ----
-
-
 # ---- results ----
 
 

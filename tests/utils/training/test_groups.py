@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from utils.candidates import distances_km
 from utils.training.georanking import GeoRankingRow
-from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group, usable_rows
+from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group
 
 REFERENCES = 20
 
@@ -191,20 +191,6 @@ def test_distances_are_great_circle_kilometres_in_candidate_order():
         for c in query.candidates
     ]
     assert distances_km(query) == pytest.approx(expected, rel=1e-4)
-
-
-def test_unusable_rows_are_named_and_the_others_stay():
-    rows = [make_row(0), make_row(1, references=12), make_row(2), make_row(3), make_row(4, references=13)]
-    photos = {image for row in rows for image in (row.img_id, *row.ref_img_id)}
-    photos -= {"query_2.jpg", "ref_3_12.jpg", "ref_0_0.jpg", "ref_0_13.jpg"}
-    usable, problems = usable_rows(rows, GroupRule(group_size=6, hard_pool=12), photos)
-    # Positions 0 and 13 of row 0 are never shown, so their photos need not exist.
-    assert [row.img_id for row in usable] == ["query_0.jpg", "query_4.jpg"]
-    assert problems == [
-        "query_1.jpg: 12 references, 13 needed",
-        "query_2.jpg: no photo query_2.jpg",
-        "query_3.jpg: no photo ref_3_12.jpg",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.training import losses
-from utils.training.losses import first_order_loss, multi_order_loss, second_order_loss
+from utils.training.losses import first_order_loss, mean_loss, multi_order_loss, second_order_loss
 
-LOSSES = (first_order_loss, second_order_loss, multi_order_loss)
+
+def total_loss(*args, **kwargs):
+    return multi_order_loss(*args, **kwargs).total
+
+
+LOSSES = (first_order_loss, second_order_loss, total_loss)
 
 
 def log_sum_exp(values):
@@ -55,8 +60,19 @@ def test_losses_are_their_definitions(group, K, lambda1):
     first, second = brute_force_first(*group, K), brute_force_second(*group, K)
     assert first_order_loss(scores, distances, K).item() == pytest.approx(first, rel=1e-9, abs=1e-9)
     assert second_order_loss(scores, distances, K).item() == pytest.approx(second, rel=1e-9, abs=1e-9)
-    mixed = multi_order_loss(scores, distances, lambda1, K).item()
-    assert mixed == pytest.approx(lambda1 * first + (1 - lambda1) * second, rel=1e-9, abs=1e-9)
+    mixed = multi_order_loss(scores, distances, lambda1, K)
+    assert (mixed.first.item(), mixed.second.item()) == pytest.approx((first, second), rel=1e-9, abs=1e-9)
+    assert mixed.total.item() == pytest.approx(lambda1 * first + (1 - lambda1) * second, rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(groups(), min_size=1, max_size=4), ks, st.floats(0, 1))
+def test_the_mean_over_groups_is_that_of_each_term(groups, K, lambda1):
+    terms = [(brute_force_first(*group, K), brute_force_second(*group, K)) for group in groups]
+    first, second = np.mean(terms, axis=0)
+    mean = mean_loss([multi_order_loss(*map(torch.from_numpy, group), lambda1, K) for group in groups])
+    assert (mean.first.item(), mean.second.item()) == pytest.approx((first, second), rel=1e-9, abs=1e-9)
+    assert mean.total.item() == pytest.approx(lambda1 * first + (1 - lambda1) * second, rel=1e-9, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=50)
@@ -146,7 +162,7 @@ def test_learning_puts_candidates_in_order():
     optimizer = torch.optim.SGD([scores], lr=1.0)
     for _ in range(50):
         optimizer.zero_grad()
-        multi_order_loss(scores, distances, K=None).backward()
+        multi_order_loss(scores, distances, K=None).total.backward()
         optimizer.step()
     assert scores.argsort(descending=True).tolist() == distances.argsort().tolist()
 
@@ -161,7 +177,7 @@ def test_ties_keep_the_order_of_the_input():
 
 def test_all_candidates_at_one_distance_are_finite():
     scores = torch.randn(4, requires_grad=True)
-    multi_order_loss(scores, torch.full((4,), 7.0), K=None).backward()
+    multi_order_loss(scores, torch.full((4,), 7.0), K=None).total.backward()
     assert scores.grad.isfinite().all()
 
 

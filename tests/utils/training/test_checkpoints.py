@@ -1,0 +1,28 @@
+import pytest
+
+from utils.training.checkpoints import find_checkpoint, starting_point
+
+
+def test_find_checkpoint_passes_over_incomplete_ones(tmp_path):
+    for step, state in ((900, "{}"), (1000, "{}"), (1100, '{"global_st'), (1200, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert find_checkpoint(tmp_path) == tmp_path / "checkpoint-1000"
+    assert find_checkpoint(tmp_path / "checkpoint-900") == tmp_path / "checkpoint-900"
+    with pytest.raises(FileNotFoundError, match="checkpoint-1200"):
+        find_checkpoint(tmp_path / "checkpoint-1200")
+
+
+def test_a_training_starts_anew_or_goes_on(tmp_path):
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    assert starting_point(folder, None) is None
+    with pytest.raises(FileNotFoundError, match="folder is no complete training checkpoint"):
+        starting_point(folder, "latest")
+    for path in (folder, other):
+        (path / "checkpoint-5").mkdir(parents=True)
+        (path / "checkpoint-5" / "trainer_state.json").write_text("{}")
+    assert starting_point(folder, "latest") == folder / "checkpoint-5"
+    assert starting_point(folder, str(other)) == other / "checkpoint-5"
+    with pytest.raises(ValueError, match="folder has checkpoints of an earlier training"):
+        starting_point(folder, None)

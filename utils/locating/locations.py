@@ -1,13 +1,14 @@
 """Where the photos of a folder were taken: a log that grows photo by photo, a table and a map (GeoJSON) made of it."""
 
 import csv
+import json
 import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from utils.jobs.files import atomic_path, write_json
+from utils.jobs.files import atomic_path
 from utils.jobs.json_lines import JsonLines, OtherSettings
 from utils.jobs.progress import progress_bar
 from utils.photos.exif import photo_names
@@ -122,4 +123,6 @@ def write_geojson(path: str | os.PathLike, rows: list[Location]) -> None:
         for row in rows
     ]
     collection = {"type": "FeatureCollection", "features": features}
-    write_json(path, collection)
+    with atomic_path(path) as temporary:
+        # An indent of one, unlike write_json: files of earlier versions stay equal to the byte.
+        temporary.write_text(json.dumps(collection, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -114,19 +114,19 @@ class FeatureCache:
         except ImageError as error:
             return str(error)
 
-    def add(self, image_id: str, photo: EncodedImage) -> None:
-        """Append the features of a photo."""
-        features = photo.features.to("cpu", self.dtype).contiguous()
-        with open(self.folder / f"{self.name}.bin", "ab") as file:
-            offset = file.tell()
-            file.write(features.view(torch.uint8).numpy())
-        place = self.decoded.store.place(image_id)
-        entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
-        line = {"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset}
-        # Open for this line alone: a cache that only reads leaves no file, and none is open in the data workers.
-        with JsonLines(self.folder / f"{self.name}.jsonl") as log:
-            log.add(line)
-        self.entries[place] = entry
+    def add(self, photos: Iterable[tuple[str, EncodedImage]]) -> None:
+        """Append the features of photos, given with their ids."""
+        # Open for these alone: a cache that only reads leaves no files, and no data worker inherits them.
+        with open(self.folder / f"{self.name}.bin", "ab") as file, JsonLines(self.folder / f"{self.name}.jsonl") as log:
+            for image_id, photo in photos:
+                features = photo.features.to("cpu", self.dtype).contiguous()
+                offset = file.tell()
+                file.write(features.view(torch.uint8).numpy())
+                file.flush()
+                place = self.decoded.store.place(image_id)
+                entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
+                log.add({"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset})
+                self.entries[place] = entry
 
     def fill(self, backbone: PreTrainedModel, work: SharedWork[str], workers: int = 0) -> list[str]:
         """Add those photos of ``work`` that are missing; returns what is wrong with those that cannot be read.
@@ -156,8 +156,7 @@ class FeatureCache:
             if found is None:
                 problems.append(f"{photos[start][0]}: even alone it does not fit into memory")
                 continue
-            for (image_id, _), photo in zip(photos[start:stop], found, strict=True):
-                self.add(image_id, photo)
+            self.add(zip([image_id for image_id, _ in photos[start:stop]], found, strict=True))
         return problems
 
     def size(self) -> int:

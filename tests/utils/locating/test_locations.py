@@ -48,7 +48,11 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     assert lines[0] == ["a.jpg", "50.74", "-7.32", PLACE, "0.25", "one place left out"]
     assert lines[2] == ["trip/d.png", "", "", "", "", "trip/d.png: cannot be read"]
 
-    collection = json.loads((tmp_path / "found" / "locations.geojson").read_text(encoding="utf-8"))
+    text = (tmp_path / "found" / "locations.geojson").read_text(encoding="utf-8")
+    assert text.startswith(
+        '{\n "type": "FeatureCollection",\n "features": [\n  {\n   "type": "Feature",\n   "geometry": {\n'
+    )
+    collection = json.loads(text)
     assert collection["type"] == "FeatureCollection"
     assert {feature["type"] for feature in collection["features"]} == {"Feature"}
     assert collection["features"][0]["geometry"] == {"type": "Point", "coordinates": [-7.32, 50.74]}

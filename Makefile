@@ -1,6 +1,6 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
 # make test    set up, then the tests
-# make lint    style and format
+# make lint    style, format, and that imports run one way
 # make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
 # make earth-strong   the same test queries with candidates of the uncompressed index, ranked by the shipped adapter
 # make reproduce   the published experiment on a GPU node, on downloaded data: docs/reproduce.md
@@ -115,6 +115,7 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

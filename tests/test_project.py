@@ -1,5 +1,6 @@
-"""The three lists of packages say the same."""
+"""The lists of packages say the same, and the tree is as its documents say."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("utils", "earth", "tools")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,20 @@ def test_conda_takes_the_pins():
     assert "-r requirements.txt" in (ROOT / "environment.yml").read_text()
 
 
+def sources() -> list[Path]:
+    """All Python files of the project but its tests."""
+    folders = [ROOT / folder for folder in (*PACKAGES, "benchmarks")]
+    return [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
+
+
+def imported_names(source: Path) -> set[str]:
+    """The top-level names of all modules that a file imports, inside of functions too."""
+    nodes = list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in names}
+
+
 def test_every_import_is_of_a_declared_package(ranges):
     packages = {
         "PIL": "pillow",
@@ -44,12 +60,35 @@ def test_every_import_is_of_a_declared_package(ranges):
         "faiss": "faiss-cpu",
         "tokenizers": "transformers",
     }
-    sources = [*ROOT.glob("*.py"), *ROOT.glob("utils/*.py"), *ROOT.glob("earth/*.py"), *ROOT.glob("benchmarks/*.py")]
-    imported = {
-        name
-        for source in sources
-        for name in re.findall(r"^(?:from|import) (\w+)", source.read_text(), flags=re.MULTILINE)
+    imported = {source: imported_names(source) for source in sources()}
+    # Those of every depth were seen, and imports that stand inside of functions.
+    assert {"evaluate.py", "utils/geo_ranker.py", "utils/model/packing.py", "earth/lvlm/model.py"} <= {
+        path.relative_to(ROOT).as_posix() for path in imported
     }
-    third_party = imported - sys.stdlib_module_names - {"utils", "earth", "benchmarks"}
-    assert "torch" in third_party
+    assert "torch" in imported[ROOT / "evaluate.py"]
+    third_party = set().union(*imported.values()) - sys.stdlib_module_names - {*PACKAGES, "benchmarks"}
     assert {canonicalize_name(packages.get(name, name)) for name in third_party} <= ranges.keys()
+
+
+def test_every_package_says_what_lives_in_it():
+    packages = [
+        path.parent for root in ("utils", "earth", "tools") for path in ROOT.joinpath(root).rglob("__init__.py")
+    ]
+    assert {"utils", "model", "studies", "tools"} <= {package.name for package in packages}
+    for package in packages:
+        tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+        assert len(tree.body) == 1, f"{package}: nothing but a docstring"
+        assert ast.get_docstring(tree), package
+
+
+def test_every_folder_of_modules_is_a_package():
+    for root in PACKAGES:
+        for folder in {path.parent for path in ROOT.joinpath(root).rglob("*.py")}:
+            assert (folder / "__init__.py").is_file(), folder
+
+
+def test_tests_mirror_the_tree():
+    for root in PACKAGES:
+        for test in ROOT.joinpath("tests", root).rglob("test_*.py"):
+            module = ROOT / root / test.relative_to(ROOT / "tests" / root).with_name(test.name.removeprefix("test_"))
+            assert module.is_file(), f"{test.relative_to(ROOT)} tests no module"

@@ -1,0 +1,118 @@
+"""What is answered before anything heavy is imported, by looking at sys.modules of a fresh process, not at a clock."""
+
+import json
+import re
+import subprocess
+import sys
+
+from tests.commands import ROOT
+from tests.test_project import sources
+
+HEAVY = ("torch", "transformers", "peft", "sklearn", "matplotlib", "openai", "accelerate", "deepspeed")
+# The packages and modules that do without torch, in the words of docs/architecture.md.
+LIGHT = [
+    "candidates",
+    "cli",
+    "data_paths",
+    "decoding",
+    "figures",
+    "geography",
+    "jobs",
+    "photos",
+    "tables",
+    "generation/api",
+    "generation/journal",
+    "generation/tally",
+    "training/checkpoints",
+    "training/copy_rule",
+    "model/adapter_info",
+    "model/budget",
+    "model/fingerprints",
+    "model/prompts",
+    "model/readable",
+    "model/sharing",
+]
+
+# Every command is asked in one process, and each may import what it likes: the first one to be heavy is named.
+ASK = """
+import contextlib, importlib, io, json, sys
+
+def heavy():
+    return [name for name in json.loads(sys.argv[1]) if name in sys.modules]
+
+answers = {}
+for module in json.loads(sys.argv[2]):
+    for arguments in json.loads(sys.argv[3]):
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                code = importlib.import_module(module).main(arguments)
+            except SystemExit as stop:
+                code = stop.code
+        answers[" ".join([module, *arguments])] = [code, out.getvalue() + err.getvalue(), heavy()]
+json.dump(answers, sys.stdout)
+"""
+
+
+def ask(modules: list[str], commands: list[list[str]]) -> dict[str, tuple[int | str, str, list[str]]]:
+    """Command -> exit code or message, what it printed, and which heavy packages were imported by then."""
+    command = [sys.executable, "-c", ASK, *(json.dumps(part) for part in (HEAVY, modules, commands))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def commands() -> list[str]:
+    """The modules of all scripts, tools, and commands of the embedded world and of the benchmarks."""
+    files = [path for path in sources() if re.search(r'^if __name__ == "__main__":', path.read_text(), re.MULTILINE)]
+    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files)
+
+
+def test_help_and_wrong_flags_are_answered_first():
+    modules = commands()
+    assert {"evaluate", "quick_start", "tools.convert_adapter", "earth.lvlm.pretrain_tower", "benchmarks.gpu"} <= {
+        *modules
+    }
+    for command, (code, printed, heavy) in ask(modules, [["--help"], ["--nonsense"]]).items():
+        assert heavy == [], command
+        assert code == (0 if command.endswith("--help") else 2), command
+        assert "usage: " in printed, command
+
+
+# Commands whose files are missing in a folder that has none.
+MISSING = {
+    "build_georanking": "--root_path away --gallery away.csv --result_path r.parquet",
+    "compile_prediction_candidates": "--root_path away",
+    "evaluate": "--dataset im2gps3k --model_path away",
+    "finetune_geo_ranker": "--model_save_path away --dataset away.parquet",
+    "lvlm_zs_predict": "--root_path away --model_name m",
+    "quick_start": "--image away.jpg --candidates away.csv --model_path away",
+    "quick_start_im2gps3k": "--model_path away --candidates away.csv",
+    "retrieve_candidates": "search --index away --queries away.csv --image_path away --output_dir away",
+    "tools.convert_adapter": "away ours",
+    "tools.gallery_from_exif": "away away.csv",
+    "tools.index_tar": "away.tar",
+}
+
+
+def test_missing_files_are_named_first():
+    assert MISSING.keys() == {name for name in commands() if not name.startswith(("earth.", "benchmarks."))}
+    for module, flags in MISSING.items():
+        ((command, (code, _, heavy)),) = ask([module], [flags.split()]).items()
+        assert heavy == [], command
+        assert re.match("error: .*away", str(code), re.DOTALL), command
+
+
+def test_light_modules_import_no_torch():
+    modules = []
+    for name in LIGHT:
+        path = ROOT / "utils" / name
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        modules += [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    code = """
+import importlib, sys
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    for name in ("torch", "transformers", "peft"):
+        assert name not in sys.modules, f"{module} imports {name}"
+"""
+    done = subprocess.run([sys.executable, "-c", code, *modules], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

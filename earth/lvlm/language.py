@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
 from transformers import AutoTokenizer, Qwen2VLForConditionalGeneration
 
 from earth.lvlm import model as lvlm
@@ -16,7 +15,7 @@ from earth.lvlm.language_data import PhotoGroup, PhotoGroups, Tokens, draw_guess
 from earth.lvlm.language_losses import WEIGHTS, LanguageHeads, candidate_states, group_losses
 from earth.lvlm.lessons import guess_lessons, lesson_loss
 from earth.lvlm.tiles import use_tile_attention
-from earth.lvlm.trainer import LossLog, Trainer, learning_rate
+from earth.lvlm.trainer import LossLog, Trainer, average_gradients, learning_rate
 from earth.recipe import TOPK, TOPN
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.evaluation.metrics import accuracy
@@ -68,16 +67,6 @@ class Validation:
         nearest = np.mean(rewards[:, TOPN:].argmax(1) == self.km[:, TOPN:].argmin(1))
         said = [f"{name} {near:.1f} / {far:.1f}" for name, (near, far) in within.items()]
         return "  ".join([*said, f"nearest guess {nearest:.1%}"])
-
-
-def average_gradients(parameters: list[nn.Parameter]) -> None:
-    """Give all processes the mean of their gradients, in one message."""
-    gradients = [parameter.grad for parameter in parameters]
-    together = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(together)
-    parts = (together / dist.get_world_size()).split([gradient.numel() for gradient in gradients])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
 
 
 class Teaching:

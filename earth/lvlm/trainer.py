@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from earth.lvlm.flags import CHECKPOINT
@@ -48,6 +49,16 @@ class Trainer:
         for name, part in {**self.modules, "optimizer": self.optimizer}.items():
             part.load_state_dict(state[name])
         return state["step"]
+
+
+def average_gradients(parameters: list[nn.Parameter]) -> None:
+    """Give all processes the mean of their gradients, in one message."""
+    gradients = [parameter.grad for parameter in parameters]
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(together)
+    parts = (together / dist.get_world_size()).split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 class LossLog:

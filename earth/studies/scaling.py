@@ -40,7 +40,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--run_dir", type=Path, default=Path("runs/scaling"), help="tiles, embeddings and rewards (%(default)s)")
     add("--output", type=Path, default=Path("docs/earth/scaling.json"), help="result (%(default)s)")
     add("--workers", type=at_least(1), default=multiprocessing.cpu_count(), help="rendering processes")
-    add_device(parser)
+    add_device(add)
     return parser.parse_args(arguments)
 
 

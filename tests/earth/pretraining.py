@@ -12,10 +12,15 @@ from earth.lvlm import model as lvlm
 
 BASE = Path(__file__).parents[2] / "checkpoints" / "earth-base"
 
+
+class Interrupted(BaseException):
+    """Stops a run as a kill does; a KeyboardInterrupt would end the command in an orderly way."""
+
+
 Run = Callable[..., dict[str, Tensor]]
 
 
-def runner(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], world: Path, *flags: str) -> Run:
+def runner(main: Callable[[list[str]], int], world: Path, *flags: str) -> Run:
     """A function that runs ``main`` for two steps on the Earth in ``world`` and returns the weights it saves.
 
     Its arguments: the name of the output folder, and further flags.
@@ -25,16 +30,15 @@ def runner(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], world: Pat
         paths = {"data": "data", "output_dir": name, "run": f"{name}-run"}
         arguments = [part for flag, path in paths.items() for part in (f"--{flag}", str(world / path))]
         arguments += ["--views", "1", "--steps", "2", "--save_every", "1", "--workers", "1"]
-        monkeypatch.setattr("sys.argv", ["pretrain", *arguments, *flags, *more])
-        main()
+        assert main([*arguments, *flags, *more]) == 0
         return load_file(world / name / "model.safetensors")
 
     return run
 
 
-def later_stage(world: Path) -> tuple[str, ...]:
-    """Flags of a stage that goes on from the shipped weights."""
-    return "--model", str(BASE), "--photos", str(world / "photos.npy")
+def later_stage(small_earth: Path) -> tuple[str, ...]:
+    """Flags of a stage that goes on from the shipped weights, and from photos that are taken once for all tests."""
+    return "--model", str(BASE), "--photos", str(small_earth / "photos.npy")
 
 
 def check_resuming(monkeypatch: pytest.MonkeyPatch, run: Run) -> dict[str, Tensor]:
@@ -44,11 +48,11 @@ def check_resuming(monkeypatch: pytest.MonkeyPatch, run: Run) -> dict[str, Tenso
 
     def interrupted(*arguments):
         save(*arguments)
-        raise KeyboardInterrupt
+        raise Interrupted
 
     with monkeypatch.context() as patch:
         patch.setattr(lvlm, "save", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             run("part")
     resumed = run("part", "--resume")
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)

@@ -1,136 +1,36 @@
-import hashlib
-import io
-import shutil
-from itertools import chain
-from pathlib import Path
-
-import numpy as np
 import pytest
-from PIL import Image
 
 from earth import build_dataset
-from earth.world import places, views
-from earth.world.imagery import TILE_PIXELS, load_earth
-from utils.geography.geodesy import haversine_km
-from utils.photos.store import ImageStore
-from utils.tables.metadata import metadata_problems, read_metadata
-
-SIZES = (150, 60, 50, 20, 20)
 
 
-def digests(folder: Path) -> dict[str, str]:
-    # Without the index that reading the gallery leaves beside it.
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".index")
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def test_a_split_of_another_size_is_refused(small_earth):
+    arguments = [
+        "--output_dir",
+        str(small_earth / "data"),
+        "--gallery_size",
+        "61",
+        "--split_sizes",
+        "10",
+        "1",
+        "5",
+        "1",
+    ]
+    with pytest.raises(SystemExit, match=r"gallery has 60 pictures, not 61"):
+        build_dataset.main(arguments)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("earth")
-    build_dataset.build(folder, SIZES, seed=3, workers=2)
-    return folder
+def test_what_is_there_is_kept(small_earth, capsys):
+    sizes = ["--gallery_size", "60", "--split_sizes", "10", "1", "5", "1"]
+    before = {path: path.stat().st_mtime_ns for path in (small_earth / "data").rglob("*.csv")}
+    assert build_dataset.main(["--output_dir", str(small_earth / "data"), *sizes, "--workers", "1"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (small_earth / "data").rglob("*.csv")} == before
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("there already") == len(before) == 5
 
 
-def test_splits_have_their_sizes_and_share_no_centre(world):
-    centres = []
-    for split, size in zip(build_dataset.SPLITS, SIZES, strict=True):
-        metadata = read_metadata(world / split / "metadata.csv")
-        assert len(metadata) == size
-        assert metadata_problems(world / split / "metadata.csv", metadata) == []
-        assert (metadata["country"] != "").mean() > 0.95
-        centres += list(metadata[["LAT", "LON"]].itertuples(index=False, name=None))
-    assert len(set(centres)) == len(centres) == sum(SIZES)
-    assert all(lat == round(lat, places.DECIMALS) for lat, _ in centres)
-
-
-def test_gallery_tiles_are_the_clean_view_of_their_coordinates(world):
-    metadata = read_metadata(world / "gallery" / "metadata.csv")
-    store = ImageStore.from_paths([world / "gallery" / "images.tar"])
-    for row in metadata.head(10).itertuples():
-        shown = np.asarray(store.open(row.IMG_ID)).astype(float)
-        assert np.abs(shown - load_earth().tile(row.LAT, row.LON)).mean() < 3  # JPEG
-
-
-def test_photos_differ_from_the_clean_view(world):
-    metadata = read_metadata(world / "test" / "metadata.csv")
-    store = ImageStore.from_paths([world / "test" / "images"])
-    for row in metadata.itertuples():
-        photo = store.open(row.IMG_ID)
-        assert photo.size == (TILE_PIXELS, TILE_PIXELS)
-        assert np.abs(np.asarray(photo).astype(float) - load_earth().tile(row.LAT, row.LON)).mean() > 5
-
-
-def test_same_seed_same_bytes_whatever_the_number_of_workers(world, tmp_path):
-    build_dataset.build(tmp_path, SIZES, seed=3, workers=1)
-    assert digests(tmp_path) == digests(world)
-
-
-def test_another_seed_is_another_world(world, tmp_path):
-    build_dataset.build(tmp_path, SIZES, seed=4, workers=2)
-    assert not set(digests(tmp_path).values()) & set(digests(world).values())
-
-
-def test_interrupted_build_goes_on_to_the_same_world(world, tmp_path):
-    copy = shutil.copytree(world, tmp_path / "copy")
-    for split in ("train", "val", "test"):
-        (copy / split / "metadata.csv").unlink()
-    shutil.rmtree(copy / "val")
-    build_dataset.build(copy, SIZES, seed=3, workers=2)
-    assert digests(copy) == digests(world)
-
-
-def test_a_new_gallery_shares_no_centre_with_the_splits_that_are_there(world, tmp_path, monkeypatch):
-    copy = shutil.copytree(world, tmp_path / "copy")
-    shutil.rmtree(copy / "gallery")
-    theirs = [centre for split in build_dataset.SPLITS[1:] for centre in build_dataset.read_centres(copy / split)]
-    centres = places.centres
-    monkeypatch.setattr(places, "centres", lambda *arguments: chain(theirs, centres(*arguments)))
-    build_dataset.build(copy, SIZES, seed=5, workers=1)
-    assert not set(build_dataset.read_centres(copy / "gallery")) & set(theirs)
-
-
-def test_a_split_of_another_size_is_refused(world, tmp_path, monkeypatch):
-    arguments = ["--output_dir", str(world), "--gallery_size", str(SIZES[0] + 1), "--split_sizes"]
-    monkeypatch.setattr("sys.argv", ["build_dataset", *arguments, *map(str, SIZES[1:])])
-    with pytest.raises(SystemExit, match=rf"gallery has {SIZES[0]} pictures, not {SIZES[0] + 1}"):
-        build_dataset.main()
-
-
-def test_the_shipped_world_is_where_it_always_was():
-    """The first centre of each split with seed 0: the shipped weights were trained on these."""
-    town_points = places.towns(load_earth(), np.random.default_rng(0))
-    first = [next(build_dataset.shots(town_points, number, 0, set(), number > 0)) for number in range(5)]
-    expected = [(15.91, 7.55), (28.05, 112.64), (-14.84, 129.9), (-10.59, -41.94), (17.02, 36.15)]
-    assert [(shot.lat, shot.lon) for shot in first] == expected
-
-
-def test_centres_gather_around_towns_on_land():
-    earth, rng = load_earth(), np.random.default_rng(0)
-    town_points = places.towns(earth, rng)
-    assert town_points.shape == (places.NUM_TOWNS, 2)
-    source = places.centres(earth, town_points, rng)
-    found = np.array([next(source) for _ in range(1000)])
-    assert earth.is_land(*found.T).all()
-    assert (np.abs(found[:, 1]) <= 180).all()
-    km = haversine_km(found[:, :1], found[:, 1:], *town_points.T).min(axis=1)
-    assert (km < 60).mean() > 0.75
-    assert (km > 60).sum() > 20
-
-
-def test_flat_tiles_are_recognised():
-    flat = np.full((TILE_PIXELS, TILE_PIXELS, 3), 90, dtype=np.uint8)
-    assert views.is_flat(flat)
-    assert not views.is_flat(load_earth().tile(46.0, 7.0))
-
-
-def test_shot_of_open_ice_is_refused_and_of_a_coast_is_a_jpeg():
-    assert build_dataset.take(build_dataset.Shot(75.0, -40.0, False, (0,))) is None
-    taken = build_dataset.take(build_dataset.Shot(61.0, 6.0, True, (0,)))
-    assert Image.open(io.BytesIO(taken)).format == "JPEG"
-
-
-def test_nonsense_sizes_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["build_dataset", "--gallery_size", "0"])
+@pytest.mark.parametrize("flags", [["--gallery_size", "0"], ["--split_sizes", "1", "1", "0", "1"], ["--workers", "0"]])
+def test_nonsense_sizes_are_refused(flags, capsys):
     with pytest.raises(SystemExit):
-        build_dataset.main()
+        build_dataset.main(flags)
     assert "at least 1" in capsys.readouterr().err

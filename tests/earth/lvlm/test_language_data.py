@@ -6,8 +6,9 @@ import torch
 from transformers import Qwen2VLForConditionalGeneration
 
 from earth.lvlm import language_data
-from earth.lvlm.language_data import REGION, TOPK, Groups, Tokens, draw_guess, embeddings, image_tokens
-from earth.lvlm.pretrain_data import POOL
+from earth.lvlm.language_data import REGION, PhotoGroups, Tokens, draw_guess, embeddings, image_tokens
+from earth.lvlm.tiles import use_tile_attention
+from earth.recipe import TOPK, TOPN
 from tests.earth.pretraining import BASE
 from utils.candidates import NUM_NEGATIVES
 from utils.geography.geodesy import EARTH_RADIUS_KM, haversine_km
@@ -19,14 +20,14 @@ def number(image_id: str) -> int:
     return int(image_id.split()[1])
 
 
-def cosines_by_loops(groups: Groups, photo: int, tile: int) -> np.ndarray:
+def cosines_by_loops(groups: PhotoGroups, photo: int, tile: int) -> np.ndarray:
     """(photo's tokens, tile's tokens)."""
     a, b = groups.photo_tokens[photo].astype(float), groups.tile_tokens[tile].astype(float)
     return np.array([[x @ y / np.linalg.norm(x) / np.linalg.norm(y) for y in b] for x in a])
 
 
 @pytest.fixture(scope="module")
-def groups() -> Groups:
+def groups() -> PhotoGroups:
     """40 pretraining places and a gallery of 450 tiles, whose places are photographed as well."""
     rng = np.random.default_rng(0)
     points = np.stack([rng.uniform(-60, 80, PLACES + TILES), rng.uniform(-180, 180, PLACES + TILES)], axis=1).round(2)
@@ -41,12 +42,12 @@ def groups() -> Groups:
         photos=np.empty((PLACES + TILES, VIEWS)),
     )
     assert TILES > REGION > TOPK
-    return Groups(data, photos, tiles, size=10, guesses=3)
+    return PhotoGroups(data, photos, tiles, size=10, guesses=3)
 
 
 def test_tokens_are_kept_for_one_tower_and_the_same_pictures(tmp_path, monkeypatch):
     model = Qwen2VLForConditionalGeneration.from_pretrained(BASE, dtype=torch.float32)
-    model.set_attn_implementation({"vision_config": "tile_attention"})
+    use_tile_attention(model)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     first = image_tokens(model, pictures, tmp_path / "tokens.npy")
     assert first.shape == (3, 16, model.config.text_config.hidden_size)
@@ -138,5 +139,5 @@ def test_embeddings_are_mean_tokens_of_length_one():
     np.testing.assert_allclose(embeddings(tokens), expected, atol=1e-6)
 
 
-def test_pool_is_what_evaluation_ranks():
-    assert POOL < TOPK - NUM_NEGATIVES
+def test_candidates_that_evaluation_ranks_are_not_its_negatives():
+    assert TOPN < TOPK - NUM_NEGATIVES

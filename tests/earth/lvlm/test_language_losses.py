@@ -4,24 +4,24 @@ import numpy as np
 import torch
 
 from earth.lvlm.contrast import PLACE_KM
-from earth.lvlm.language_data import Group, Tokens
-from earth.lvlm.language_losses import TOP, UNSEEN_KM, Heads, States, group_losses, read
-from earth.lvlm.pretrain_language import shown
+from earth.lvlm.language_data import PhotoGroup, Tokens, shown
+from earth.lvlm.language_losses import TOP, UNSEEN_KM, LanguageHeads, States, candidate_states, group_losses
 from tests.earth.pretraining import BASE
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.geography.geodesy import haversine_km
-from utils.model import packing
+from utils.model import batch as packed_batch
+from utils.model import last_hidden
 
 
 def test_losses_of_groups_against_loops():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    heads = Heads(12)
+    heads = LanguageHeads(12)
     states = States(*(torch.randn(rows, 12) for rows in (12, 12, 2 * 4 * 16, 2 * 4 * 16)))
     groups = SimpleNamespace(pictures=4, spread=(np.array([0.8, 0.7]), np.array([0.1, 0.2])), match_spread=(0.5, 0.3))
     drawn = [
-        Group(
+        PhotoGroup(
             query=Query("photo 0", (), (), *rng.uniform(-60, 60, 2).tolist()),
             places=rng.uniform(-60, 60, (6, 2)),
             km=rng.uniform(1, 5000, 6),
@@ -86,9 +86,9 @@ def test_losses_of_groups_against_loops():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_read_gives_states_in_the_order_of_the_candidates(monkeypatch):
+def test_states_stand_in_the_order_of_the_candidates(monkeypatch):
     """Whole prompts through the stock language model, one candidate at a time; some come without a picture."""
-    monkeypatch.setattr(packing, "CALL_TOKENS", 1)  # candidates with and without a picture are read in two calls
+    monkeypatch.setattr(packed_batch, "CALL_TOKENS", 1)  # candidates with and without a picture are read in two calls
     ranker = GeoRanker.from_pretrained(BASE, dtype=torch.float32, layout="negatives_first")
     tiles = np.random.default_rng(0).normal(size=(4, 16, 192)).astype(np.float16)
     tokens = Tokens(tiles[:1], tiles[1:])
@@ -102,12 +102,12 @@ def test_read_gives_states_in_the_order_of_the_candidates(monkeypatch):
     language_model = ranker.backbone.language_model
     expected = []
     with torch.no_grad():
-        states = read(ranker, batch)
+        states = candidate_states(ranker, batch)
         for candidate in candidates:
             alone = ranker.packer.pack(*shown([Query("photo 0", (candidate,), candidates[:2])], tokens))
             rows = alone.rows()
             stock = language_model(
-                **ranker._embed(rows.ids, rows.image_rows, alone.features),
+                **last_hidden._embed(ranker.backbone, rows.ids, rows.image_rows, alone.features),
                 position_ids=rows.positions,
                 use_cache=False,
                 output_hidden_states=True,

@@ -7,11 +7,11 @@ FEW = ("--batch_size", "12", "--lessons", "4")
 
 
 def test_a_resumed_run_ends_where_a_whole_one_does(monkeypatch, world, capsys):
-    weights = check_resuming(monkeypatch, runner(monkeypatch, main, world, *FEW))
+    weights = check_resuming(monkeypatch, runner(main, world, *FEW))
     assert sum(tensor.numel() for tensor in weights.values()) < 10e6
     assert "nearest tile of validation photos: 25 km" in capsys.readouterr().out
 
 
-def test_more_lessons_than_pairs_are_refused(monkeypatch, world):
+def test_more_lessons_than_pairs_are_refused(world):
     with pytest.raises(SystemExit):
-        runner(monkeypatch, main, world, *FEW)("none", "--lessons", "13")
+        runner(main, world, *FEW)("none", "--lessons", "13")

@@ -5,16 +5,9 @@ import numpy as np
 import pytest
 
 from earth.studies import ablation_table
+from earth.studies.ablation_results import Result, append_result, paired_difference, read_results
 from earth.studies.ablation_runs import BASELINE, SETTINGS, Setting
-from earth.studies.ablation_table import (
-    Result,
-    append_result,
-    comparison,
-    paired_difference,
-    read_results,
-    table,
-    verdict,
-)
+from earth.studies.ablation_table import comparison, table, verdict
 
 RESULT = Result("baseline", "baseline", 0, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
 WORSE = Setting("worse", "question", paper=(-1.0, -2.0))
@@ -98,15 +91,14 @@ def test_the_papers_differences_are_those_of_its_table():
             assert setting.paper == pytest.approx(np.subtract(published[setting.name], full))
 
 
-def test_results_on_disk(tmp_path, monkeypatch, capsys, caplog):
+def test_results_on_disk(tmp_path, capsys, caplog):
     path = tmp_path / "new" / "results.jsonl"
     assert read_results(path) == []
     results = [drawn("baseline", seed, 1) for seed in range(2)]
     for result in results:
         append_result(path, result)
     assert read_results(path) == results
-    monkeypatch.setattr("sys.argv", ["ablation_table", "--results", str(path)])
-    assert ablation_table.main() == 0
+    assert ablation_table.main(["--results", str(path)]) == 0
     assert capsys.readouterr().out.strip() == table(results)
 
     lines = path.read_text()
@@ -130,10 +122,10 @@ def test_results_on_disk(tmp_path, monkeypatch, capsys, caplog):
         with pytest.raises(ValueError, match=message):
             read_results(path)
         with pytest.raises(SystemExit, match=message):
-            ablation_table.main()
+            ablation_table.main(["--results", str(path)])
 
 
-def test_comparison_of_two_base_models(tmp_path, monkeypatch, capsys):
+def test_comparison_of_two_base_models(tmp_path, capsys):
     small = [drawn("baseline", seed, 3) for seed in (2, 0)] + [drawn("no_images", 0, 1)]
     large = [replace(drawn("baseline", seed, 1), base="xyz") for seed in (0, 1, 2)]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in comparison(large, small).splitlines()]
@@ -153,12 +145,13 @@ def test_comparison_of_two_base_models(tmp_path, monkeypatch, capsys):
     for path, results in zip(files, (large, small), strict=True):
         for result in results:
             append_result(path, result)
-    command = ["ablation_table", "--results", str(files[0]), "--against"]
-    monkeypatch.setattr("sys.argv", [*command, str(files[1])])
-    assert ablation_table.main() == 0
+    command = ["--results", str(files[0]), "--against"]
+    assert ablation_table.main([*command, str(files[1])]) == 0
     assert capsys.readouterr().out.strip() == comparison(large, small)
-    monkeypatch.setattr("sys.argv", [*command, str(tmp_path / "missing.jsonl")])
+    (tmp_path / "empty.jsonl").touch()
     with pytest.raises(SystemExit, match="no setting with the same seed in common"):
-        ablation_table.main()
+        ablation_table.main([*command, str(tmp_path / "empty.jsonl")])
+    with pytest.raises(SystemExit, match=r"missing\.jsonl does not exist \(or say with --against"):
+        ablation_table.main([*command, str(tmp_path / "missing.jsonl")])
     with pytest.raises(ValueError, match="differ in more than the base model"):
         comparison([replace(large[0], budget=500)], small)

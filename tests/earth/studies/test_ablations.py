@@ -1,6 +1,7 @@
 """The queue on a small Earth; its commands run in this process, as imports take most of their time."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -8,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +20,10 @@ import pytest
 
 import evaluate
 import finetune_geo_ranker
-from earth import build_dataset
-from earth.studies import ablations
+from earth.studies import ablation_queue, ablations
+from earth.studies.ablation_results import Result, append_result, read_results
 from earth.studies.ablation_runs import BASELINE, SETTINGS, TRAINING
-from earth.studies.ablation_table import Result, append_result, read_results
+from earth.world import splits
 from utils.candidates import prompt_texts
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.geography.geodesy import haversine_km
@@ -30,17 +33,17 @@ from utils.tables.candidate_table import CandidateRow, write_candidate_table
 from utils.tables.metadata import read_metadata
 from utils.training.georanking import GeoRankingRow, write_georanking
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUERIES = 6
 ONLY = ["--only", "baseline", "candidates_8", "no_images", "--seeds", "7"]
 THREE = [("baseline", 7), ("no_images", 7), ("candidates_8", 7)]  # the queue's order
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
+def data(tmp_path_factory, few_resamples) -> Path:
     """A small Earth with rows to train on and candidate tables: a photo's references are the tiles nearest to it."""
     folder = tmp_path_factory.mktemp("earth")
-    build_dataset.build(folder, (40, 1, 16, 3, QUERIES), seed=0, workers=1)
+    splits.build(folder, (40, 1, 16, 3, QUERIES), seed=0, workers=1)
     gallery = read_metadata(folder / "gallery" / "metadata.csv")
     points = gallery[["LAT", "LON"]].to_numpy()
     rows = {"train": [], "val": [], "test": []}
@@ -63,42 +66,49 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def calls(monkeypatch) -> list[tuple[str, dict]]:
-    """What the queue executes, as (script, flags). A test may hook into it by ``calls.before``."""
+class Calls(list):
+    """What the queue executes, as (script, flags). A test may hook into it by ``before``."""
 
-    class Calls(list):
-        def before(self, script: str, flags: dict) -> None:
-            pass
+    def before(self, script: str, flags: dict) -> None:
+        pass
 
-    made = Calls()
-
-    def execute(script, flags, switches, log, lock):
-        made.append((script, flags))
-        made.before(script, flags)
+    def execute(self, script: str, flags: dict, switches: Sequence[str], log: Path, lock: int) -> None:
+        """``ablation_queue.execute``, but in this process."""
+        self.append((script, flags))
+        self.before(script, flags)
         words = [word for name, value in flags.items() for word in (f"--{name}", value)] + list(switches)
         with open(log, "w") as file, contextlib.redirect_stdout(file):
-            if script == "evaluate.py":
-                monkeypatch.setattr(sys, "argv", [script, *words])
-                assert evaluate.main() == 0
-            else:
-                finetune_geo_ranker.main(words)
+            assert {"evaluate.py": evaluate, "finetune_geo_ranker.py": finetune_geo_ranker}[script].main(words) == 0
 
-    monkeypatch.setattr(ablations, "execute", execute)
+
+@pytest.fixture
+def calls(monkeypatch) -> Calls:
+    made = Calls()
+    monkeypatch.setattr(ablation_queue, "execute", made.execute)
     return made
 
 
+def run_queue(data: Path, model: Path, folder: Path, *flags: str) -> int:
+    """Exit code of the command, with a budget of one step."""
+    paths = {"data": data, "model_path": model, "results": folder / "r.jsonl", "run": folder / "run"}
+    words = [str(word) for name, path in paths.items() for word in (f"--{name}", path)]
+    return ablations.main([*words, "--steps", "1", *flags])
+
+
 @pytest.fixture
-def queue(data, tiny_base, tmp_path, monkeypatch):
-    """``queue(*flags)``: exit code of the command, with a budget of one step."""
+def queue(data, tiny_base, tmp_path) -> Callable[..., int]:
+    """``queue(*flags)``: exit code of the command, in a folder of the test's own."""
+    return partial(run_queue, data, tiny_base, tmp_path)
 
-    def queue(*flags: str) -> int:
-        paths = {"data": data, "model_path": tiny_base, "results": tmp_path / "r.jsonl", "run": tmp_path / "run"}
-        words = [str(word) for name, path in paths.items() for word in (f"--{name}", path)]
-        monkeypatch.setattr(sys, "argv", ["ablations", *words, "--steps", "1", *flags])
-        return ablations.main()
 
-    return queue
+@pytest.fixture(scope="module")
+def finished(data, tiny_base, tmp_path_factory) -> tuple[Path, Calls, str]:
+    """A queue that has done all of THREE: its folder, what it executed, and what it said."""
+    folder, made, said = tmp_path_factory.mktemp("finished"), Calls(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.setattr(ablation_queue, "execute", made.execute)
+        assert run_queue(data, tiny_base, folder, *ONLY) == 0
+    return folder, made, said.getvalue()
 
 
 def lines(tmp_path: Path) -> dict[tuple[str, int], Result]:
@@ -109,9 +119,9 @@ def timeless(result: Result) -> Result:
     return replace(result, seconds={})
 
 
-def test_every_run_adds_a_line_that_says_what_its_evaluation_says(queue, calls, tmp_path, tiny_base, capsys):
-    assert queue(*ONLY) == 0
-    found = lines(tmp_path)
+def test_every_run_adds_a_line_that_says_what_its_evaluation_says(finished):
+    folder, calls, said = finished
+    found = lines(folder)
     assert list(found) == THREE
     adapters = [Path(flags["model_path"]) for script, flags in calls if script == "evaluate.py"]
     trained = [flags for script, flags in calls if script == "finetune_geo_ranker.py"]
@@ -140,25 +150,23 @@ def test_every_run_adds_a_line_that_says_what_its_evaluation_says(queue, calls, 
             low, high = result.test["oracle"]["accuracy_ci95"][str(km)]
             assert low <= result.test["oracle"]["accuracy"][str(km)] <= high
     assert [result.seconds["training"] is None for result in found.values()] == [False, False, True]
-    assert "candidates_8, seed 7 (1 of 3 left, 0.0 h)" in capsys.readouterr().out
+    assert "candidates_8, seed 7 (1 of 3 left, 0.0 h)" in said
 
-    calls.clear()
-    assert queue(*ONLY) == 0
+
+def test_what_is_done_is_listed_and_not_done_again(finished, calls, data, tiny_base, capsys):
+    folder, _, _ = finished
+    assert run_queue(data, tiny_base, folder, *ONLY) == 0
     assert calls == []
-    assert queue("--list", "--seeds", "7") == 0
+    assert run_queue(data, tiny_base, folder, "--list", "--seeds", "7") == 0
     listed = capsys.readouterr().out.splitlines()
     assert len(listed) == len(SETTINGS)
     assert [line.split()[0] for line in listed if not line.endswith("not run")] == [name for name, _ in THREE]
 
 
-def test_an_interrupted_queue_goes_on(queue, calls, tmp_path, monkeypatch):
+def test_an_interrupted_queue_goes_on(finished, queue, calls, tmp_path, monkeypatch):
     """Stopped in a training, it trains again; stopped in an evaluation, it keeps the adapter and the rewards."""
     two = ["--only", "baseline", "no_images", "--seeds", "7"]
-    assert queue(*two) == 0
-    whole = lines(tmp_path)
-    for path in ("r.jsonl", "run"):
-        (tmp_path / path).rename(tmp_path / f"whole-{path}")
-    calls.clear()
+    whole = {run: result for run, result in lines(finished[0]).items() if run in THREE[:2]}
 
     def stop_at(count: int):
         def before(script, flags):
@@ -172,8 +180,7 @@ def test_an_interrupted_queue_goes_on(queue, calls, tmp_path, monkeypatch):
 
     for count in (4, 7):  # in the second training, which is then the fifth call; in the second run's test
         monkeypatch.setattr(calls, "before", stop_at(count))
-        with pytest.raises(KeyboardInterrupt):
-            queue(*two)
+        assert queue(*two) == 130
         assert list(lines(tmp_path)) == THREE[:1]
     monkeypatch.setattr(calls, "before", stop_at(0))
     assert queue(*two) == 0
@@ -187,7 +194,7 @@ def test_an_interrupted_queue_goes_on(queue, calls, tmp_path, monkeypatch):
 def test_a_run_that_fails_does_not_stop_the_queue(queue, calls, tmp_path, monkeypatch, capsys):
     def before(script, flags):
         if flags.get("omit") == "images":
-            raise ablations.RunError("finetune_geo_ranker.py exited with 1: out of luck (all of it: x.log)")
+            raise ablation_queue.RunError("finetune_geo_ranker.py exited with 1: out of luck (all of it: x.log)")
 
     monkeypatch.setattr(calls, "before", before)
     assert queue("--only", "no_images", "no_texts", "--seeds", "7") == 1
@@ -199,17 +206,17 @@ def test_runs_that_another_queue_has_are_left_to_it(queue, calls, tmp_path, monk
     def before(script, flags):
         if len(calls) == 1:
             assert queue("--only", "baseline", "--seeds", "7") == 0
-        raise ablations.RunError("enough seen")
+        raise ablation_queue.RunError("enough seen")
 
     monkeypatch.setattr(calls, "before", before)
     assert queue("--only", "baseline", "--seeds", "7") == 1
     assert len(calls) == 1
-    assert "another queue is at it" in capsys.readouterr().out
+    assert "another queue is at it" in capsys.readouterr().err
 
 
 def test_runs_that_another_queue_held_for_a_while_are_not_forgotten(queue, calls, tmp_path, monkeypatch):
     """Settings that share an adapter share its lock, too: the other queue may end with another setting than this."""
-    free, asked = ablations.taken, []
+    free, asked = ablation_queue.taken, []
 
     @contextlib.contextmanager
     def taken(folder):
@@ -220,14 +227,14 @@ def test_runs_that_another_queue_held_for_a_while_are_not_forgotten(queue, calls
             with free(folder) as lock:
                 yield lock
 
-    monkeypatch.setattr(ablations, "taken", taken)
+    monkeypatch.setattr(ablation_queue, "taken", taken)
     assert queue("--only", "baseline", "candidates_8", "--seeds", "7") == 0
     assert list(lines(tmp_path)) == [("candidates_8", 7), ("baseline", 7)]
     assert len(set(asked)) == 1
 
 
 def test_another_base_recipe_or_budget_needs_another_results_file(queue, calls, data, tmp_path, tiny_base):
-    own = ablations.Queue(data, tiny_base, tmp_path, 1)
+    own = ablation_queue.Queue(data, tiny_base, tmp_path, 1)
     for kind in ((own.base, own.recipe, 2), ("another", own.recipe, 1), (own.base, "another", 1)):
         (tmp_path / "r.jsonl").unlink(missing_ok=True)
         append_result(tmp_path / "r.jsonl", Result("K_3", "K", 0, *kind, {}, "today", {}, 1.0, 0.1, {}, {}, []))
@@ -244,7 +251,10 @@ def test_missing_data_are_named(queue, calls, tmp_path):
 
 
 def test_names_and_steps_are_checked(queue, capsys):
-    for flags, message in ((["--only", "colour"], "invalid choice: 'colour'"), (["--steps", "0"], "--steps is 0")):
+    for flags, message in (
+        (["--only", "colour"], "invalid choice: 'colour'"),
+        (["--steps", "0"], "argument --steps: 0"),
+    ):
         with pytest.raises(SystemExit):
             queue(*flags)
         assert message in capsys.readouterr().err
@@ -254,10 +264,10 @@ def test_execute_reports_the_last_line_of_a_script_that_fails(tmp_path):
     script, log = tmp_path / "script.py", tmp_path / "log"
     script.write_text("import sys\nprint(sys.argv[1:])\nsys.exit('no\\nluck')\n")
     with (
-        ablations.taken(tmp_path) as lock,
-        pytest.raises(ablations.RunError, match=r"script.py exited with 1: luck \(all of it: .*log\)"),
+        ablation_queue.taken(tmp_path) as lock,
+        pytest.raises(ablation_queue.RunError, match=r"script.py exited with 1: luck \(all of it: .*log\)"),
     ):
-        ablations.execute(str(script), {"K": "all"}, ["--calibrate"], log, lock)
+        ablation_queue.execute(str(script), {"K": "all"}, ["--calibrate"], log, lock)
     assert log.read_text().splitlines() == ["['--K', 'all', '--calibrate']", "no", "luck"]
 
 
@@ -266,7 +276,7 @@ def test_a_command_that_outlives_its_queue_keeps_the_folder(tmp_path):
     script.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
     log = tmp_path / "log"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom earth.studies.ablations import execute, taken\n"
+        "import sys\nfrom pathlib import Path\nfrom earth.studies.ablation_queue import execute, taken\n"
         "folder, script, log = map(Path, sys.argv[1:])\n"
         "with taken(folder) as lock:\n    execute(script, {}, (), log, lock)\n"
     )
@@ -278,12 +288,12 @@ def test_a_command_that_outlives_its_queue_keeps_the_folder(tmp_path):
     process.wait()
     child = int(log.read_text())
     try:
-        with ablations.taken(tmp_path / "folder") as lock:
+        with ablation_queue.taken(tmp_path / "folder") as lock:
             assert lock is None
     finally:
         os.kill(child, signal.SIGKILL)
     while time.monotonic() < deadline:
-        with ablations.taken(tmp_path / "folder") as lock:
+        with ablation_queue.taken(tmp_path / "folder") as lock:
             if lock is not None:
                 break
         time.sleep(0.02)
@@ -292,12 +302,12 @@ def test_a_command_that_outlives_its_queue_keeps_the_folder(tmp_path):
 
 def test_settings_are_commands_that_the_scripts_take(tmp_path):
     """Each differs from the baseline, and none from another one; the shared flags are those of the README."""
-    queue = ablations.Queue(write_needed(tmp_path), tmp_path, tmp_path / "run", 250)
+    queue = ablation_queue.Queue(write_needed(tmp_path), tmp_path, tmp_path / "run", 250)
     commands = []
     for setting in SETTINGS:
         flags = queue.training_flags(setting, 1) | {"model_save_path": "out"}
         words = [word for name, value in flags.items() for word in (f"--{name}", value)]
-        args = finetune_geo_ranker.parse(words)
+        args = finetune_geo_ranker.parse_arguments(words)
         assert args.max_steps == 250 * setting.length
         flags = queue.evaluation_flags("test", setting, setting.topn, tmp_path)
         evaluated = evaluate.parse_arguments([word for name, value in flags.items() for word in (f"--{name}", value)])
@@ -313,13 +323,13 @@ def test_settings_are_commands_that_the_scripts_take(tmp_path):
     assert {name: TRAINING[name] for name in same} == {name: documented[name] for name in same}
 
 
-@pytest.mark.parametrize("changed", ["model.safetensors", *ablations.NEEDED])
+@pytest.mark.parametrize("changed", ["model.safetensors", *ablation_queue.NEEDED])
 def test_another_base_model_or_world_trains_anew(tmp_path, changed):
     folders, features = set(), set()
     for content in (b"first", b"second"):
         write_needed(tmp_path)
         (tmp_path / changed).write_bytes(content)
-        queue = ablations.Queue(tmp_path, tmp_path, tmp_path / "run", 250)
+        queue = ablation_queue.Queue(tmp_path, tmp_path, tmp_path / "run", 250)
         folders.add(queue.folder(BASELINE, 0))
         features.add(queue.features)
     assert len(folders) == 2
@@ -329,7 +339,7 @@ def test_another_base_model_or_world_trains_anew(tmp_path, changed):
 
 def write_needed(folder: Path) -> Path:
     """Fill ``folder`` with what identifies base model and data."""
-    for name in ("model.safetensors", *ablations.NEEDED):
+    for name in ("model.safetensors", *ablation_queue.NEEDED):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"anything")
     return folder
@@ -338,7 +348,7 @@ def write_needed(folder: Path) -> Path:
 def test_lines_of_queues_at_the_same_time_do_not_mix(tmp_path):
     result = Result("baseline", "q", 0, "b", "r", 1, {}, "today", {}, 1.0, 0.1, {}, {}, list(range(1000)))
     code = (
-        "import sys\nfrom earth.studies.ablation_table import Result, append_result\n"
+        "import sys\nfrom earth.studies.ablation_results import Result, append_result\n"
         "for seed in range(20):\n"
         "    append_result(sys.argv[1], Result(sys.argv[2], 'q', seed, 'b', 'r', 1, {}, 'today', {}, 1.0, 0.1, {}, {},"
         " list(range(1000))))\n"

@@ -17,7 +17,7 @@ from utils.evaluation.report import calibration_error
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, few_resamples):
     """A validation and a test run with their cases, and the result of studying them."""
     folder = tmp_path_factory.mktemp("runs")
     cases = [write_evaluation(folder / name, count, seed) for seed, (name, count) in enumerate(COUNTS.items())]

@@ -9,22 +9,23 @@ import pytest
 import compile_prediction_candidates
 import evaluate
 import retrieve_candidates
-from earth import build_dataset
-from earth.studies import scaling
+from earth.recipe import SPLITS
+from earth.studies import gallery_sizes, scaling
+from earth.world import splits
 from earth.world.imagery import load_earth
 from utils.photos.store import ImageStore
 from utils.tables.metadata import read_metadata
 
-ROOT = Path(scaling.__file__).parents[1]
+ROOT = Path(scaling.__file__).parents[2]
 BASE, ADAPTER = ROOT / "checkpoints" / "earth-base", ROOT / "checkpoints" / "earth"
 SIZES = (25, 60, 75, 90)  # one smaller than the built gallery, itself, and two that need one and two further parts
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
+def world(tmp_path_factory, few_resamples) -> Path:
     """A small Earth in ``data``, built and indexed by the README's commands."""
     folder = tmp_path_factory.mktemp("earth")
-    build_dataset.build(folder / "data", (60, 3, 3, 3, 5), seed=0, workers=1)
+    splits.build(folder / "data", (60, 3, 3, 3, 5), seed=0, workers=1)
     gallery = folder / "data" / "gallery"
     flags = ["--gallery", gallery / "metadata.csv", "--image_data_path", gallery / "images.tar", "--model", BASE]
     flags += ["--index", gallery / "index", "--components", "8", "--workers", "0", "--device", "cpu"]
@@ -42,7 +43,7 @@ def run(world, *extra, sizes=SIZES):
 @pytest.fixture(scope="module")
 def result(world):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scaling, "PART", 20)
+        patch.setattr(gallery_sizes, "PART", 20)
         return run(world)
 
 
@@ -73,17 +74,17 @@ def test_the_built_gallery_gives_what_the_commands_of_the_readme_give(world, res
     assert evaluate.main() == 0
     report = json.loads((world / "out" / "metrics.json").read_text())
     entry = result["sizes"][SIZES.index(60)]
-    for name in scaling.RANKERS:
+    for name in gallery_sizes.RANKERS:
         assert entry["rankers"][name] == report["rankers"][name], name
     assert entry["paired_differences"] == report["paired_differences"]["model"]
     assert entry["calibration_error"] == pytest.approx(report["calibration_error"], abs=1e-4)
 
 
 def test_further_tiles_are_new_clean_views(world, result):
-    folders = [world / "data" / split for split in build_dataset.SPLITS]
+    folders = [world / "data" / split for split in SPLITS]
     parts = sorted((world / "run").glob("*/further-*"))
     assert len(parts) == 2
-    centres = [centre for folder in (*folders, *parts) for centre in build_dataset.read_centres(folder)]
+    centres = [centre for folder in (*folders, *parts) for centre in splits.read_centres(folder)]
     assert len(set(centres)) == len(centres) == 60 + 3 + 3 + 3 + 5 + 2 * 20
     store = ImageStore.from_paths([part / "images.tar" for part in parts])
     for part in parts:
@@ -93,14 +94,14 @@ def test_further_tiles_are_new_clean_views(world, result):
 
 
 def test_what_is_measured_is_not_measured_again(world, result, monkeypatch, capsys):
-    monkeypatch.setattr(scaling, "PART", 20)
-    measure, measured = scaling.measure, []
+    monkeypatch.setattr(gallery_sizes, "PART", 20)
+    measure, measured = gallery_sizes.measure, []
 
     def noting(cases, ranker, gallery):
         measured.append(len(gallery))
         return measure(cases, ranker, gallery)
 
-    monkeypatch.setattr(scaling, "measure", noting)
+    monkeypatch.setattr(gallery_sizes, "measure", noting)
     assert run(world) == result
     assert "has all sizes" in capsys.readouterr().out
     assert [entry["gallery"] for entry in run(world, sizes=(30,))["sizes"]] == sorted([30, *SIZES])
@@ -119,7 +120,7 @@ def test_nonsense_is_refused(capsys):
 
 
 def test_photos_added_to_the_gallery_change_nothing(world, result, tmp_path, monkeypatch):
-    monkeypatch.setattr(scaling, "PART", 20)
+    monkeypatch.setattr(gallery_sizes, "PART", 20)
     copy = shutil.copytree(world / "data", tmp_path / "data")
     flags = ["--index", copy / "gallery" / "index", "--gallery", copy / "train" / "metadata.csv"]
     flags += ["--image_data_path", copy / "train" / "images", "--model", BASE, "--workers", "0", "--device", "cpu"]
@@ -128,7 +129,7 @@ def test_photos_added_to_the_gallery_change_nothing(world, result, tmp_path, mon
 
 
 def test_another_world_shares_nothing(world, result, tmp_path, monkeypatch):
-    monkeypatch.setattr(scaling, "PART", 20)
+    monkeypatch.setattr(gallery_sizes, "PART", 20)
     copy = shutil.copytree(world / "data", tmp_path / "data")
     metadata = pd.read_csv(copy / "test" / "metadata.csv")
     metadata["LAT"] = metadata["LAT"].to_numpy()[::-1]

@@ -4,7 +4,8 @@ from geopy.distance import great_circle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earth.world.imagery import FOOTPRINT_KM, TILE_PIXELS, Earth, load_earth
+from earth.recipe import TILE_PIXELS
+from earth.world.imagery import FOOTPRINT_KM, Earth, load_earth
 from utils.geography.geodesy import EARTH_RADIUS_KM
 
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from earth.lvlm import pretrain_data
-from earth.lvlm.pretrain_data import PretrainData
+from earth.lvlm import data
+from earth.lvlm.data import PretrainData
 
 
 def test_photos_are_taken_once_and_only_reused_for_what_they_show(world, tmp_path, monkeypatch):
     folder, cache = world / "data", tmp_path / "photos.npy"
     taken = PretrainData(folder, cache, num_views=1, seed=0, workers=1)
-    monkeypatch.setattr(pretrain_data, "_take", None)
+    monkeypatch.setattr(data, "_take", None)
     again = PretrainData(folder, cache, num_views=1, seed=0, workers=1)
     assert np.array_equal(again.photos, taken.photos)
     assert np.array_equal(again.poses, taken.poses)

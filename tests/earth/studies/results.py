@@ -1,0 +1,44 @@
+"""Made-up results of the studies, as the plots read them."""
+
+import numpy as np
+
+from earth.studies import charts
+from earth.studies.ablation_results import Result
+
+TILES = (500, 1000, 4000)
+
+
+def confidence_result():
+    curve = np.linspace(100, 40, 100).round(2).tolist()
+    decoder = {
+        "calibration_error": 0.03,
+        "reliability": {"confidence": [0.2, 0.95], "correct": [0.25, 1.0], "count": [4, 16]},
+        "coverage": {km: {"curve": curve} for km in ("25", "200", "750")},
+    }
+    names = ("argmax", "fused_consensus", "similarity")
+    return {
+        "test": {"num_queries": 20, "calibration_radius_km": 200, "decoders": {name: decoder for name in names}},
+    }
+
+
+def scaling_result():
+    sizes = []
+    for step, tiles in enumerate(TILES):
+        rankers = {}
+        for number, name in enumerate(charts.RANKERS):
+            at = {"25": 70.0 - 10 * number + step, "200": 80.0 - 5 * number + step}
+            rankers[name] = {"accuracy": at, "accuracy_ci95": {km: [value - 3, value + 3] for km, value in at.items()}}
+        sizes.append({"gallery": tiles, "rankers": rankers})
+    return {"sizes": sizes}
+
+
+def ablation_results():
+    """Of two settings and the baseline, two seeds each; the paper has figures for the first."""
+    rng = np.random.default_rng(0)
+    errors = {"baseline": 100, "no_images": 300, "K_3": 100}
+    made = "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}
+    return [
+        Result(name, name, seed, *made, rng.exponential(km, 90).tolist())
+        for name, km in errors.items()
+        for seed in (0, 1)
+    ]

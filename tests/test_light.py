@@ -41,21 +41,20 @@ def heavy():
     return [name for name in json.loads(sys.argv[1]) if name in sys.modules]
 
 answers = {}
-for module in json.loads(sys.argv[2]):
-    for arguments in json.loads(sys.argv[3]):
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-            try:
-                code = importlib.import_module(module).main(arguments)
-            except SystemExit as stop:
-                code = stop.code
-        answers[" ".join([module, *arguments])] = [code, out.getvalue() + err.getvalue(), heavy()]
+for module, *arguments in json.loads(sys.argv[2]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            code = importlib.import_module(module).main(arguments)
+        except SystemExit as stop:
+            code = stop.code
+    answers[" ".join([module, *arguments])] = [code, out.getvalue() + err.getvalue(), heavy()]
 json.dump(answers, sys.stdout)
 """
 
 
-def ask(modules: list[str], commands: list[list[str]]) -> dict[str, tuple[int | str, str, list[str]]]:
+def ask(commands: list[list[str]]) -> dict[str, tuple[int | str, str, list[str]]]:
     """Command -> exit code or message, what it printed, and which heavy packages were imported by then."""
-    command = [sys.executable, "-c", ASK, *(json.dumps(part) for part in (HEAVY, modules, commands))]
+    command = [sys.executable, "-c", ASK, json.dumps(HEAVY), json.dumps(commands)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -71,7 +70,9 @@ def test_help_and_wrong_flags_are_answered_first():
     assert {"evaluate", "quick_start", "tools.convert_adapter", "earth.lvlm.pretrain_tower", "benchmarks.gpu"} <= {
         *modules
     }
-    for command, (code, printed, heavy) in ask(modules, [["--help"], ["--nonsense"]]).items():
+    for command, (code, printed, heavy) in ask(
+        [[module, flag] for module in modules for flag in ("--help", "--nonsense")]
+    ).items():
         assert heavy == [], command
         assert code == (0 if command.endswith("--help") else 2), command
         assert "usage: " in printed, command
@@ -95,8 +96,7 @@ MISSING = {
 
 def test_missing_files_are_named_first():
     assert MISSING.keys() == {name for name in commands() if not name.startswith(("earth.", "benchmarks."))}
-    for module, flags in MISSING.items():
-        ((command, (code, _, heavy)),) = ask([module], [flags.split()]).items()
+    for command, (code, _, heavy) in ask([[module, *flags.split()] for module, flags in MISSING.items()]).items():
         assert heavy == [], command
         assert re.match("error: .*away", str(code), re.DOTALL), command
 

@@ -5,21 +5,12 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from utils.evaluation.metrics import accuracy
-from utils.figures.error_curve import error_curve
+from tests.figures import pixels
 from utils.figures.ranking_map import CREDIT, MAP_BOX, MAP_RATIO, TRUTH_COLOUR, View, ranking_map
-from utils.figures.style import save
-from utils.geography.geodesy import THRESHOLDS_KM
 
 ALPS = [(46.17, 7.1), (44.17, 6.7), (45.9, 6.87), (43.3, -0.37), (61.2, 6.7)]
 FIJI = [(-17.7, 178.1), (-16.8, 179.9), (-16.5, -179.9), (-18.6, -173.9), (-13.8, -171.8)]
 SHARES = [0.3, 0.4, 0.1, 0.15, 0.05]
-
-
-def pixels(figure, tmp_path):
-    save(figure, tmp_path / "picture.png")
-    with Image.open(tmp_path / "picture.png") as image:
-        return np.asarray(image.convert("RGB")).astype(int)
 
 
 def on_the_map(picture):
@@ -34,10 +25,8 @@ def spot(picture, colour):
     return rows[foot].mean(), columns[foot].mean()
 
 
-def test_pictures_are_written_whole_and_in_their_size(tmp_path):
+def test_the_map_is_written_in_its_size(tmp_path):
     assert pixels(ranking_map(ALPS, SHARES, 1), tmp_path).shape == (610, 1500, 3)
-    assert pixels(error_curve({"model": [3.0, 40.0]}), tmp_path).shape == (560, 900, 3)
-    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
 @pytest.mark.parametrize(
@@ -176,30 +165,3 @@ def test_numbers_on_the_map_do_not_overlap():
 def test_the_photo_is_shown(tmp_path):
     figure = ranking_map(ALPS, SHARES, 0, photo=Image.new("RGB", (40, 40), "#12c834"))
     assert ((pixels(figure, tmp_path) == (0x12, 0xC8, 0x34)).all(axis=-1)).sum() == pytest.approx(212**2, rel=0.02)
-
-
-def test_error_curves_pass_through_the_accuracies():
-    random = np.random.default_rng(0)
-    rankers = {"model": random.lognormal(5, 2, 300), "random": np.append(random.lognormal(7, 2, 99), np.inf)}
-    axes = error_curve(rankers).axes[0]
-    assert axes.get_xscale() == "log"
-    for name, distances in rankers.items():
-        (line,) = [line for line in axes.lines if line.get_label() == name]
-        x, y = line.get_data()
-        heights = [y[np.searchsorted(x, threshold, side="left") - 1] for threshold in THRESHOLDS_KM]
-        np.testing.assert_allclose(heights, accuracy(distances))
-        assert y[-1] == 100 * np.isfinite(distances).mean()
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["model", "random"]
-
-
-def test_no_two_rankers_of_a_report_look_alike():
-    names = [*(f"model{i}" for i in range(4)), "retrieval", "consensus", "similarity", "random", "oracle"]
-    axes = error_curve({name: [1.0, 2.0] for name in names}).axes[0]
-    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines if line.get_label() in names}
-    assert len(looks) == len(names)
-
-
-def test_error_curve_marks_the_thresholds():
-    axes = error_curve({"model": [1.0, 2.0]}).axes[0]
-    verticals = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
-    assert verticals == list(THRESHOLDS_KM)

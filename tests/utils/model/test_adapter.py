@@ -11,7 +11,7 @@ from tests.tiny_models import save_adapter
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter import add_lora, load_lora
-from utils.model.adapter_info import AdapterInfo, recorded_base
+from utils.model.adapter_info import AdapterInfo
 
 INFO = AdapterInfo("base", "negatives_first", 128, 512, group_size=7, temperature=0.5, similarity_weight=2.0)
 QUERY = Query("q.jpg", (Candidate(46.1, 7.1, ("Martigny",), "c.jpg"), Candidate(-33.9, 151.2)))
@@ -38,43 +38,6 @@ def batch(trained, make_image):
 def folder(trained, tiny_base, tmp_path):
     save_adapter(trained, tmp_path / "adapter", replace(INFO, base_model=str(tiny_base)))
     return tmp_path / "adapter"
-
-
-def test_info_round_trip(tmp_path):
-    INFO.save(tmp_path / "new")
-    assert AdapterInfo.load(tmp_path / "new") == INFO
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["georanker.json"]
-    omitting = replace(INFO, omit=("texts", "negatives"))
-    omitting.save(tmp_path / "new")
-    assert AdapterInfo.load(tmp_path / "new") == omitting
-    (tmp_path / "new" / "georanker.json").write_text('{"base_model": "x"}')  # as written before there was `omit`
-    assert AdapterInfo.load(tmp_path / "new").omit == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"base_model": "x", "layout": "sideways"}', "layout is 'sideways'"),
-        ('{"base_model": "x", "temperature": 0}', "temperature is 0"),
-        ('{"base_model": "x", "temperature": "hot"}', "temperature cannot be 'hot'"),
-        ('{"base_model": "x", "temperature": Infinity}', "temperature is inf"),
-        ('{"base_model": "x", "similarity_weight": NaN}', "similarity_weight is nan"),
-        ('{"base_model": "x", "min_pixels": "12"}', "min_pixels cannot be '12'"),
-        ('{"base_model": "x", "group_size": true}', "group_size cannot be True"),
-        ('{"base_model": null}', "base_model cannot be None"),
-        ("[]", "no JSON object"),
-        ('{"base_model": "x", "omit": ["sky"]}', r"omit is \['sky'\]"),
-        ('{"base_model": "x", "omit": ["texts", "texts"]}', r"omit is \['texts', 'texts'\]"),
-        ('{"base_model": "x", "omit": 1}', "'int' object is not iterable"),
-        ('{"base_model": "x", "colour": 1, "age": 2}', "unknown settings age, colour"),
-        ("{}", "base_model is missing"),
-        ("{", "Expecting property name"),
-    ],
-)
-def test_bad_info_names_file_and_setting(tmp_path, text, message):
-    (tmp_path / "georanker.json").write_text(text)
-    with pytest.raises(ValueError, match=f"georanker.json: {message}"):
-        AdapterInfo.load(tmp_path)
 
 
 def test_lora_trains_the_released_modules_only(tiny_base):
@@ -145,9 +108,6 @@ def test_settings_of_the_adapter_hold_unless_overridden(tiny_base, folder, make_
 
 
 def test_another_base_than_the_one_trained_on_is_said(tiny_base, folder, tmp_path, caplog):
-    assert recorded_base(folder) == str(tiny_base)
-    assert recorded_base(tmp_path) is recorded_base(None) is None
-
     def said() -> list[str]:
         return [record.getMessage() for record in caplog.records if record.name == "utils.geo_ranker"]
 

@@ -9,7 +9,7 @@ from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes, SharedWork
 from utils.model.features import FeatureCache, shared_features
-from utils.model.tower import tower_fingerprint, with_features
+from utils.model.tower import with_features
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 
@@ -22,12 +22,6 @@ def store(tmp_path, make_image):
     for number, name in enumerate(NAMES):
         make_image(20 + 9 * number, 30, number).save(tmp_path / "photos" / name)
     return ImageStore.from_paths([tmp_path / "photos"])
-
-
-@pytest.fixture(scope="module")
-def ranker(tiny_bases):
-    """Of the family with features of several layers."""
-    return GeoRanker.from_pretrained(tiny_bases["qwen3_vl"], device="cpu")
 
 
 @pytest.fixture
@@ -136,24 +130,6 @@ def test_photos_that_do_not_fit_into_memory_together_are_halved(ranker, fill, mo
     cache, problems = fill(ranker)
     assert problems == ["d.png: even alone it does not fit into memory"]
     assert "d.png" not in cache
-
-
-def test_another_tower_has_a_folder_of_its_own(tiny_bases, ranker):
-    base = tiny_bases["qwen3_vl"]
-    same, layout, limited, half = (
-        GeoRanker.from_pretrained(base, device="cpu", **settings)
-        for settings in ({}, {"layout": "negatives_first"}, {"max_pixels": 512}, {"dtype": torch.bfloat16})
-    )
-    changed = GeoRanker.from_pretrained(base, device="cpu")
-    with torch.no_grad():
-        next(changed.backbone.visual.parameters()).flatten()[0] += 1
-
-    def fingerprint(ranker):
-        return tower_fingerprint(ranker.backbone, ranker.packer)
-
-    first = fingerprint(ranker)
-    assert fingerprint(same) == fingerprint(layout) == first
-    assert len({first, *map(fingerprint, (limited, half, changed))}) == 4
 
 
 def test_no_file_handles_of_the_workers_stay_open(ranker, fill):

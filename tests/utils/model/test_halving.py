@@ -2,76 +2,24 @@ import weakref
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.naive import naive_rewards
+from tests.packed import SIZES
 from utils.candidates import Candidate, Query
-from utils.geo_ranker import GeoRanker
 from utils.model.batch import part
 from utils.model.halving import in_halves, score_in_halves
 from utils.model.tower import with_features
 
-SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
-candidates = st.builds(
-    Candidate,
-    st.floats(-90, 90),
-    st.floats(-180, 180),
-    st.lists(st.text(max_size=8), max_size=2).map(tuple),
-    st.sampled_from([None, *SIZES]),
-)
-groups = st.lists(
-    st.builds(Query, st.sampled_from(list(SIZES)), st.lists(candidates, min_size=1, max_size=4).map(tuple)),
-    min_size=1,
-    max_size=3,
-)
 QUERIES = [
     Query("high.jpg", tuple(Candidate(i, i, image=name) for i, name in enumerate(["wide.jpg", None, "tiny.jpg"]))),
     Query("square.jpg", (Candidate(9, 9, ("Rome", "Italy"), "wide.jpg"),)),
 ]
 
 
-@pytest.fixture(scope="module")
-def ranker(tiny_bases) -> GeoRanker:
-    """Of the family with features of several layers."""
-    ranker = GeoRanker.from_pretrained(tiny_bases["qwen3_vl"], device="cpu")
-    torch.manual_seed(1)
-    torch.nn.init.normal_(ranker.score.weight)
-    return ranker
-
-
-@pytest.fixture(scope="module")
-def encoded(ranker, make_image):
-    return {name: ranker.packer.encode(make_image(*size)) for name, size in SIZES.items()}
-
-
 def tokens(batch) -> int:
     return batch.prefix_ids.numel() + batch.suffix_ids.numel()
-
-
-@settings(deadline=None, max_examples=25)
-@given(queries=groups, data=st.data())
-def test_a_part_is_what_packing_its_candidates_gives(ranker, encoded, queries, data):
-    batch = ranker.packer.pack(queries, encoded)
-    slots = [(query, candidate) for query in queries for candidate in query.candidates]
-    start = data.draw(st.integers(0, len(slots) - 1))
-    stop = data.draw(st.integers(start + 1, len(slots)))
-    found = part(batch, start, stop, ranker.packer.image_processor.merge_size)
-    first, last = int(batch.query_index[start]), int(batch.query_index[stop - 1])
-    sizes = torch.bincount(batch.query_index[start:stop] - first).tolist()
-    ends = torch.tensor(sizes).cumsum(0).tolist()
-    expected = ranker.packer.pack(
-        [
-            Query(query.image, tuple(candidate for _, candidate in slots[start + end - size : start + end]))
-            for query, size, end in zip(queries[first : last + 1], sizes, ends, strict=True)
-        ],
-        encoded,
-    )
-    for name in ("prefix_ids", "prefix_mask", "suffix_ids", "suffix_mask", "suffix_positions", "query_index"):
-        assert torch.equal(getattr(found, name), getattr(expected, name)), name
-    assert len(found.image_grid_thw) == len(expected.image_grid_thw)
-    with torch.inference_mode():
-        torch.testing.assert_close(ranker(found), ranker(batch)[start:stop], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("features_known", [False, True])

@@ -1,22 +1,18 @@
 import itertools
 import pickle
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data._utils.pin_memory import pin_memory
 from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
+from tests.packed import SIZES, segment
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.model.batch import CALL_TOKENS, EncodedImage, PackedBatch, Segment, TokenizedQuery
+from utils.model.batch import EncodedImage, TokenizedQuery
 from utils.model.packing import Packer, chunks, image_key
 from utils.model.prompts import LAYOUTS, PARTS, negative_examples, question
-
-SIZES = {"tiny.jpg": (8, 9), "wide.jpg": (60, 20), "high.jpg": (15, 41), "square.jpg": (32, 32)}
 
 # Place names: letters of many scripts, digits, spaces, line breaks, punctuation, lone combining marks.
 texts = st.lists(st.text(max_size=12), max_size=3).map(tuple)
@@ -161,41 +157,6 @@ def test_packer_can_be_sent_to_a_worker_process(packer, images):
     assert torch.equal(here.suffix_ids, there.suffix_ids)
 
 
-IMAGE, PAD = 9, 0  # token ids of the hand-made examples
-
-
-def segment(ids: list[int], images: list[str] = (), start: int = 0) -> Segment:
-    steps = torch.arange(start, start + len(ids))
-    return Segment(torch.tensor(ids), torch.stack([steps, steps + 100, steps + 200], dim=1), list(images))
-
-
-@pytest.fixture
-def hand_made() -> PackedBatch:
-    """Two queries with one and two candidates; photo `a` has 1 token, `b` 2; `b` is shown three times."""
-    encoded = {
-        name: SimpleNamespace(
-            grid_thw=torch.tensor([1, 2, 2 * tokens]),
-            pixel_values=torch.full((4 * tokens, 1), float(tokens)),
-            features=None,
-        )
-        for name, tokens in (("unused", 5), ("a", 1), ("b", 2))
-    }
-    packer = object.__new__(Packer)
-    packer.tokenizer = SimpleNamespace(pad_token_id=PAD)
-    packer.image_processor = SimpleNamespace(merge_size=2)
-    packer.image_token_id = IMAGE
-    return packer.collate(
-        [
-            TokenizedQuery(segment([1, IMAGE, IMAGE], ["b"]), [segment([2], start=3)]),
-            TokenizedQuery(
-                segment([IMAGE, 3], ["a"]),
-                [segment([4, IMAGE, IMAGE, 5], ["b"], start=2), segment([6, 7], start=2)],
-            ),
-        ],
-        encoded,
-    )
-
-
 def test_collate(hand_made):
     batch = hand_made
     assert batch.prefix_ids.tolist() == [[1, 9, 9], [9, 3, 0]]
@@ -216,53 +177,6 @@ def test_collate(hand_made):
     assert batch.prefix_image_rows.tolist() == [[-1, 0, 1], [2, -1, -1]]
     assert batch.suffix_image_rows.tolist() == [[-1] * 4, [-1, 0, 1, -1], [-1] * 4]
     assert batch.suffix_last().nonzero().tolist() == [[0, 0], [1, 3], [2, 1]]
-
-
-def test_rows(hand_made):
-    rows = hand_made.rows()
-    assert rows.ids.tolist() == [[1, 9, 9, 2, 0, 0, 0, 0], [9, 3, 4, 9, 9, 5, 6, 7]]
-    assert rows.segment.tolist() == [[0, 0, 0, 1, -1, -1, -1, -1], [0, 0, 1, 1, 1, 1, 2, 2]]
-    assert rows.image_rows.tolist() == [[-1, 0, 1, -1, -1, -1, -1, -1], [2, -1, -1, 0, 1, -1, -1, -1]]
-    assert rows.positions[1].tolist() == [
-        [100, 101, 102, 103, 0, 0, 0, 0],
-        [100, 101, 102, 103, 104, 105, 102, 103],
-    ]
-    assert rows.last.nonzero().tolist() == [[0, 3], [1, 5], [1, 7]]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_suffixes_by_length(hand_made, seed):
-    """The cut that saves the most padding, all of them tried one after the other."""
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 60 + 10 * seed, (15,), generator=generator)
-    batch = replace(hand_made, suffix_mask=torch.arange(int(lengths.max())) < lengths[:, None])
-    parts = batch.suffixes_by_length()
-    assert sorted(torch.cat(parts).tolist()) == list(range(15))
-    ordered = lengths.sort(descending=True).values.tolist()
-    best = min(cut * ordered[0] + (15 - cut) * ordered[cut] for cut in range(15))
-    if 15 * ordered[0] - best >= CALL_TOKENS:
-        assert [len(part) > 0 for part in parts] == [True, True]
-        assert sum(len(part) * int(lengths[part].max()) for part in parts) == best
-    else:
-        assert [part.tolist() for part in parts] == [list(range(15))]
-
-
-def test_a_data_loader_pins_every_tensor(hand_made, monkeypatch):
-    """Here without a GPU, which pinning takes; ``pin_memory`` is what the loader of a training calls."""
-    pinned = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor.clone())
-    copy = pin_memory({"packed": hand_made, "left_out": []})["packed"]
-    assert isinstance(copy, PackedBatch)
-    assert len(pinned) == sum(tensor is not None for tensor in vars(hand_made).values())
-    for name, tensor in vars(copy).items():
-        assert tensor is None or torch.equal(tensor, getattr(hand_made, name)), name
-
-
-def test_to_moves_every_tensor(hand_made):
-    moved = hand_made.to("meta")
-    for name, tensor in vars(moved).items():
-        assert tensor is None or tensor.is_meta, name
-    assert moved.features is None
 
 
 @settings(deadline=None, max_examples=200)

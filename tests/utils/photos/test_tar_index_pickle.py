@@ -32,6 +32,13 @@ def test_index_has_the_released_format(tmp_path):
             assert members[image_id] == Member(member.offset_data, number)
 
 
+def test_what_is_no_tar_gets_no_index(tmp_path):
+    (tmp_path / "not.tar").write_bytes(b"not a tar" * 100)
+    with pytest.raises(tarfile.ReadError):
+        write_tar_index(tmp_path / "not.tar", tmp_path / "not.pkl")
+    assert not (tmp_path / "not.pkl").exists()
+
+
 class Payload:
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from tests.photos import write_photos
-from tests.tiny_models import build_tiny_base
-from utils.model.fingerprints import weights_hash
 from utils.photos.store import ImageStore
 from utils.retrieval.embedding import compute_dtype, embed_photos, load_encoder
 
@@ -36,17 +34,3 @@ def test_unreadable_photos_are_named_and_cost_no_others(photos, tiny_base: Path)
 def test_auto_is_bfloat16_on_a_gpu_only() -> None:
     assert [compute_dtype("auto", device) for device in ("cpu", "cuda", "cuda:3")] == ["auto", "bfloat16", "bfloat16"]
     assert compute_dtype("float32", "cuda") == "float32"
-
-
-def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
-    def build(name: str, seed: int = 0) -> Path:
-        build_tiny_base(tmp_path / name, "qwen2_vl", seed)
-        return tmp_path / name
-
-    base = weights_hash(build("base"))
-    assert weights_hash(build("same")) == base
-    assert weights_hash(build("weights", seed=1)) != base
-    resized = build("resized")
-    config = resized / "preprocessor_config.json"
-    config.write_text(config.read_text().replace("1024", "2048"))
-    assert weights_hash(resized) != base

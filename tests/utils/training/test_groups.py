@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.candidates import distances_km
 from utils.training.georanking import GeoRankingRow
 from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group
 
@@ -182,15 +181,6 @@ def test_evaluation_group_holds_the_whole_pool_and_the_first_guesses():
     query = evaluation_group(make_row(2, generated=5), GroupRule(group_size=4, hard_pool=12, generated=3))
     assert [c.image for c in query.candidates] == [f"ref_2_{k}.jpg" for k in range(1, 13)] + [None] * 3
     assert [(c.latitude, c.longitude) for c in query.candidates[12:]] == make_row(2, generated=5).zs_gps[:3]
-
-
-def test_distances_are_great_circle_kilometres_in_candidate_order():
-    query = evaluation_group(make_row(5), GroupRule())
-    expected = [
-        geopy.distance.great_circle((query.latitude, query.longitude), (c.latitude, c.longitude)).km
-        for c in query.candidates
-    ]
-    assert distances_km(query) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(

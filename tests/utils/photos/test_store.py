@@ -1,0 +1,218 @@
+"""Photos by id from folders and tars, by several readers at once."""
+
+import io
+import pickle
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from tests.pictures import encoded, photo, pixels
+from utils.photos.images import ImageError
+from utils.photos.store import ImageStore
+from utils.photos.tar_index_build import index_tar
+from utils.photos.tar_index_pickle import write_tar_index
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    """A tar of 30 photos with one that is no photo, its index, and what each id should decode to."""
+    expected = {f"gallery_{i:06d}.png": photo(seed=i) for i in range(30)}
+    tar_path = tmp_path / "images.tar"
+    with tarfile.open(tar_path, "w") as tar:
+        for name, data in [
+            *((name, encoded(image)) for name, image in expected.items()),
+            ("a/" + "deep/" * 40 + "name.png", encoded(photo(seed=99))),  # needs an extended header
+            ("broken.png", b"no photo"),
+        ]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        tar.addfile(member_of_type(tarfile.DIRTYPE))
+    write_tar_index(tar_path, tmp_path / "tar_index.pkl")
+    return tar_path, expected
+
+
+def member_of_type(kind):
+    member = tarfile.TarInfo("folder")
+    member.type = kind
+    return member
+
+
+def test_tar(gallery):
+    tar_path, expected = gallery
+    store = ImageStore.from_paths([tar_path])
+    for name, image in expected.items():
+        assert name in store
+        assert (pixels(store.open(name)) == pixels(image)).all()
+    assert (pixels(store.open("a/" + "deep/" * 40 + "name.png")) == pixels(photo(seed=99))).all()
+    assert "folder" not in store
+    assert "gallery_000007" in store
+    assert (pixels(store.open("gallery_000007")) == pixels(photo(seed=7))).all()
+
+
+@pytest.mark.parametrize("protocol", range(3, pickle.HIGHEST_PROTOCOL + 1))  # 3 came with Python 3.0
+def test_index_of_any_protocol_and_member_names(gallery, tmp_path, protocol):
+    tar_path, _ = gallery
+    with tarfile.open(tar_path) as tar:
+        index = {f"id {i}": member for i, member in enumerate(tar.getmembers()) if member.isfile()}
+    other = tmp_path / "other.pkl"
+    other.write_bytes(pickle.dumps(index, protocol))
+    store = ImageStore.from_paths([tar_path], tar_index=str(other))
+    assert (pixels(store.open("id 3")) == pixels(photo(seed=3))).all()
+
+
+def test_dot_slash_members_and_the_last_of_equal_names(tmp_path):
+    tar_path = tmp_path / "images.tar"
+    with tarfile.open(tar_path, "w") as tar:
+        for seed in (1, 2):
+            data = encoded(photo(seed=seed))
+            member = tarfile.TarInfo("./photo.png")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    write_tar_index(tar_path, tmp_path / "tar_index.pkl")
+    image = ImageStore.from_paths([tar_path]).open("photo.png")
+    assert (pixels(image) == pixels(photo(seed=2))).all()
+
+
+def test_a_tar_that_is_not_the_indexed_one_shows_no_wrong_photo(gallery):
+    """Rewritten with the same size: every member stands elsewhere, or is another."""
+    tar_path, expected = gallery
+    store = ImageStore.from_paths([tar_path])
+    data = tar_path.read_bytes()
+    tar_path.write_bytes(data[512:] + data[:512])
+    for name in expected:
+        with pytest.raises(ImageError, match=rf"{name} in .*images\.tar: no member of .*is the index of this tar"):
+            store.open(name)
+
+
+def test_shards(gallery, tmp_path):
+    """A folder of tars, each with an index of its own, means the photos of all of them."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number in range(3):
+        with tarfile.open(folder / f"{number}.tar", "w") as tar:
+            for seed in (number, 10 + number):
+                data = encoded(photo(seed=seed))
+                member = tarfile.TarInfo(f"photo {seed}.png")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(FileNotFoundError, match=r"0\.tar has no 0\.tar\.index beside it; `python -m tools\.index_tar"):
+        ImageStore.from_paths([folder])
+    for number in range(3):
+        index_tar(folder / f"{number}.tar")
+    for paths in ([folder], sorted(folder.glob("*.tar")), [gallery[0], folder]):
+        store = ImageStore.from_paths(paths)
+        for seed in (0, 1, 2, 10, 11, 12):
+            assert (pixels(store.open(f"photo {seed}")) == pixels(photo(seed=seed))).all()
+        assert "photo 3.png" not in store
+
+
+def test_missing_and_broken_members_are_named_and_cost_no_other(gallery):
+    tar_path, expected = gallery
+    store = ImageStore.from_paths([tar_path])
+    with pytest.raises(ImageError, match=r"absent\.png: not in .*images\.tar"):
+        store.open("absent.png")
+    with pytest.raises(ImageError, match=r"broken\.png in .*images\.tar"):
+        store.open("broken.png")
+    assert (pixels(store.open("gallery_000000.png")) == pixels(expected["gallery_000000.png"])).all()
+
+
+def test_truncated_tar(gallery):
+    """A download that stopped: the photos that arrived are readable, the others say what is wrong."""
+    tar_path, _ = gallery
+    data = tar_path.read_bytes()
+    tar_path.write_bytes(data[: len(data) // 2])
+    store = ImageStore.from_paths([tar_path])
+    store.open("gallery_000000.png")
+    with pytest.raises(ImageError, match=r"gallery_000029\.png in .*images\.tar: the tar ends \d+ bytes too early"):
+        store.open("gallery_000029.png")
+
+
+def test_folder_with_and_without_extension(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name, seed in [("one.jpg", 1), ("sub/two.PNG", 2), ("three", 3), ("x@N00.jpg.webp", 4)]:
+        (tmp_path / name).write_bytes(encoded(photo(seed=seed)))
+    store = ImageStore.from_paths([str(tmp_path)])
+    for image_id, seed in [("one.jpg", 1), ("one", 1), ("sub/two", 2), ("three", 3), ("x@N00.jpg", 4)]:
+        assert image_id in store
+        assert (pixels(store.open(image_id)) == pixels(photo(seed=seed))).all()
+    assert "sub" not in store
+
+
+def test_ids_do_not_lead_out_of_the_folder(tmp_path):
+    (tmp_path / "inside").mkdir()
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encoded(photo()))
+    store = ImageStore.from_paths([tmp_path / "inside"])
+    for image_id in ("../secret.png", str(secret), "sub/../../secret.png", "bad\0id"):
+        assert image_id not in store
+        with pytest.raises(ImageError):
+            store.open(image_id)
+
+
+def test_an_exact_id_goes_before_one_with_an_extension(tmp_path):
+    for name, seed in [("a/photo.jpg", 1), ("b/photo", 2)]:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(encoded(photo(seed=seed)))
+    store = ImageStore.from_paths([tmp_path / "a", tmp_path / "b"])
+    assert (pixels(store.open("photo")) == pixels(photo(seed=2))).all()
+
+
+def test_first_source_answers(gallery, tmp_path):
+    tar_path, _ = gallery
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "gallery_000001.png").write_bytes(encoded(photo(seed=500)))
+    for paths, seed in [([folder, tar_path], 500), ([tar_path, folder], 1)]:
+        image = ImageStore.from_paths(paths).open("gallery_000001.png")
+        assert (pixels(image) == pixels(photo(seed=seed))).all()
+
+
+def test_wrong_paths(gallery, tmp_path):
+    tar_path, _ = gallery
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        ImageStore.from_paths([tmp_path / "nowhere"])
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.tar"):
+        ImageStore.from_paths([tmp_path / "nowhere.tar"])
+    with pytest.raises(FileNotFoundError, match=r"no\.pkl"):
+        ImageStore.from_paths([tar_path], tar_index=str(tmp_path / "no.pkl"))
+    with pytest.raises(ValueError, match="several"):
+        ImageStore.from_paths([tar_path, tar_path], tar_index=str(tmp_path / "tar_index.pkl"))
+
+
+# ---- processes ----
+
+
+class Photos(Dataset):
+    def __init__(self, store, names):
+        self.store, self.names = store, names
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        return self.store.open(self.names[index]).tobytes()
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])  # to start a process anew takes seconds
+def test_workers_share_one_store(gallery, method, workers):
+    """Several readers at once on a tar that the parent has open: each gets the bytes of each photo."""
+    tar_path, expected = gallery
+    store = ImageStore.from_paths([tar_path])
+    store.open("gallery_000000.png")  # opens tar and index before the workers start
+    names = list(expected) * 10
+    photos = DataLoader(
+        Photos(store, names), batch_size=4, num_workers=workers, collate_fn=list, multiprocessing_context=method
+    )
+    assert [data for batch in photos for data in batch] == [expected[name].tobytes() for name in names]
+    assert pixels(store.open("gallery_000001.png")).tolist() == pixels(expected["gallery_000001.png"]).tolist()
+
+
+def test_threads_share_one_store(gallery):
+    tar_path, expected = gallery
+    store = ImageStore.from_paths([tar_path])
+    names = list(expected) * 10
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda name: store.open(name).tobytes(), names)) == [expected[n].tobytes() for n in names]

@@ -75,9 +75,7 @@ def _read_column(path: str | os.PathLike, column: str) -> pd.Series:
 class ReferenceFinder:
     """Finds the references of gallery photos."""
 
-    def __init__(
-        self, gallery: Gallery, count: int, rule: CopyRule = CopyRule(), owners: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, gallery: Gallery, count: int, rule: CopyRule, owners: np.ndarray | None = None) -> None:
         """``count`` references a photo; ``owners`` (n,) as ``read_owners`` returns them.
 
         Raises ``ValueError`` when the gallery has not so many other photos.

@@ -186,37 +186,54 @@ def plainly(records):
     """Rows, and (row number, column, what happens) of each problem in order; one value at a time."""
     found, problems = [], []
     for number, record in enumerate(records):
-        references, images, names = (record[name] or [] for name in ("ref_gps", "ref_img_id", "ref_texts"))
-        if not record["img_id"]:
-            problems.append((number, "img_id", "row skipped"))
-        elif not is_place(record["gps"]):
-            problems.append((number, "gps", "row skipped"))
-        elif len({len(references), len(images), len(names)}) > 1:
-            problems.append((number, "lists of different lengths", "row skipped"))
-        elif not references:
-            problems.append((number, "no references", "row skipped"))
-        elif not is_place(references[0]):
-            problems.append((number, "ref_gps[0]", "row skipped"))
-        elif not images[0]:
-            problems.append((number, "ref_img_id[0]", "row skipped"))
-        else:
-            row = GeoRankingRow(record["img_id"], tuple(record["gps"]), [], [], [])
-            for i in range(len(references)):
-                if not is_place(references[i]):
-                    problems.append((number, f"ref_gps[{i}]", "reference dropped"))
-                elif not images[i]:
-                    problems.append((number, f"ref_img_id[{i}]", "reference dropped"))
-                else:
-                    row.ref_gps.append(tuple(references[i]))
-                    row.ref_img_id.append(images[i])
-                    row.ref_texts.append([name or "" for name in names[i] or []])
-            for i, guess in enumerate(record["zs_gps"] or []):
-                if is_place(guess):
-                    row.zs_gps.append(tuple(guess))
-                else:
-                    problems.append((number, f"zs_gps[{i}]", "guess dropped"))
-            found.append(row)
+        column = why_skipped(record)
+        if column is not None:
+            problems.append((number, column, "row skipped"))
+            continue
+        row = GeoRankingRow(record["img_id"], tuple(record["gps"]), [], [], [])
+        problems += [(number, column, "reference dropped") for column in add_references(row, record)]
+        for i, guess in enumerate(record["zs_gps"] or []):
+            if is_place(guess):
+                row.zs_gps.append(tuple(guess))
+            else:
+                problems.append((number, f"zs_gps[{i}]", "guess dropped"))
+        found.append(row)
     return found, problems
+
+
+def why_skipped(record):
+    """The column for which a row is skipped, None where it is not."""
+    references, images, names = lists(record)
+    if not record["img_id"]:
+        return "img_id"
+    if not is_place(record["gps"]):
+        return "gps"
+    if len({len(references), len(images), len(names)}) > 1:
+        return "lists of different lengths"
+    if not references:
+        return "no references"
+    if not is_place(references[0]):
+        return "ref_gps[0]"
+    return None if images[0] else "ref_img_id[0]"
+
+
+def add_references(row, record):
+    """Give ``row`` the record's usable references; returns the columns for which others are dropped."""
+    dropped = []
+    for i, (point, image, names) in enumerate(zip(*lists(record), strict=True)):
+        if not is_place(point):
+            dropped.append(f"ref_gps[{i}]")
+        elif not image:
+            dropped.append(f"ref_img_id[{i}]")
+        else:
+            row.ref_gps.append(tuple(point))
+            row.ref_img_id.append(image)
+            row.ref_texts.append([name or "" for name in names or []])
+    return dropped
+
+
+def lists(record):
+    return [record[name] or [] for name in ("ref_gps", "ref_img_id", "ref_texts")]
 
 
 number_list = pa.list_(pa.float64())

@@ -73,7 +73,7 @@ def test_references_are_those_of_brute_force(world: Gallery, rule: CopyRule) -> 
 
 def test_rows_are_as_released(world: Gallery) -> None:
     problems = []
-    finder = ReferenceFinder(world, COUNT)
+    finder = ReferenceFinder(world, COUNT, CopyRule())
     rows = list(gallery_rows(finder, np.array([7, 3]), {"g3.jpg": [(1.0, 2.0)]}, problems))
     assert not problems
     assert [row.img_id for row in rows] == ["g7.jpg", "g3.jpg"]
@@ -109,7 +109,7 @@ def test_queries_are_chosen_by_seed(world: Gallery, monkeypatch) -> None:
         with pytest.raises(ValueError, match=f"{count} rows of a gallery with 58"):
             choose_queries(world, count, 0)
     with pytest.raises(ValueError, match="58 references in a gallery with 58"):
-        ReferenceFinder(world, 58)
+        ReferenceFinder(world, 58, CopyRule())
 
 
 def test_owners(tmp_path: Path) -> None:

@@ -197,17 +197,17 @@ def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
 
     ``scratch``: a folder for features that are to be cached for this process and training alone.
     """
-    settings = training_arguments(args)  # before the model: under DeepSpeed ZeRO-3 it is then loaded in shards
-
-    from utils.training.batches import EvaluationGroups, GroupCollator, TrainingGroups
-    from utils.training.trainer import RankerTrainer
-
     store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
     data = TrainingData(
         RowFile.read(args.dataset, args.num_samples),
         RowFile.read(args.eval_dataset) if args.eval_dataset else None,
         GalleryFile.read(args.gallery) if any(args.easy_share) else None,
     )
+    settings = training_arguments(args)  # before the model: under DeepSpeed ZeRO-3 it is then loaded in shards
+
+    from utils.training.batches import EvaluationGroups, GroupCollator, TrainingGroups
+    from utils.training.trainer import RankerTrainer
+
     ranker, model = load_model(args, settings.device)
     photos, known = open_photos(args, store, data, ranker, scratch)
     data = data.usable(args.rule, known)

@@ -311,6 +311,13 @@ def test_an_interrupted_training_says_how_to_go_on(world, tiny_base, tmp_path, m
     assert "--continue_ckpt_path latest" in line
 
 
+def test_several_gpus_need_a_launcher(world, tiny_base, tmp_path, monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SystemExit, match="several GPUs need torchrun or deepspeed; for one, set CUDA_VISIBLE_DEVICES"):
+        train(world, tiny_base, tmp_path)
+
+
 def test_a_defect_shows_its_traceback(world, tiny_base, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("a defect")

@@ -72,7 +72,7 @@ def pick_candidates(
     """What is ranked of a query's candidates: the best ``topn`` retrieved, then the best ``topn_zs`` generated.
 
     With ``merge_km``, candidates within so many km of a better one do not count: the next of the list takes
-    the place (``utils/diversity.py``). A generated candidate yields to the retrieved ones that were taken,
+    the place (``apart``). A generated candidate yields to the retrieved ones that were taken,
     which have photo and names.
     """
 

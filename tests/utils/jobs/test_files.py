@@ -1,10 +1,12 @@
 """Atomic writes."""
 
+import json
+import math
 import os
 
 import pytest
 
-from utils.jobs.files import atomic_path, move_files
+from utils.jobs.files import atomic_path, move_files, write_json
 
 
 def test_replaces_only_when_done(tmp_path):
@@ -54,3 +56,21 @@ def test_files_are_moved_whole_and_in_order(tmp_path, monkeypatch):
     assert {path.name: path.read_text() for path in folder.iterdir()} == {name: f"new {name}" for name in moved} | {
         "other": "stays"
     }
+
+
+def test_json_is_text_that_reads_back(tmp_path):
+    value = {"place": "Île-de-France, 東京", "degrees": [0.1 + 0.2, -1e-7], "nothing": None}
+    write_json(tmp_path / "deep" / "value.json", value)
+    text = (tmp_path / "deep" / "value.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert text.startswith('{\n  "place": "Île-de-France, 東京",\n')
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_has_not_leave_the_file_as_it_was(tmp_path, number):
+    path = tmp_path / "value.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"accuracy": [1.0, number]})
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]

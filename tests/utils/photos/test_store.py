@@ -160,6 +160,18 @@ def test_an_exact_id_goes_before_one_with_an_extension(tmp_path):
     assert (pixels(store.open("photo")) == pixels(photo(seed=2))).all()
 
 
+def test_every_id_of_a_photo_has_one_place(gallery, tmp_path, monkeypatch):
+    tar_path, _ = gallery
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "one.jpg").write_bytes(encoded(photo()))
+    monkeypatch.chdir(tmp_path)
+    for paths in ([tar_path, tmp_path / "folder"], ["images.tar", "folder"]):
+        store = ImageStore.from_paths(paths)
+        assert store.place("one") == store.place("one.jpg") == str(tmp_path / "folder" / "one.jpg")
+        assert store.place("gallery_000001") == str(tar_path / "gallery_000001.png")
+        assert store.place("absent") is None
+
+
 def test_first_source_answers(gallery, tmp_path):
     tar_path, _ = gallery
     folder = tmp_path / "photos"

@@ -15,7 +15,7 @@ from utils.geography.geodesy import haversine_km
 from utils.photos.store import ImageStore
 from utils.tables.metadata import metadata_problems, read_metadata
 
-SIZES = (150, 60, 50, 20, 20)
+SIZES = (90, 40, 30, 20, 20)
 
 
 def digests(folder: Path) -> dict[str, str]:

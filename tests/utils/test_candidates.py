@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from geopy.distance import great_circle
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from utils.candidates import Candidate, Query, apart, distances_km, pick_candidates, prompt_texts
@@ -91,6 +91,7 @@ def test_a_chain_is_cut_at_its_best():
 
 
 @given(crowds, crowds, radii | st.just(0), st.integers(0, 4), st.integers(0, 4))
+@example([(0, 0), (0, 0.001), (5, 0)], [(0, 0.001), (5, 0.001), (9, 9)], 1.2, 2, 1)
 def test_who_is_picked(retrieved, guessed, radius, topn, topn_zs):
     """The best that nobody better stands for; a guess yields only to what was taken."""
     found = [Candidate(*point, image=f"{number}.jpg") for number, point in enumerate(retrieved)]

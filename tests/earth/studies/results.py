@@ -1,10 +1,13 @@
 """Made-up results of the studies, as the plots read them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from earth.studies import charts
 from earth.studies.ablation_results import Result
 
+RESULT = Result("baseline", "baseline", 0, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
 TILES = (500, 1000, 4000)
 
 
@@ -42,3 +45,10 @@ def ablation_results():
         for name, km in errors.items()
         for seed in (0, 1)
     ]
+
+
+def drawn(setting: str, seed: int, shift: float) -> Result:
+    """A result whose errors resemble those of the same seed's others."""
+    common = np.random.default_rng(seed).exponential(150, 300)
+    own = np.random.default_rng((seed, len(setting))).exponential(30, 300)
+    return replace(RESULT, setting=setting, seed=seed, errors_km=(common * shift + own).astype(int).tolist())

@@ -5,42 +5,14 @@ import numpy as np
 import pytest
 
 from earth.studies import ablation_table
-from earth.studies.ablation_results import Result, append_result, paired_difference, read_results
+from earth.studies.ablation_results import append_result, paired_difference, read_results
 from earth.studies.ablation_runs import BASELINE, SETTINGS, Setting
 from earth.studies.ablation_table import comparison, table, verdict
+from tests.earth.studies.results import drawn
 
-RESULT = Result("baseline", "baseline", 0, "abc", "old", 250, {}, "2026-11-24", {}, 1.0, 0.1, {}, {}, [])
 WORSE = Setting("worse", "question", paper=(-1.0, -2.0))
 SAME = Setting("same", "question")
 MISSING = Setting("missing", "question", paper=(-1.0, -2.0))
-
-
-def drawn(setting: str, seed: int, shift: float) -> Result:
-    """A result whose errors resemble those of the same seed's others."""
-    common = np.random.default_rng(seed).exponential(150, 300)
-    own = np.random.default_rng((seed, len(setting))).exponential(30, 300)
-    return replace(RESULT, setting=setting, seed=seed, errors_km=(common * shift + own).astype(int).tolist())
-
-
-def test_paired_difference_against_loops():
-    first = [drawn("worse", seed, 3) for seed in (0, 1, 5)]
-    second = [drawn("baseline", seed, 1) for seed in (1, 0, 2)]
-    difference, low, high = paired_difference(first, second)
-    for position, km in enumerate((25, 200)):
-        gains = []
-        for query in range(300):
-            own = []
-            for seed in (0, 1):  # which both have
-                one, other = (next(r for r in side if r.seed == seed).errors_km[query] for side in (first, second))
-                own.append((one < km) - (other < km))
-            gains.append(100 * sum(own) / 2)
-        assert difference[position] == pytest.approx(sum(gains) / 300)
-        random = np.random.default_rng(1)
-        means = [np.mean([gains[i] for i in random.integers(0, 300, 300)]) for _ in range(1000)]
-        assert low[position] == pytest.approx(np.quantile(means, 0.025), abs=0.6)
-        assert high[position] == pytest.approx(np.quantile(means, 0.975), abs=0.6)
-    assert paired_difference(first[:1], second[2:]) is None
-    assert paired_difference([], second) is None
 
 
 def test_table():

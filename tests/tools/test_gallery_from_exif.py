@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.utils.photos.test_exif import MARTIGNY
+from tests.pictures import MARTIGNY
 from tools.gallery_from_exif import main
 from utils.tables.metadata import metadata_problems, read_metadata
 

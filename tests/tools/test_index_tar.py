@@ -1,8 +1,8 @@
-"""The command that indexes tars; the indexes themselves are tested in tests/utils/photos/test_tar_index.py."""
+"""The command that indexes tars; the indexes themselves are tested in tests/utils/photos/."""
 
 import pytest
 
-from tests.utils.photos.test_tar_index import numbered, write_tar
+from tests.tars import numbered, write_tar
 from tools.index_tar import main
 from utils.photos.tar_index import TarIndex, open_index
 from utils.photos.tar_index_pickle import write_tar_index

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
+from tests.pictures import MARTIGNY
 from utils.photos.exif import gps_coordinate, photo_coordinate, photo_names
 from utils.photos.images import ImageError
-
-MARTIGNY = {1: "N", 2: (46, 6, 3), 3: "E", 4: (7, 4, 12)}
 
 
 def exif_bytes(latitude: list[tuple[int, int]], longitude: list[tuple[int, int]], sides: str, order: str) -> bytes:

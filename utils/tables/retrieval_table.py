@@ -83,8 +83,8 @@ def _found_in_lists(cells: Mapping[str, str]) -> Iterator[tuple[str, int, str, A
 def write_retrieval_table(path: str | os.PathLike, rows: Sequence[RetrievalRow]) -> None:
     """Write a retrieval table, absent positions as empty cells.
 
-    There are at least as many columns for the least similar photos as for the most similar ones, whether or not
-    anybody has searched for them. Raises ``ValueError`` when a row's ``number`` is not its place in ``rows``: the table
+    Where nobody has searched for the least similar photos, there are as many empty columns for them as columns for the
+    most similar ones. Raises ``ValueError`` when a row's ``number`` is not its place in ``rows``: the table
     would not fit ``I.npy``.
     """
     kinds = {"candidate": [row.candidates for row in rows], "reverse": [row.reverse for row in rows]}
@@ -99,6 +99,6 @@ def write_retrieval_table(path: str | os.PathLike, rows: Sequence[RetrievalRow])
         lines.append(line)
     columns, width = ["IMG_ID", "LAT", "LON"], 0
     for kind, found in kinds.items():
-        width = max(width, 1 + max((i for positions in found for i in positions), default=-1))
+        width = 1 + max((i for positions in found for i in positions), default=width - 1)
         columns += [f"{kind}_{i}_gps" for i in range(width)]
     write_rows(path, columns, lines)

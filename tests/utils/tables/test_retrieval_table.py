@@ -98,7 +98,7 @@ def test_retrieval_table_reads_back_exactly(tmp_path_factory, parts):
     # Of a ragged table each hole is named, but where a row has none of the least similar photos.
     found, least = ([places for places in column] for column in list(zip(*parts, strict=True))[2:])
     width = max(max(places) + 1 for places in found)
-    wider = max(width, *(max(places, default=-1) + 1 for places in least))
+    wider = max((max(places) + 1 for places in least if places), default=0)
     assert len(problems) == sum(width - len(places) for places in found) + sum(
         wider - len(places) for places in least if places
     )

@@ -110,7 +110,7 @@ reproduce-own: reproduce-train
 	$(EVALUATE) --model_path $(REPRODUCED)/ranker --dataset yfcc4k $(AS_PUBLISHED) --output_dir $(REPRODUCED)/yfcc4k-own
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff check .

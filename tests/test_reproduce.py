@@ -1,15 +1,13 @@
 """docs/reproduce.md: its commands are those of the scripts, and its small version runs as it stands."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 from scipy.stats import binomtest
 
-from tests.commands import ROOT, fenced, is_ours, split
+from tests.commands import ROOT, fenced, is_ours, run
 from utils.data_paths import PUBLISHED_BASE, SOURCES
 
 DOCUMENT = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
@@ -47,19 +45,12 @@ def test_the_expected_figures_have_wilson_intervals():
             assert [f"{100 * bound:.1f}" for bound in interval] == [low, high]
 
 
-def test_the_small_version_runs(tmp_path):
-    """In an empty folder that has the checkout's code and weights but none of its data."""
-    for name in {"utils", "checkpoints"} | {Path(script).parts[0] for script, _ in map(split, SMALL)}:
-        (tmp_path / name).symlink_to(ROOT / name)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-e", "-x", "-c", "\n".join(SMALL)],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_the_small_version_runs(tmp_path, monkeypatch):
+    """In an empty folder that has the checkout's weights but none of its data; in one process, which imports once."""
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    for command in SMALL:
+        assert run(command, monkeypatch) == 0, command
     assert (tmp_path / "outputs" / "small" / "ranker" / "adapter_model.safetensors").exists()
     predictions = pd.read_csv(tmp_path / "outputs" / "small" / "own" / "predictions.csv")
     assert len(predictions) == 24

@@ -4,6 +4,7 @@ The columns of the metadata table, and ``response``: a Python list of texts, or 
 and problems that name file, row, IMG_ID and column of what is not.
 """
 
+import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,16 @@ def read_generation_table(path: str | os.PathLike) -> tuple[list[GenerationRow],
 def write_generation_table(
     path: str | os.PathLike, metadata: pd.DataFrame, answers: Mapping[str, Sequence[str]]
 ) -> None:
-    """Write ``metadata`` and a ``response`` column: the ``answers`` by IMG_ID, None for a query without."""
+    """Write ``metadata`` and a ``response`` column: the ``answers`` by IMG_ID, None for a query without.
+
+    A column ``response`` that ``metadata`` has already gives way to it.
+    """
     response = [str(list(answers[name])) if name in answers else "None" for name in metadata["IMG_ID"]]
-    with atomic_path(path) as temporary:
-        metadata.assign(response=response).to_csv(temporary, index=False)
+    table = metadata.drop(columns="response", errors="ignore").assign(response=response)
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        plain, quoting = (
+            csv.writer(file, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        for row in (list(table), *table.itertuples(index=False, name=None)):
+            # A lone carriage return would end the row, and the plain writer does not quote it.
+            (quoting if any("\r" in str(cell) for cell in row) else plain).writerow(row)

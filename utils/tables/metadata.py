@@ -3,7 +3,8 @@
 import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,20 @@ import pyarrow.csv as pa_csv
 
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.geography.geodesy import is_valid_coordinate
+
+REQUIRED = ("IMG_ID", "LAT", "LON")
+
+
+def read_whole_metadata(path: str | os.PathLike) -> pd.DataFrame:
+    """The metadata table as it stands: one row a photo, every column in order, every cell the text in the file.
+
+    Raises ``ValueError`` as ``read_metadata`` does.
+    """
+    with _naming(path):
+        header = _read_header(path)
+        # By number: two columns may have one name. The header is then the first row.
+        cells = _read_columns(path, [str(number) for number in range(len(header))], numbered=True)
+    return cells.iloc[1:].set_axis(header, axis="columns")
 
 
 def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd.DataFrame:
@@ -30,17 +45,10 @@ def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd
     Raises:
         ValueError: naming the file, and the row that has more or fewer cells than there are columns.
     """
-    required = ["IMG_ID", "LAT", "LON"]
-    columns = [*required, *TEXT_COLUMNS]
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-        missing = [column for column in required if column not in header]
-        if missing:
-            raise ValueError(f"no column {', '.join(missing)}")
+    columns = [*REQUIRED, *TEXT_COLUMNS]
+    with _naming(path):
+        header = _read_header(path)
         metadata = _read_columns(path, [column for column in columns if column in header], rows)
-    except (csv.Error, ValueError) as error:  # pyarrow's are ValueErrors that do not name the file
-        raise ValueError(f"{path}: {error}") from error
     for column in TEXT_COLUMNS:
         if column not in metadata:
             metadata[column] = ""
@@ -50,12 +58,40 @@ def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd
     return metadata[columns]
 
 
-def _read_columns(path: str | os.PathLike, columns: list[str], rows: np.ndarray | None) -> pd.DataFrame:
-    """These columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending)."""
+@contextmanager
+def _naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let errors of the block name the file: pyarrow's are ValueErrors that do not."""
+    try:
+        yield
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_header(path: str | os.PathLike) -> list[str]:
+    """The names of all columns. Raises ``ValueError`` where one of REQUIRED is missing or there twice."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), [])
+    missing = [column for column in REQUIRED if column not in header]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
+    twice = [column for column in REQUIRED if header.count(column) > 1]
+    if twice:
+        raise ValueError(f"two columns {', '.join(twice)}")
+    return header
+
+
+def _read_columns(
+    path: str | os.PathLike, columns: list[str], rows: np.ndarray | None = None, numbered: bool = False
+) -> pd.DataFrame:
+    """These columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending).
+
+    ``numbered``: the columns are named by ``columns``, all of them, and the header is a row.
+    """
     # Not pandas' reader: with `usecols` it cuts rows that are too long without a word.
     reader = pa_csv.open_csv(
         path,
-        read_options=pa_csv.ReadOptions(use_threads=False),  # only so do its errors tell the row
+        # Without threads its errors tell the row.
+        read_options=pa_csv.ReadOptions(use_threads=False, column_names=columns if numbered else None),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
             include_columns=columns, column_types=dict.fromkeys(columns, pa.string())

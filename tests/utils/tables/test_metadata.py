@@ -1,13 +1,15 @@
 """Metadata tables: exact numbers, and nothing bad that costs its neighbours."""
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from utils.geography.gazetteer import TEXT_COLUMNS
-from utils.tables.metadata import metadata_problems, read_metadata
+from utils.tables.metadata import metadata_problems, read_metadata, read_whole_metadata
 
 latitudes = st.floats(-90, 90)
 longitudes = st.floats(-180, 180)
@@ -55,11 +57,13 @@ def test_metadata_without_names(write):
         ("", "no column IMG_ID, LAT, LON"),
         ("IMG_ID,LAT,LON\na,1,2\nb,1,2,3\n", "Row #3"),
         ("IMG_ID,LAT,LON\na,1,2\nb,1\n", "Row #3"),
+        ("IMG_ID,LAT,LAT,LON\na,1,2,3\n", "two columns LAT"),
     ],
 )
-def test_no_metadata(write, text, reason):
+@pytest.mark.parametrize("read", [read_metadata, read_whole_metadata])
+def test_no_metadata(write, read, text, reason):
     with pytest.raises(ValueError, match=rf"table\.csv: .*{reason}"):
-        read_metadata(write(text))
+        read(write(text))
 
 
 @settings(deadline=None, max_examples=60)
@@ -96,3 +100,20 @@ def test_wanted_rows_beyond_the_first_block(tmp_path):
         file.write("short,1\n")
     with pytest.raises(ValueError, match=r"metadata\.csv: .*Row #150002"):
         read_metadata(path, wanted)
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(CELLS, min_size=6, max_size=6), max_size=8), st.lists(CELLS, min_size=3, max_size=3))
+def test_the_whole_table_is_what_the_csv_module_reads(tmp_path_factory, rows, names):
+    """Any column, also two of one name, and any cell."""
+    path = tmp_path_factory.mktemp("tables") / "metadata.csv"
+    header = [names[0], "LON", names[1], "IMG_ID", "LAT", names[2]]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([header, *rows])
+    assume(not set(names) & {"IMG_ID", "LAT", "LON"})
+    table = read_whole_metadata(path)
+    assert list(table) == header
+    assert table.to_numpy().tolist() == rows

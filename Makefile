@@ -3,6 +3,7 @@
 # make lint    style, format, and that imports run one way
 # make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
 # make earth-strong   the same test queries with candidates of the uncompressed index, ranked by the shipped adapter
+# make calibration   10,000 further Earth photos and their candidates: what confidence is fitted on and checked with
 # make reproduce   the published experiment on a GPU node, on downloaded data: docs/reproduce.md
 # make clean   remove what was made, .venv included
 PYTHON ?= python3
@@ -12,7 +13,7 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo setup earth-data earth earth-strong test lint format clean
+.PHONY: demo setup earth-data earth earth-strong calibration test lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
@@ -27,6 +28,14 @@ setup: .venv/installed
 
 $(EARTH)/test/metadata.csv: | .venv/installed
 	$(BIN)/python -m earth.build_dataset
+
+# The splits of `make calibration`: one command builds both, whichever is missing.
+CALIBRATION := $(EARTH)/calibration $(EARTH)/check
+$(EARTH)/calibration/metadata.csv: | $(EARTH)/test/metadata.csv
+$(EARTH)/check/metadata.csv: | $(EARTH)/calibration/metadata.csv
+$(CALIBRATION:=/metadata.csv):
+	test -e $@ || $(BIN)/python -m earth.build_dataset --calibration_sizes 5000 5000
+$(CALIBRATION:=/retrieval.csv) $(CALIBRATION:=/generation.csv): $(CALIBRATION:=/metadata.csv)
 
 $(GALLERY)/index/index.json: $(EARTH)/test/metadata.csv $(BASE)/model.safetensors
 	$(BIN)/python retrieve_candidates.py build --gallery $(GALLERY)/metadata.csv \
@@ -50,6 +59,8 @@ $(EARTH)/%/georanking.parquet: $(EARTH)/%/retrieval.csv $(EARTH)/%/generation.cs
 
 earth-data: .venv/installed $(EARTH)/train/georanking.parquet $(EARTH)/val/georanking.parquet \
 	$(EARTH)/val/candidates.csv $(EARTH)/test/candidates.csv
+
+calibration: .venv/installed $(CALIBRATION:=/candidates.csv)
 
 earth: earth-data $(TRAINED)/adapter_model.safetensors
 	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path $(TRAINED) --calibrate

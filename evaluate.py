@@ -35,7 +35,7 @@ from utils.cli.flags import (
     script_parser,
     set_default_paths,
 )
-from utils.data_paths import BENCHMARKS, check_files
+from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
 from utils.decoding import METHODS
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo
@@ -58,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add = parser.add_argument
     # Data
     add("--dataset", choices=BENCHMARKS, default="im2gps3k", help="benchmark; sets the defaults of all paths")
-    add("--split", choices=("val", "test"), help="queries of --dataset earth; default: test")
+    add("--split", choices=EARTH_SPLITS, help="queries of --dataset earth; default: test")
     add("--candidates", help="candidate table (CSV)")
     add("--image_path", help="folder of the query photos")
     add_gallery_photos(add)
@@ -138,10 +138,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
     if args.dataset == "earth":
         args.split = args.split or "test"
-    if args.calibrate and (args.split == "test" or (args.split is None and args.candidates is None)):
+    if args.calibrate and (args.split in REPORTED_SPLITS or (args.split is None and args.candidates is None)):
         parser.error(
-            "calibrating on test queries would spoil the test: use --dataset earth --split val, or name validation "
-            "queries of your own with --candidates"
+            "calibrating on test queries would spoil the test: use --dataset earth --split val or calibration, or name "
+            "validation queries of your own with --candidates"
         )
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model")

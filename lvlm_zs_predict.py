@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, at_least, positive, script_parser
-from utils.data_paths import BENCHMARKS, check_files
+from utils.data_paths import BENCHMARKS, EARTH_SPLITS, check_files
 from utils.jobs.processes import Processes, SharedWork
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = script_parser(__doc__)
     parser.add_argument("--backend", choices=("api", "local"), default="api", help="who answers (%(default)s)")
     parser.add_argument("--dataset", choices=BENCHMARKS, help="sets the defaults of paths and --model")
-    parser.add_argument("--split", choices=("train", "val", "test"), help="of --dataset earth (test)")
+    parser.add_argument("--split", choices=("train", *EARTH_SPLITS), help="of --dataset earth (test)")
     files = parser.add_argument_group("files, relative to --root_path")
     files.add_argument("--root_path", type=Path, help="folder of the benchmark")
     files.add_argument("--text_path", help="metadata table (yfcc4k_places365.csv)")

@@ -46,7 +46,7 @@ from utils.cli.flags import (
     script_parser,
     set_default_paths,
 )
-from utils.data_paths import BENCHMARKS, PUBLISHED_BASE, check_files
+from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
 from utils.decoding import METHODS
 from utils.geography.geodesy import is_valid_coordinate
 
@@ -95,7 +95,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--generate", type=at_least(0), default=GENERATE, help="with --index: places that the base model guesses")
     # A query of a benchmark
     add("--dataset", choices=BENCHMARKS, default=DATASET, help="benchmark that --query belongs to")
-    add("--split", choices=("val", "test"), default="test", help="of --dataset earth")
+    add("--split", choices=EARTH_SPLITS, default="test", help="of --dataset earth")
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
     add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")

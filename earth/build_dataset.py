@@ -2,14 +2,16 @@
 
     python -m earth.build_dataset                          # dataset/earth: 20,000 gallery tiles, 21,500 photos
     python -m earth.build_dataset --output_dir tiny --gallery_size 500 --split_sizes 100 100 20 20
+    python -m earth.build_dataset --calibration_sizes 5000 5000    # 10,000 further photos: make calibration
 
 Written below --output_dir, everything determined by --seed:
 
     gallery/images.tar, gallery/tar_index.pkl, gallery/metadata.csv    clean tiles, IMG_ID, LAT, LON and place names
     {pretrain,train,val,test}/images/*.jpg, {...}/metadata.csv         photos of other centres, as they differ
+    {calibration,check}/images/*.jpg, {...}/metadata.csv               the same, with --calibration_sizes alone
 
 No two tiles or photos of the whole benchmark share a centre. A part that is already there is kept, so an interrupted
-run goes on where it stopped.
+run goes on where it stopped, and the calibration photos are the same whether they are built at once or later.
 """
 
 import argparse
@@ -36,6 +38,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar=("PRETRAIN", "TRAIN", "VAL", "TEST"),
         help="query photos of each split (default: 14000 6000 500 1000)",
     )
+    add(
+        "--calibration_sizes",
+        type=at_least(1),
+        nargs=2,
+        metavar=("CALIBRATION", "CHECK"),
+        help="photos of two further splits; default: neither is built",
+    )
     add("--seed", type=at_least(0), default=0, help="what is drawn where (%(default)s)")
     add("--workers", type=at_least(1), default=multiprocessing.cpu_count(), help="rendering processes")
     return parser.parse_args(arguments)
@@ -50,7 +59,8 @@ def write_benchmark(args: argparse.Namespace) -> list[str]:
     """Write what --output_dir lacks."""
     from earth.world.splits import build
 
-    build(args.output_dir, (args.gallery_size, *args.split_sizes), args.seed, args.workers)
+    sizes = (args.gallery_size, *args.split_sizes)
+    build(args.output_dir, sizes, args.seed, args.workers, args.calibration_sizes)
     return []
 
 

@@ -10,6 +10,10 @@ ADAPTER = Path(BENCHMARKS["earth"].model_path)  # of the ranker
 
 SPLITS = ("gallery", "pretrain", "train", "val", "test")
 SPLIT_SIZES = (20_000, 14_000, 6_000, 500, 1_000)  # pictures of each split
+CALIBRATION_SPLITS = ("calibration", "check")  # further query photos, built on demand
+# Number of the random stream that a split is drawn from. Those from len(SPLITS) on belong to the further gallery tiles
+# of earth.studies.gallery_sizes.
+STREAMS = {split: number for number, split in enumerate(SPLITS)} | {"calibration": 1000, "check": 1001}
 
 # A picture, and what the tower makes of it.
 TILE_PIXELS = 64  # height and width of a tile or photo

@@ -326,6 +326,7 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
     ("arguments", "message"),
     [
         (["--dataset", "earth", "--calibrate"], "would spoil the test"),
+        (["--dataset", "earth", "--split", "check", "--calibrate"], "would spoil the test"),
         (["--dataset", "im2gps3k", "--model_path", "lora", "--calibrate"], "would spoil the test"),
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
@@ -337,6 +338,14 @@ def test_impossible_flags(arguments, message, capsys):
     with pytest.raises(SystemExit):
         evaluate.parse_arguments(arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("split", ["val", "calibration"])
+def test_calibration_queries_of_earth(split):
+    args = evaluate.parse_arguments(["--dataset", "earth", "--split", split, "--calibrate"])
+    assert args.candidates == f"dataset/earth/{split}/candidates.csv"
+    assert args.image_path == f"dataset/earth/{split}/images"
+    assert args.output_dir == Path("outputs/evaluate", f"earth-{split}")
 
 
 def test_the_older_spelling_of_a_flag_still_works(capsys):

@@ -296,6 +296,7 @@ def test_defaults_of_the_datasets() -> None:
     earth = defaults("--dataset", "earth", "--split", "val")
     assert (earth.root_path, earth.text_path, earth.image_path) == (Path("dataset/earth/val"), "metadata.csv", "images")
     assert (earth.result_path, earth.model, earth.num_samples) == ("generation.csv", "checkpoints/earth-base", 3)
+    assert defaults("--dataset", "earth", "--split", "check").root_path == Path("dataset/earth/check")
     published = defaults("--root_path", "x")
     assert (published.text_path, published.image_path) == ("yfcc4k_places365.csv", "yfcc4k")
     assert (published.result_path, published.num_samples) == ("llm_predict_results_zs_{model}.csv", 10)

@@ -15,9 +15,13 @@ PUBLISHED_PHOTOS = "dataset/mp16-pro/mp-16-images.tar"  # of the gallery and of 
 PUBLISHED_METADATA = "dataset/mp16-pro/MP16_Pro_filtered.csv"  # the table that I.npy counts in
 
 
+EARTH_SPLITS = ("val", "test", "calibration", "check")  # whose queries are evaluated
+REPORTED_SPLITS = ("test", "check")  # no choice is made and nothing is fitted on these
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """Default paths; ``{split}`` stands for val or test where a benchmark has splits."""
+    """Default paths; ``{split}`` stands for one of ``EARTH_SPLITS`` where a benchmark has splits."""
 
     candidates: str  # candidate table
     image_path: str  # folder of the query photos
@@ -111,11 +115,14 @@ SOURCES = {
 }
 ADAPTER = Source("an adapter; the released one is published/checkpoints of a clone", (CLONE,))
 EARTH = Source("part of the embedded world", ("make demo", "make earth-data   # for the train and val splits"))
+CALIBRATION = Source("part of the embedded world", ("make calibration",))
 SHIPPED = Source("part of this repository", ("git checkout -- checkpoints",))
 
 
 def source(path: Path) -> Source | None:
     """Where a file that belongs to a known benchmark comes from; None for any other."""
+    if path.is_relative_to("dataset/earth/calibration") or path.is_relative_to("dataset/earth/check"):
+        return CALIBRATION
     if path.is_relative_to("dataset/earth"):
         return EARTH
     if path.is_relative_to("checkpoints/earth") or path.is_relative_to("checkpoints/earth-base"):

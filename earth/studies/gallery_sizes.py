@@ -76,6 +76,7 @@ def draw_further(data: Path, folders: Sequence[Path], seed: int, workers: int) -
         return
     earth = load_earth()
     town_points = places.towns(earth, np.random.default_rng(seed))
+    # Not those of the calibration photos: tiles are the same whether those are built or not.
     taken = {centre for split in SPLITS for centre in read_centres(data / split)}
     for part, folder in enumerate(folders):
         if (folder / "metadata.csv").exists():

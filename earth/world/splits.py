@@ -4,7 +4,7 @@ import io
 import logging
 import multiprocessing
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.pool import Pool
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from earth.recipe import SPLITS
+from earth.recipe import CALIBRATION_SPLITS, SPLITS, STREAMS
 from earth.world import places, views
 from earth.world.imagery import load_earth
 from utils.geography.gazetteer import TEXT_COLUMNS, Gazetteer
@@ -52,14 +52,14 @@ def take(shot: Shot) -> bytes | None:
 
 
 def shots(
-    town_points: np.ndarray, split: int, seed: int, taken: set[tuple[float, float]], is_photo: bool
+    town_points: np.ndarray, stream: int, seed: int, taken: set[tuple[float, float]], is_photo: bool
 ) -> Iterator[Shot]:
     """Endless shots of one split at centres that are not in ``taken``; each new centre is added to it."""
-    rng = np.random.default_rng((seed, split))
+    rng = np.random.default_rng((seed, stream))
     for number, centre in enumerate(places.centres(load_earth(), town_points, rng)):
         if centre not in taken:
             taken.add(centre)
-            yield Shot(*centre, is_photo=is_photo, seed=(seed, split, number))
+            yield Shot(*centre, is_photo=is_photo, seed=(seed, stream, number))
 
 
 def draw(
@@ -110,28 +110,56 @@ def write_photos(folder: Path, ids: list[str], pictures: list[bytes]) -> None:
         (folder / "images" / name).write_bytes(picture)
 
 
-def build(output_dir: Path, sizes: tuple[int, ...], seed: int, workers: int) -> None:
-    """Write every split that ``output_dir`` lacks; a split is complete once its metadata.csv, written last, exists.
+def known_centres(output_dir: Path, sizes: Mapping[str, int]) -> set[tuple[float, float]]:
+    """Centres of all splits that are complete, whether in ``sizes`` (split -> pictures) or not.
 
     Raises ``ValueError`` where a split is there in another size.
     """
-    taken: set[tuple[float, float]] = set()
+    known: set[tuple[float, float]] = set()
+    for split in STREAMS:
+        folder = output_dir / split
+        if not (folder / "metadata.csv").exists():
+            continue
+        centres = list(read_centres(folder))
+        if len(centres) != sizes.get(split, len(centres)):
+            if split in CALIBRATION_SPLITS:
+                remove = " and ".join(str(output_dir / one) for one in CALIBRATION_SPLITS)
+            else:
+                remove = str(output_dir)
+            raise ValueError(f"{folder} has {len(centres)} pictures, not {sizes[split]}: remove {remove}")
+        known.update(centres)
+    return known
+
+
+def build(
+    output_dir: Path,
+    sizes: tuple[int, ...],
+    seed: int,
+    workers: int,
+    calibration_sizes: tuple[int, int] | None = None,
+) -> None:
+    """Write every split that ``output_dir`` lacks; a split is complete once its metadata.csv, written last, exists.
+
+    :param sizes: pictures of each of ``SPLITS``.
+    :param calibration_sizes: pictures of each of ``CALIBRATION_SPLITS``. Without, they are neither built nor removed;
+        built later, they are the same as if built at once.
+
+    Raises ``ValueError`` where a split is there in another size.
+    """
+    wanted = dict(zip(SPLITS, sizes, strict=True))
+    if calibration_sizes is not None:
+        wanted |= zip(CALIBRATION_SPLITS, calibration_sizes, strict=True)
     # Of all splits before any is drawn: whichever is missing, it shares no centre with the others.
-    for split, size in zip(SPLITS, sizes, strict=True):
-        if (output_dir / split / "metadata.csv").exists():
-            centres = list(read_centres(output_dir / split))
-            if len(centres) != size:
-                raise ValueError(f"{output_dir / split} has {len(centres)} pictures, not {size}: remove {output_dir}")
-            taken.update(centres)
+    taken = known_centres(output_dir, wanted)
     earth = load_earth()  # before the workers fork, so that they share it
     town_points = places.towns(earth, np.random.default_rng(seed))
     with multiprocessing.get_context("fork").Pool(workers) as pool:
-        for number, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
+        for split, size in wanted.items():
             folder = output_dir / split
             if (folder / "metadata.csv").exists():
                 logger.info("%s: there already", folder)
                 continue
-            source = shots(town_points, number, seed, taken, is_photo=split != "gallery")
+            source = shots(town_points, STREAMS[split], seed, taken, is_photo=split != "gallery")
             centres, pictures = draw(pool, workers, source, taken, size, split)
             ids = [f"{split}_{i:06d}.jpg" for i in range(size)]
             (write_gallery if split == "gallery" else write_photos)(folder, ids, pictures)

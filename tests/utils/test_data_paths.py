@@ -53,6 +53,9 @@ def test_every_published_path_has_a_source():
     earth = BENCHMARKS["earth"]
     for path in (earth.candidates, earth.image_path, earth.image_data_path, earth.gallery_metadata):
         assert "make demo" in "\n".join(absence(path.format(split="test")))
+    for split in ("calibration", "check"):
+        path = earth.candidates.format(split=split)
+        assert absence(path) == [f"{path} does not exist: part of the embedded world", "    make calibration"]
 
 
 def test_the_layout_may_lie_elsewhere():

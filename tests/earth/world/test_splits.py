@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from earth.recipe import SPLITS, TILE_PIXELS
+from earth.recipe import CALIBRATION_SPLITS, SPLITS, STREAMS, TILE_PIXELS
 from earth.world import places, splits, views
 from earth.world.imagery import load_earth
 from utils.geography.geodesy import haversine_km
@@ -16,6 +16,7 @@ from utils.photos.store import ImageStore
 from utils.tables.metadata import metadata_problems, read_metadata
 
 SIZES = (90, 40, 30, 20, 20)
+CALIBRATION_SIZES = (12, 8)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -31,15 +32,24 @@ def world(tmp_path_factory) -> Path:
     return folder
 
 
-def test_splits_have_their_sizes_and_share_no_centre(world):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The same world with its calibration splits, built at once."""
+    folder = tmp_path_factory.mktemp("whole")
+    splits.build(folder, SIZES, seed=3, workers=2, calibration_sizes=CALIBRATION_SIZES)
+    return folder
+
+
+def test_splits_have_their_sizes_and_share_no_centre(whole):
     centres = []
-    for split, size in zip(SPLITS, SIZES, strict=True):
-        metadata = read_metadata(world / split / "metadata.csv")
+    sizes = (*SIZES, *CALIBRATION_SIZES)
+    for split, size in zip((*SPLITS, *CALIBRATION_SPLITS), sizes, strict=True):
+        metadata = read_metadata(whole / split / "metadata.csv")
         assert len(metadata) == size
-        assert metadata_problems(world / split / "metadata.csv", metadata) == []
+        assert metadata_problems(whole / split / "metadata.csv", metadata) == []
         assert (metadata["country"] != "").mean() > 0.95
         centres += list(metadata[["LAT", "LON"]].itertuples(index=False, name=None))
-    assert len(set(centres)) == len(centres) == sum(SIZES)
+    assert len(set(centres)) == len(centres) == sum(sizes)
     assert all(lat == round(lat, places.DECIMALS) for lat, _ in centres)
 
 
@@ -79,6 +89,42 @@ def test_interrupted_build_goes_on_to_the_same_world(world, tmp_path):
     assert digests(copy) == digests(world)
 
 
+def test_calibration_splits_are_built_on_demand_and_change_no_other(world, whole):
+    assert not any((world / split).exists() for split in CALIBRATION_SPLITS)
+    others = {name: digest for name, digest in digests(whole).items() if name.split("/")[0] in SPLITS}
+    assert others == digests(world)
+
+
+def test_calibration_splits_are_the_same_when_built_later_or_again(world, whole, tmp_path):
+    copy = shutil.copytree(world, tmp_path / "copy")
+    splits.build(copy, SIZES, seed=3, workers=1, calibration_sizes=CALIBRATION_SIZES)
+    assert digests(copy) == digests(whole)
+    shutil.rmtree(copy / "calibration")
+    splits.build(copy, SIZES, seed=3, workers=2, calibration_sizes=CALIBRATION_SIZES)
+    assert digests(copy) == digests(whole)
+
+
+@pytest.mark.parametrize("calibration_sizes", [None, CALIBRATION_SIZES])
+def test_a_new_split_shares_no_centre_with_the_calibration_splits(whole, tmp_path, monkeypatch, calibration_sizes):
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    shutil.rmtree(copy / "test")
+    theirs = [centre for split in CALIBRATION_SPLITS for centre in splits.read_centres(copy / split)]
+    centres = places.centres
+    monkeypatch.setattr(places, "centres", lambda *arguments: chain(theirs, centres(*arguments)))
+    splits.build(copy, SIZES, seed=3, workers=1, calibration_sizes=calibration_sizes)
+    assert not set(splits.read_centres(copy / "test")) & set(theirs)
+
+
+def test_a_calibration_split_shares_no_centre_with_the_others(world, tmp_path, monkeypatch):
+    copy = shutil.copytree(world, tmp_path / "copy")
+    theirs = [centre for split in SPLITS for centre in splits.read_centres(copy / split)]
+    centres = places.centres
+    monkeypatch.setattr(places, "centres", lambda *arguments: chain(theirs, centres(*arguments)))
+    splits.build(copy, SIZES, seed=3, workers=1, calibration_sizes=CALIBRATION_SIZES)
+    for split in CALIBRATION_SPLITS:
+        assert not set(splits.read_centres(copy / split)) & set(theirs)
+
+
 def test_a_new_gallery_shares_no_centre_with_the_splits_that_are_there(world, tmp_path, monkeypatch):
     copy = shutil.copytree(world, tmp_path / "copy")
     shutil.rmtree(copy / "gallery")
@@ -90,11 +136,18 @@ def test_a_new_gallery_shares_no_centre_with_the_splits_that_are_there(world, tm
 
 
 def test_the_shipped_world_is_where_it_always_was():
-    """The first centre of each split with seed 0: the shipped weights were trained on these."""
+    """The first centre of each split with seed 0: the shipped weights were trained and calibrated on these."""
     town_points = places.towns(load_earth(), np.random.default_rng(0))
-    first = [next(splits.shots(town_points, number, 0, set(), number > 0)) for number in range(5)]
-    expected = [(15.91, 7.55), (28.05, 112.64), (-14.84, 129.9), (-10.59, -41.94), (17.02, 36.15)]
-    assert [(shot.lat, shot.lon) for shot in first] == expected
+    first = {split: next(splits.shots(town_points, stream, 0, set(), True)) for split, stream in STREAMS.items()}
+    assert {split: (shot.lat, shot.lon) for split, shot in first.items()} == {
+        "gallery": (15.91, 7.55),
+        "pretrain": (28.05, 112.64),
+        "train": (-14.84, 129.9),
+        "val": (-10.59, -41.94),
+        "test": (17.02, 36.15),
+        "calibration": (14.73, -6.58),
+        "check": (36.52, -93.56),
+    }
 
 
 def test_centres_gather_around_towns_on_land():
@@ -126,3 +179,8 @@ def test_a_split_of_another_size_is_refused(world):
     sizes = (SIZES[0] + 1, *SIZES[1:])
     with pytest.raises(ValueError, match=rf"gallery has {SIZES[0]} pictures, not {SIZES[0] + 1}"):
         splits.build(world, sizes, seed=3, workers=1)
+
+
+def test_a_calibration_split_of_another_size_is_refused(whole):
+    with pytest.raises(ValueError, match=r"check has 8 pictures, not 9: remove \S+calibration and \S+check$"):
+        splits.build(whole, SIZES, seed=3, workers=1, calibration_sizes=(12, 9))

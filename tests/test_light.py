@@ -89,6 +89,7 @@ MISSING = {
     "quick_start_im2gps3k": "--model_path away --candidates away.csv",
     "retrieve_candidates": "search --index away --queries away.csv --image_path away --output_dir away",
     "tools.convert_adapter": "away ours",
+    "tools.fit_consensus": "away.csv",
     "tools.gallery_from_exif": "away away.csv",
     "tools.index_tar": "away.tar",
 }

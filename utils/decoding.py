@@ -2,8 +2,8 @@
 
 ``Evidence`` holds what is known, a ``Decoder`` decides. Its scores (n,) become probabilities by a softmax at a
 temperature; temperature and the weight of retrieval similarity are fitted on validation queries
-(``utils/evaluation/fit.py``). ``METHODS`` are the decoders that users choose by name. Points are (n, 2) [latitude,
-longitude] in degrees.
+(``utils/evaluation/fit.py``). ``METHODS`` are the decoders of rewards that users choose by name,
+``WITHOUT_RANKER`` those that need no rewards. Points are (n, 2) [latitude, longitude] in degrees.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,11 @@ class Evidence:
     points: ArrayLike  # (n, 2) degrees
     rewards: ArrayLike | None = None  # (n,); None where no ranker scored them
     similarities: ArrayLike | None = None  # (n,) cosine of the full embeddings, NaN where unknown; None: all unknown
+    ranks: ArrayLike | None = None  # (n,) retrieval rank, 0 the most similar photo's, NaN for a guess; None: unknown
 
     def __post_init__(self) -> None:
-        for name, values in (("rewards", self.rewards), ("similarities", self.similarities)):
+        for name in ("rewards", "similarities", "ranks"):
+            values = getattr(self, name)
             if values is not None and len(values) != len(self.points):
                 raise ValueError(f"{len(self.points)} points, but {len(values)} {name}")
 
@@ -52,17 +54,21 @@ class Decoder:
     """A way from evidence to one candidate, with its hyper-parameters.
 
     Scores are ``reward_weight * reward + similarity_weight * similarity`` (a candidate without similarity: see
-    ``fuse``), probabilities their softmax. With neither weight all candidates are equally likely.
+    ``fuse``) plus the logarithm of what a candidate weighs by its origin: ``guess_weight`` for a guess,
+    ``exp(-rank_decay * r)`` for the photo retrieved at rank r = 0, 1, ... Probabilities are their softmax. By default
+    all origins weigh the same, and without the other two weights all candidates are equally likely.
     """
 
     reward_weight: float = 1.0
     similarity_weight: float = 0.0
+    guess_weight: float = 1.0  # positive
+    rank_decay: float = 0.0
     temperature: float = 1.0
     scale_km: float | None = None  # of the consensus; None: the highest score
     power: float = 1.0  # of the probabilities as weights of the consensus
 
     def scores(self, evidence: Evidence) -> np.ndarray:
-        """(n,); ``ValueError`` where rewards have a weight and there are none."""
+        """(n,); ``ValueError`` where rewards or origins have a weight and are unknown."""
         scores = np.zeros(len(evidence.points))
         if self.reward_weight:
             if evidence.rewards is None:
@@ -70,6 +76,11 @@ class Decoder:
             scores = self.reward_weight * np.asarray(evidence.rewards, dtype=np.float64)
         if self.similarity_weight and evidence.similarities is not None:
             scores = fuse(scores, evidence.similarities, self.similarity_weight)
+        if self.guess_weight != 1 or self.rank_decay:
+            if evidence.ranks is None:
+                raise ValueError("the candidates have no retrieval ranks to weigh them by")
+            ranks = np.asarray(evidence.ranks, dtype=np.float64)
+            scores = scores + np.where(np.isnan(ranks), np.log(self.guess_weight), -self.rank_decay * ranks)
         return scores
 
     def pick(self, evidence: Evidence) -> int:
@@ -111,6 +122,13 @@ METHODS = {
     "fused_consensus": Method("model_fused_consensus", fused=True, scale_km=CONSENSUS_SCALE_KM),
 }
 
+# Rankers of a report that look at no photo. The weights of ``consensus`` are fitted on real photos by
+# ``python -m tools.fit_consensus``, see docs/im2gps3k.md.
+WITHOUT_RANKER = {
+    "consensus": Decoder(reward_weight=0.0, guess_weight=2.5, rank_decay=0.15, scale_km=200.0),
+    "consensus_equal": Decoder(reward_weight=0.0, scale_km=CONSENSUS_SCALE_KM),
+}
+
 
 def decode(
     evidence: Evidence, method: str = "argmax", *, temperature: float = 1.0, similarity_weight: float = 0.0
@@ -143,7 +161,7 @@ def consensus(points: ArrayLike, weights: ArrayLike, scale_km: float = CONSENSUS
     """Index of the candidate i with the largest ``sum_j weights_j exp(-d_ij / scale_km)``.
 
     Candidates that agree on a region add up. With probabilities as weights this decodes a ranker; with equal
-    weights it is the spatial-consensus baseline, which needs none.
+    weights, or weights by origin, it is a baseline that needs none.
     """
     closeness = np.exp(-distance_matrix_km(points) / scale_km)  # (n, n)
     return int(np.argmax(closeness @ np.asarray(weights, dtype=np.float64)))

@@ -8,7 +8,7 @@
     consensus              candidate the reward probabilities agree on
     fused                  highest reward + a * similarity
     fused_consensus        candidate the probabilities of the fused rewards agree on
-    equal_consensus        candidate the places of all candidates agree on, no ranker
+    consensus_equal        candidate the places of all candidates agree on, no ranker
     similarity             highest cosine of the full embeddings, no ranker
     similarity_consensus   candidate its probabilities agree on, no ranker
 
@@ -126,7 +126,7 @@ def grids(cases: Sequence[Case]) -> dict[str, list[Decoder]]:
         "consensus": list(consensuses([argmax])),
         "fused": fused,
         "fused_consensus": list(consensuses(fused)),
-        "equal_consensus": list(consensuses([Decoder(reward_weight=0)], powers=(1.0,))),
+        "consensus_equal": list(consensuses([Decoder(reward_weight=0)], powers=(1.0,))),
         "similarity": [similarity],
         "similarity_consensus": list(consensuses([similarity])),
     }

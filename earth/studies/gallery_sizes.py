@@ -42,7 +42,15 @@ from utils.tables.metadata import metadata_problems, read_metadata
 logger = logging.getLogger(__name__)
 
 PART = 20_000  # further tiles that are drawn and embedded together
-RANKERS = ("retrieval", "consensus", "similarity", "model", "model_consensus", "model_fused_consensus", "oracle")
+RANKERS = (
+    "retrieval",
+    "consensus_equal",
+    "similarity",
+    "model",
+    "model_consensus",
+    "model_fused_consensus",
+    "oracle",
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ validation queries by accuracy. Both tables are retrieval tables, or candidate t
 candidates are read.
 
     first            first retrieved candidate
-    equal_consensus  candidate that the places of all agree on
+    consensus_equal  candidate that the places of all agree on
     rank_consensus   candidate that the rank probabilities agree on
     oracle           nearest candidate
 """
@@ -37,7 +37,7 @@ from utils.tables.retrieval_table import read_retrieval_table
 
 RANKS = (1.0, 2.0, 4.0, 8.0, 16.0)  # over which a rank probability falls by e
 GRIDS = {
-    "equal_consensus": [Decoder(reward_weight=0, scale_km=scale_km) for scale_km in SCALES_KM],
+    "consensus_equal": [Decoder(reward_weight=0, scale_km=scale_km) for scale_km in SCALES_KM],
     "rank_consensus": [Decoder(temperature=ranks, scale_km=scale_km) for ranks in RANKS for scale_km in SCALES_KM],
 }
 
@@ -76,7 +76,7 @@ def transfer(args: argparse.Namespace) -> list[str]:
         "chosen": {name: asdict(decoder) for name, decoder in chosen.items()},
         "rankers": {name: summary(values) for name, values in distances.items()},
         "minus_first": {name: paired_summary(distances[name], distances["first"]) for name in chosen},
-        "rank_minus_equal": paired_summary(distances["rank_consensus"], distances["equal_consensus"]),
+        "rank_minus_equal": paired_summary(distances["rank_consensus"], distances["consensus_equal"]),
     }
     write_json(args.output, result)
     print_result(result)
@@ -126,7 +126,7 @@ def print_result(result: dict) -> None:
         print(line(name, row, ".2f"))
     for name, row in result["minus_first"].items():
         print(line(f"{name} - first", row, "+.2f"))
-    print(line("rank - equal_consensus", result["rank_minus_equal"], "+.2f"))
+    print(line("rank - consensus_equal", result["rank_minus_equal"], "+.2f"))
     for name, decoder in result["chosen"].items():
         ranks = f", e-fold over {decoder['temperature']:g} ranks" if decoder["reward_weight"] else ""
         print(f"{name}: s {decoder['scale_km']} km{ranks}")

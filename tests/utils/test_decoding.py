@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from utils import decoding
 from utils.decoding import (
     METHODS,
+    WITHOUT_RANKER,
     Decoder,
     Evidence,
     argmax,
@@ -148,10 +149,38 @@ def test_a_decoder_without_weights_needs_only_points():
         Decoder().pick(Evidence(POINTS))
 
 
+def test_candidates_weigh_by_their_origin():
+    evidence = Evidence(POINTS, ranks=[0, 1, 5, np.nan])
+    decoder = Decoder(reward_weight=0, guess_weight=3.0, rank_decay=0.2, scale_km=1)
+    weights = np.array([1, np.exp(-0.2), np.exp(-1), 3])
+    np.testing.assert_allclose(probabilities(decoder.scores(evidence)), weights / weights.sum())
+    assert decoder.pick(evidence) == 3
+    # Two retrieved photos that agree outvote a guess that weighs less than both.
+    votes = {weight: Decoder(reward_weight=0, guess_weight=weight, scale_km=1000).pick(evidence) for weight in (1, 9)}
+    assert votes == {1: consensus(POINTS, np.ones(4), 1000), 9: 3}
+    assert votes[1] != 3
+
+
+def test_origins_add_to_rewards():
+    """In the softmax, a weight multiplies."""
+    rewards = [-4.6, -4.4, -9.0, -4.0]
+    decoder = Decoder(guess_weight=3.0, rank_decay=0.2)
+    found = probabilities(decoder.scores(Evidence(POINTS, rewards, ranks=[0, 1, np.nan, 2])))
+    expected = probabilities(rewards) * [1, np.exp(-0.2), 3, np.exp(-0.4)]
+    np.testing.assert_allclose(found, expected / expected.sum())
+
+
+def test_weights_by_origin_need_ranks():
+    for weights in ({"guess_weight": 2.0}, {"rank_decay": 0.1}):
+        with pytest.raises(ValueError, match="no retrieval ranks"):
+            Decoder(reward_weight=0, **weights).scores(Evidence(POINTS))
+    assert (WITHOUT_RANKER["consensus_equal"].scores(Evidence(POINTS)) == 0).all()
+
+
 def test_evidence_is_of_the_same_candidates():
-    for name, values in (("rewards", {"rewards": [1.0]}), ("similarities", {"similarities": [0.5] * 5})):
-        with pytest.raises(ValueError, match=f"4 points, but [15] {name}"):
-            Evidence(POINTS, **values)
+    for name, count in (("rewards", 1), ("similarities", 5), ("ranks", 3)):
+        with pytest.raises(ValueError, match=f"4 points, but {count} {name}"):
+            Evidence(POINTS, **{name: [0.5] * count})
     assert not Evidence(POINTS).has_similarity
     assert not Evidence(POINTS, similarities=[np.nan] * 4).has_similarity
     assert Evidence(POINTS, similarities=[np.nan, np.nan, 0.0, np.nan]).has_similarity

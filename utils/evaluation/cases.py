@@ -34,9 +34,15 @@ class Case:
         return np.array([candidate.similarity for candidate in self.query.candidates], dtype=np.float64)
 
     @cached_property
+    def ranks(self) -> np.ndarray:
+        """(n,) retrieval rank among the candidates that are no guesses, 0 the best; NaN for a guess"""
+        guess = np.array([candidate.source == "generation" for candidate in self.query.candidates])
+        return np.where(guess, np.nan, np.cumsum(~guess) - 1.0)
+
+    @cached_property
     def evidence(self) -> Evidence:
         """What a decoder may know: all but the truth."""
-        return Evidence(self.points, self.rewards, self.similarities)
+        return Evidence(self.points, self.rewards, self.similarities, self.ranks)
 
 
 def picked_errors(cases: Sequence[Case], picks: np.ndarray) -> np.ndarray:

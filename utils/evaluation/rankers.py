@@ -5,7 +5,8 @@
     model_fused            highest reward + a * similarity, `a` fitted on validation queries
     model_fused_consensus  candidate the fused probabilities agree on
     retrieval              first candidate: a retrieved one, but of a query that has only guesses
-    consensus              candidate the places of all candidates agree on, equal weights, s = 200 km
+    consensus              candidate the places of all candidates agree on; guesses weigh more, low ranks less
+    consensus_equal        candidate the places of all candidates agree on, equal weights, s = 200 km
     similarity             retrieved candidate with the highest cosine of the full embeddings
     random                 any candidate
     oracle                 nearest candidate: no ranker can do better
@@ -18,10 +19,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.decoding import METHODS, consensus
+from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.evaluation.cases import Case
 
-BASELINES = ("retrieval", "consensus", "similarity")
+BASELINES = ("retrieval", *WITHOUT_RANKER, "similarity")
 
 
 def ranker_picks(
@@ -39,7 +40,8 @@ def ranker_picks(
                 decoder = method.decoder(temperature=temperature, similarity_weight=similarity_weight)
                 picks[method.ranker] = [decoder.pick(case.evidence) for case in cases]
     picks["retrieval"] = [0] * len(cases)
-    picks["consensus"] = [consensus(case.points, np.ones(len(case.points))) for case in cases]
+    for name, decoder in WITHOUT_RANKER.items():
+        picks[name] = [decoder.pick(case.evidence) for case in cases]
     if similar:
         picks["similarity"] = [_most_similar(case) for case in cases]
     generator = np.random.default_rng(seed)

@@ -66,20 +66,22 @@ def build_report(
         for method in METHODS.values()
     }
     models = [name for name in picks if name in decoders]
+    # What has to beat the baselines: where no model has scored, what needs none.
+    judged = models or [name for name in picks if name == "consensus"]
     report = {
         "num_queries": len(cases),
         "mean_candidates": float(np.mean([len(case.points) for case in cases])),
         "prediction": prediction,
         "rankers": {name: summary(values, seed=seed) for name, values in errors.items()},
         "paired_differences": {
-            model: {
-                baseline: paired_summary(errors[model], errors[baseline], seed=seed)
+            ranker: {
+                baseline: paired_summary(errors[ranker], errors[baseline], seed=seed)
                 for baseline in BASELINES
-                if baseline in errors
+                if baseline in errors and baseline != ranker
             }
-            for model in models
+            for ranker in judged
         },
-        "gap_closed": {model: _gap_closed(errors, model) for model in models},
+        "gap_closed": {ranker: _gap_closed(errors, ranker) for ranker in judged},
         "calibration_error": calibration_error(cases, picks[prediction], decoders[prediction])
         if prediction in models
         else None,
@@ -102,9 +104,9 @@ def _by_threshold(values: ArrayLike) -> dict[str, float]:
     return dict(zip(map(str, THRESHOLDS_KM), np.asarray(values).tolist(), strict=True))
 
 
-def _gap_closed(errors: dict[str, np.ndarray], model: str) -> dict[str, float | None]:
+def _gap_closed(errors: dict[str, np.ndarray], ranker: str) -> dict[str, float | None]:
     """Share (percent) of the way from the first candidate to the oracle; None where they are equally good."""
-    first, oracle, ranked = (accuracy(errors[name]) for name in ("retrieval", "oracle", model))
+    first, oracle, ranked = (accuracy(errors[name]) for name in ("retrieval", "oracle", ranker))
     return {
         str(threshold): 100 * (at - low) / (high - low) if high > low else None
         for threshold, low, high, at in zip(

@@ -31,22 +31,22 @@ def format_report(report: dict) -> str:
 
 def _difference_lines(report: dict) -> list[str]:
     lines = []
-    for model, baselines in report["paired_differences"].items():
+    for ranker, baselines in report["paired_differences"].items():
         for baseline, figures in baselines.items():
             cells = [
                 f"{figures['accuracy'][key]:>+6.1f} [{low:+.1f}, {high:+.1f}] at {key} km"
                 for key, (low, high) in figures["accuracy_ci95"].items()
                 if key in ("25", "200")
             ]
-            lines.append(f"{f'{model} - {baseline}':<36}" + "  ".join(f"{cell:<33}" for cell in cells).rstrip())
+            lines.append(f"{f'{ranker} - {baseline}':<40}" + "  ".join(f"{cell:<33}" for cell in cells).rstrip())
     return ["", "Paired differences in points:", *lines] if lines else []
 
 
 def _remarks(report: dict) -> list[str]:
     lines = []
-    for model, gap in report["gap_closed"].items():
+    for ranker, gap in report["gap_closed"].items():
         if gap["200"] is not None:
-            lines.append(f"{model} closes {gap['200']:.0f}% of the gap from first candidate to oracle at 200 km.")
+            lines.append(f"{ranker} closes {gap['200']:.0f}% of the gap from first candidate to oracle at 200 km.")
     if report["calibration_error"] is not None:
         radius = report["calibration_radius_km"]
         lines.append(

@@ -18,7 +18,8 @@ LINE_COLOURS = (
     "#000000",
     "#8a8a8a",
     "#7a4a1e",
-)  # Okabe-Ito, and a brown: one for each ranker of a report
+    "#6a3d9a",
+)  # Okabe-Ito, a brown and a purple: one for each ranker of a report
 LINE_STYLES = ("-", "--", "-.", ":")
 
 

@@ -54,7 +54,7 @@ def test_result_against_brute_force(tmp_path, tables, capsys):
     code, result = run(tmp_path)
     assert code == 0
     assert result["num_queries"] == 50
-    for name, ranks in (("equal_consensus", np.inf), ("rank_consensus", None)):
+    for name, ranks in (("consensus_equal", np.inf), ("rank_consensus", None)):
         chosen = result["chosen"][name]
         ranks = ranks or chosen["temperature"]
         distances = brute_force(photos, chosen["scale_km"], ranks)

@@ -74,7 +74,7 @@ def test_report_against_geopy_and_sklearn():
         "model_fused_consensus",
     }
     for model, baselines in report["paired_differences"].items():
-        assert set(baselines) == {"retrieval", "consensus", "similarity"}
+        assert set(baselines) == {"retrieval", "consensus", "consensus_equal", "similarity"}
         for baseline, figures in baselines.items():
             for t in THRESHOLDS:
                 assert figures["accuracy"][str(t)] == pytest.approx(within[model][t] - within[baseline][t])
@@ -84,6 +84,20 @@ def test_report_against_geopy_and_sklearn():
         for t in THRESHOLDS:
             gained, possible = (within[name][t] - within["retrieval"][t] for name in (model, "oracle"))
             assert gap[str(t)] == (pytest.approx(100 * gained / possible) if possible else None)
+
+
+def test_without_a_model_consensus_is_compared():
+    """With what needs no fitting; not with itself."""
+    cases = random_cases(60, rewards=False)
+    picks = ranker_picks(cases)
+    report = build_report(cases, picks, prediction="retrieval")
+    assert set(report["gap_closed"]) == {"consensus"}
+    (compared,) = report["paired_differences"].values()
+    assert set(compared) == {"retrieval", "consensus_equal", "similarity"}
+    within = {name: figures["accuracy"]["200"] for name, figures in report["rankers"].items()}
+    for baseline, figures in compared.items():
+        assert figures["accuracy"]["200"] == pytest.approx(within["consensus"] - within[baseline])
+    assert "consensus - consensus_equal" in format_report(report)
 
 
 def test_calibration_error_of_a_known_case():

@@ -15,4 +15,4 @@ def outcome() -> Outcome:
     ]
     confidence = {1: 0.25, 25: 0.25, 200: 0.3, 750: 0.3, 2500: 0.987}
     answer = Prediction(1, -33.9, 151.2, confidence)
-    return Outcome(ranking, [(46.1, 7.07), (-33.9, 151.2)], ["Martigny", "2 km from Sydney, Australia"], answer)
+    return Outcome(ranking, [(46.1, 7.07), (-33.9, 151.2)], ["Martigny", "Sydney, Australia"], answer)

@@ -15,18 +15,18 @@ def test_a_line_a_place(outcome):
     assert format_ranking(outcome).splitlines() == [
         "        latitude   longitude    reward  probability  place",
         "   1    46.10000     7.07000    -1.250        75.0%  Martigny (retrieval)",
-        "   2   -33.90000   151.20000    -2.500        25.0%  2 km from Sydney, Australia (generation)",
+        "   2   -33.90000   151.20000    -2.500        25.0%  Sydney, Australia (generation)",
     ]
     assert format_ranking(outcome, [12.34, 16_543.2]).splitlines() == [
         "        latitude   longitude    reward  probability     to truth  place",
         "   1    46.10000     7.07000    -1.250        75.0%      12.3 km  Martigny (retrieval)",
-        "   2   -33.90000   151.20000    -2.500        25.0%  16,543.2 km  2 km from Sydney, Australia (generation)",
+        "   2   -33.90000   151.20000    -2.500        25.0%  16,543.2 km  Sydney, Australia (generation)",
     ]
 
 
 def test_the_answer_is_the_decoded_place_not_the_first(outcome):
     lines = [
-        "Prediction: -33.90000, 151.20000: 2 km from Sydney, Australia",
+        "Prediction: -33.90000, 151.20000: Sydney, Australia",
         "Confidence: 25% within 1 km, 25% within 25 km, 30% within 200 km, 30% within 750 km, 99% within 2500 km",
     ]
     assert format_answer(outcome).splitlines() == lines

@@ -1,0 +1,79 @@
+"""Fit the weights of the consensus that needs no ranker on candidate tables whose truth is known.
+
+    python -m tools.fit_consensus dataset/im2gps3k/candidates.csv
+
+`evaluate.py --ranker consensus` picks the candidate that the places of all candidates agree on: a guess weighs more
+than a retrieved photo, which weighs less the lower its rank. This tries a grid of weights and scales. It prints what
+cross-validation gives beside the rankers that need no fitting, then what is best on all queries. Neither a model nor
+photos are needed. docs/im2gps3k.md has the figures behind the defaults.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.cli.command import run_command
+from utils.cli.flags import add_candidate_choice, at_least, script_parser
+from utils.data_paths import check_files
+from utils.decoding import WITHOUT_RANKER
+
+if TYPE_CHECKING:
+    from utils.decoding import Decoder
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = script_parser(__doc__, "tools.fit_consensus")
+    add = parser.add_argument
+    add("tables", nargs="+", type=Path, help="candidate tables (CSV)")
+    add_candidate_choice(add, topn=12, topn_zs=3)
+    add("--folds", type=at_least(2), default=10, help="of the cross-validation (%(default)s)")
+    add("--seed", type=at_least(0), default=0, help="of the folds and the bootstrap intervals (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_arguments(arguments)
+    return run_command(lambda: fit(args), quiet=args.quiet)
+
+
+def fit(args: argparse.Namespace) -> list[str]:
+    """Print the report and the choice. Returns what of the tables could not be used."""
+    check_files([("tables", path) for path in args.tables])
+
+    from utils.evaluation.cases import Case
+    from utils.evaluation.consensus_fit import GRID, best, cross_validated, goodness, grid_picks
+    from utils.evaluation.rankers import ranker_picks
+    from utils.evaluation.report import build_report
+    from utils.evaluation.report_text import format_report
+    from utils.tables.candidate_table import read_candidate_table
+
+    cases, problems = [], []
+    for path in args.tables:
+        queries, more = read_candidate_table(path, args.topn, args.topn_zs, merge_km=args.merge_km)
+        cases += [Case(query) for query in queries]
+        problems += more
+    if not cases:
+        raise ValueError("\n".join(["no query to fit on", *problems]))
+    tried = grid_picks(cases)
+    values = goodness(cases, tried)
+    picks = ranker_picks(cases, seed=args.seed)
+    picks["consensus"], chosen = cross_validated(values, tried, args.folds, args.seed)
+    print(format_report(build_report(cases, picks, prediction="consensus", seed=args.seed)))
+    print(f"\nconsensus is cross-validated: each of {args.folds} folds by the best weights of the others:")
+    for number, folds in Counter(chosen).most_common():
+        print(f"  {folds} of {args.folds} folds: {describe(GRID[number])}")
+    winner = best(values)
+    print(f"Best on all queries: {describe(GRID[winner])}; mean accuracy {values[winner].mean():.2f}%")
+    print(f"In use (utils/decoding.py): {describe(WITHOUT_RANKER['consensus'])}")
+    return problems
+
+
+def describe(decoder: "Decoder") -> str:
+    return f"guess weight {decoder.guess_weight:g}, rank decay {decoder.rank_decay:g}, scale {decoder.scale_km:g} km"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,5 +1,6 @@
 """Flags that several scripts share, the types that check them, and what they mean where they are left out."""
 
+import importlib.util
 import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -22,6 +23,8 @@ def add_quiet(add: Callable[..., Any], **options: Any) -> None:
     """``--quiet``; ``add`` is a parser's or group's ``add_argument``."""
     add("--quiet", action="store_true", help="no progress and no notes, only results and problems", **options)
 
+
+FLASH = "flash_attention_2"
 
 # ---- types ----
 
@@ -77,6 +80,47 @@ def add_candidate_choice(add: Callable[..., Any], topn: int, topn_zs: int) -> No
         default=0,
         help="drop candidates so near a better one, take further ones; 0: off",
     )
+
+
+def add_vision_attention(add: Callable[..., Any]) -> None:
+    """``--vision_attn``; ``add`` is a parser's or group's ``add_argument``."""
+    add(
+        "--vision_attn",
+        choices=("sdpa", "eager", FLASH),
+        help="attention of the vision tower alone; default: as --attn_implementation",
+    )
+
+
+# ---- what flags need ----
+
+
+def check_package(flag: str, package: str, extra: str, options: str = "") -> None:
+    """Raise ``ValueError`` where the package that ``flag`` needs is missing; the message says how to install it.
+
+    ``extra`` is the extra of pyproject.toml that has it, ``options`` what pip needs beside it.
+    """
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
+        raise ValueError(f"{flag} needs the package {package}: pip install {options}-e '.[{extra}]'")
+
+
+def check_vision_attention(args: Namespace) -> None:
+    """Raise ``ValueError`` where ``--vision_attn`` needs a package that is missing, or weights of another precision."""
+    if args.vision_attn == FLASH:
+        check_package(f"vision_attn {FLASH}", "flash-attn", "flash-attn", "--no-build-isolation ")
+        if args.dtype == "float32":
+            raise ValueError(f"vision_attn {FLASH} takes 16-bit weights: not dtype float32")
+
+
+def attention(args: Namespace, device: str) -> str | dict[str, str] | None:
+    """``--attn_implementation`` and ``--vision_attn`` as ``GeoRanker.from_pretrained`` takes them.
+
+    ``device`` is a type such as cpu or cuda. Raises ``ValueError`` where there is no GPU for what needs one.
+    """
+    if args.vision_attn is None:
+        return args.attn_implementation
+    if args.vision_attn == FLASH and device != "cuda":
+        raise ValueError(f"vision_attn {FLASH} needs a GPU, not device {device}")
+    return {"text_config": args.attn_implementation or "sdpa", "vision_config": args.vision_attn}
 
 
 # ---- defaults ----

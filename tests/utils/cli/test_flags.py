@@ -6,8 +6,12 @@ from utils.cli.flags import (
     add_candidate_choice,
     add_device,
     add_gallery_photos,
+    add_vision_attention,
     add_workers,
     at_least,
+    attention,
+    check_package,
+    check_vision_attention,
     choose_base,
     positive,
     script_parser,
@@ -140,3 +144,46 @@ def test_paths_left_open_are_those_of_benchmark_and_split(adapter):
         "model": "Qwen/Qwen2-VL-7B-Instruct",
         "model_path": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", None),
+        ("--attn_implementation eager", "eager"),
+        ("--vision_attn eager", {"text_config": "sdpa", "vision_config": "eager"}),
+        ("--vision_attn sdpa --attn_implementation eager", {"text_config": "eager", "vision_config": "sdpa"}),
+        ("--vision_attn flash_attention_2", {"text_config": "sdpa", "vision_config": "flash_attention_2"}),
+    ],
+)
+def test_attention_of_the_vision_tower_alone(flags, expected):
+    parser = ArgumentParser()
+    parser.add_argument("--attn_implementation")
+    add_vision_attention(parser.add_argument)
+    args = parser.parse_args(flags.split())
+    assert attention(args, "cuda") == expected
+    if "flash" in flags:
+        with pytest.raises(ValueError, match="flash_attention_2 needs a GPU, not device cpu"):
+            attention(args, "cpu")
+    else:
+        assert attention(args, "cpu") == expected
+
+
+def test_flash_attention_needs_its_package_and_16_bits(monkeypatch):
+    args = Namespace(vision_attn="flash_attention_2", dtype=None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = r"vision_attn flash_attention_2 needs the package flash-attn: pip install .* -e '\.\[flash-attn\]'"
+    with pytest.raises(ValueError, match=message):
+        check_vision_attention(args)
+    check_vision_attention(Namespace(vision_attn="eager", dtype=None))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: {"flash_attn": "there"}.get(name))
+    check_vision_attention(args)
+    args.dtype = "float32"
+    with pytest.raises(ValueError, match="not dtype float32"):
+        check_vision_attention(args)
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    check_package("flag", "pytest", "dev")
+    with pytest.raises(ValueError, match=r"^flag needs the package no-such: pip install -e '\.\[dev\]'$"):
+        check_package("flag", "no-such", "dev")

@@ -1,8 +1,15 @@
-"""Which checkpoint a training goes on from."""
+"""Which checkpoint a training goes on from, and what is left to train."""
 
 import json
 import os
+import shutil
 from pathlib import Path
+
+from utils.jobs.files import atomic_path
+from utils.model.adapter_info import FILENAME
+
+# What inference needs of a checkpoint; the weights come last, so that who sees them sees the others.
+ADAPTER_FILES = ("README.md", "adapter_config.json", FILENAME, "adapter_model.safetensors")
 
 
 def starting_point(folder: str | os.PathLike, continue_from: str | None) -> Path | None:
@@ -35,6 +42,18 @@ def find_checkpoint(path: str | os.PathLike) -> Path:
         if _is_complete(checkpoint):
             return checkpoint
     raise FileNotFoundError(f"{path} is no complete training checkpoint and holds none")
+
+
+def steps_done(checkpoint: Path) -> int:
+    """How many optimiser steps a complete Trainer checkpoint has behind it."""
+    return json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
+
+
+def copy_adapter(checkpoint: Path, folder: str | os.PathLike) -> None:
+    """Copy the adapter of a checkpoint into ``folder``, file by file complete."""
+    for name in ADAPTER_FILES:
+        with atomic_path(Path(folder) / name) as path:
+            shutil.copyfile(checkpoint / name, path)
 
 
 def _is_complete(checkpoint: Path) -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from utils.training.checkpoints import find_checkpoint, starting_point
+from utils.training.checkpoints import find_checkpoint, starting_point, steps_done
 
 
 def test_find_checkpoint_passes_over_incomplete_ones(tmp_path):
@@ -26,3 +26,8 @@ def test_a_training_starts_anew_or_goes_on(tmp_path):
     assert starting_point(folder, str(other)) == other / "checkpoint-5"
     with pytest.raises(ValueError, match="folder has checkpoints of an earlier training"):
         starting_point(folder, None)
+
+
+def test_steps_are_those_of_the_trainer(tmp_path):
+    (tmp_path / "trainer_state.json").write_text('{"epoch": 2.5, "global_step": 40, "max_steps": 80}')
+    assert steps_done(tmp_path) == 40

@@ -5,9 +5,10 @@
     torchrun --nproc_per_node 4 lvlm_zs_predict.py --backend local --model Qwen/Qwen2-VL-7B-Instruct \\
         --root_path dataset/im2gps3k --text_path im2gps3k_places365.csv --image_path im2gps3ktest
 
-The result is the metadata table with a column `response`: the answers, word for word, as a Python list, or
-None. Answers are kept in RESULT.csv.jsonl as they arrive; a second run asks only about photos that have none. A
-photo that cannot be read or gets no answer is named, the others go on, and the exit code is 1.
+The result is the metadata table, all its columns as they are, with a column `response`: the answers, word for
+word, as a Python list, or None. Answers are kept in RESULT.csv.jsonl as they arrive; a second run asks only about
+photos that have none. A photo that cannot be read or gets no answer is named, the others go on, and the exit code
+is 1.
 
 A local model answers greedily first and samples the other answers; processes started by torchrun share the
 photos. The API key is best kept in OPENAI_API_KEY: other users of a machine can read command lines.
@@ -118,11 +119,11 @@ def predict(args: argparse.Namespace) -> list[str]:
     from utils.generation.tally import Tally, summary
     from utils.photos.store import ImageStore
     from utils.tables.generation_table import write_generation_table
-    from utils.tables.metadata import read_metadata
+    from utils.tables.metadata import read_whole_metadata
 
     name = (args.model_name if args.backend == "api" else args.model).rstrip("/").split("/")[-1]
     result_path = args.root_path / args.result_path.format(model=name)
-    metadata, store = read_metadata(text_path), ImageStore.from_paths([image_path])
+    metadata, store = read_whole_metadata(text_path), ImageStore.from_paths([image_path])
     processes = Processes.from_environment()
     journal_path = result_path.with_name(result_path.name + ".jsonl")
     with Journal(journal_path, how_asked(args), processes.rank) as journal:

@@ -34,7 +34,7 @@ def root(tmp_path: Path, make_image) -> Path:
         make_image(24, 24, number).save(tmp_path / "yfcc4k" / f"{number}.jpg")
     (tmp_path / "yfcc4k" / "2.jpg").write_bytes(b"no image")
     metadata = pd.DataFrame({"IMG_ID": [f"{number}.jpg" for number in range(5)], "LAT": 1.25, "LON": 2.5})
-    metadata["city"] = "Bern"
+    metadata["city"], metadata["S3_Label"] = "Bern", "nature"
     metadata.to_csv(tmp_path / "yfcc4k_places365.csv", index=False)
     return tmp_path
 
@@ -61,7 +61,9 @@ def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> Non
         assert answers(result) == {"0.jpg": given, "1.jpg": (), "2.jpg": (), "3.jpg": given, "4.jpg": given}
         table = pd.read_csv(result, keep_default_na=False)
         assert table["response"][1] == "None"
+        assert list(table) == ["IMG_ID", "LAT", "LON", "city", "S3_Label", "response"]
         assert table["city"].tolist() == ["Bern"] * 5
+        assert table["S3_Label"].tolist() == ["nature"] * 5
         output = capsys.readouterr()
         assert "problem: 1.jpg: UnprocessableEntityError" in output.err
         assert re.search(r"2 failed, 0 refused, \d+ of about [\d.]+k? tokens", output.err)

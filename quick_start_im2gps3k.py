@@ -6,7 +6,9 @@ Edit the constants below and run `python quick_start_im2gps3k.py`, or give the f
     python quick_start_im2gps3k.py --model_path path_to_lora --query another_image_id.jpg
 
 The candidates with their place names and the query's negative examples come from its row of the candidate table,
-and the prompt is that of the evaluation.
+and the prompt is that of the evaluation. For the sample no table is needed: where dataset/README.md's is missing and
+none is named, its row is read from dataset/im2gps3k_sample.csv, a part of this repository. What is needed then are the
+photos: the sample and its ten candidates in --image_path and --image_data_path, which may be folders.
 
 This is a check of a whole installation. For the published sample on the published base, Qwen2-VL-7B-Instruct by
 hub name or from any folder, the rewards must be the published ones within TOLERANCE; the exit code is 1 where they
@@ -16,6 +18,7 @@ could not be read, which is then named.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,11 +33,13 @@ if TYPE_CHECKING:
     from utils.geo_ranker import GeoRanker
 
 SAMPLE = "103433117_266c57c2e6_29_73293249@N00.jpg"
+# Its row, which the published script has among its constants: candidate_gps_lis, and gt_lat, gt_lon as LAT, LON.
+SAMPLE_TABLE = Path(__file__).parent / "dataset" / "im2gps3k_sample.csv"
 
 # ---- edit here, or use the flags ----
 QUERY = SAMPLE  # IMG_ID in the candidate table
-CANDIDATES = None  # candidate table; None, here and below: where dataset/README.md puts it
-IMAGE_PATH = None  # folder of the query photos
+CANDIDATES = None  # candidate table; None: where dataset/README.md puts it, without that SAMPLE_TABLE for the sample
+IMAGE_PATH = None  # folder of the query photos; None, here and below: where dataset/README.md puts it
 IMAGE_DATA_PATH = None  # tar or folder of the gallery photos
 TAR_INDEX_PATH = None  # index of the tar
 MODEL = None  # base model: hub name or folder; None: the published one
@@ -50,15 +55,19 @@ BASE = ("qwen2_vl", 28, 3584)  # type, layers and hidden size of Qwen2-VL-7B-Ins
 # times that. An estimate: not measured on the 7B weights.
 TOLERANCE = 0.25
 
+logger = logging.getLogger("scripts")
+
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("--query", default=QUERY, help="IMG_ID in the candidate table; default: %(default)s")
     add(
-        "--candidates", default=CANDIDATES, help="candidate table (CSV); default, here and below: see dataset/README.md"
+        "--candidates",
+        default=CANDIDATES,
+        help="candidate table (CSV); default: that of dataset/README.md if it is there, else the sample's own row",
     )
-    add("--image_path", default=IMAGE_PATH, help="folder of the query photos")
+    add("--image_path", default=IMAGE_PATH, help="folder of the query photos; default: see dataset/README.md")
     add_gallery_photos(add, default=IMAGE_DATA_PATH)
     parser.set_defaults(tar_index_path=TAR_INDEX_PATH)
     add("--model", default=MODEL, help="base model: hub name or folder")
@@ -66,7 +75,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_device(add)
     args = parser.parse_args(arguments)
     args.dataset, args.split = "im2gps3k", None
+    named = args.candidates
     set_default_paths(args, parser)
+    if named is None and args.query == SAMPLE and not Path(args.candidates).exists():
+        args.candidates = str(SAMPLE_TABLE)
     if args.model_path is None:
         parser.error("--model_path is missing: the folder of an adapter")
     return args
@@ -83,6 +95,7 @@ def rank(args: argparse.Namespace) -> list[str]:
     files = [(name, getattr(args, name)) for name in names]
     check_files([*files, ("model_path", Path(args.model_path, "adapter_config.json"))])
 
+    logger.info("candidates: %s", args.candidates)
     from utils.geo_ranker import GeoRanker
     from utils.geography.geodesy import geodesic_km
     from utils.locating.ranking_task import benchmark_task, readable_candidates

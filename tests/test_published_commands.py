@@ -34,9 +34,8 @@ COMMANDS = {
         "path_to_lora/adapter_config.json",
     ),
     "python quick_start.py": ("dataset/earth/test/candidates.csv", "dataset/earth/gallery/images.tar"),
-    # The published script had its adapter as a constant.
+    # The published script had its adapter as a constant; the sample's row is here.
     "python quick_start_im2gps3k.py --model_path path_to_lora": (
-        "dataset/im2gps3k/im2gps3k.csv",
         "dataset/im2gps3k/im2gps3ktest",
         GALLERY,
     ),

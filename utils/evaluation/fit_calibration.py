@@ -1,0 +1,75 @@
+"""Fitting what answers are worth, on queries whose truth is known; ``utils/calibration.py`` applies it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.preprocessing import StandardScaler
+
+from utils.calibration import FEATURES, LEVELS, MARGIN_KM, Calibration, Outlook, error_scale
+from utils.geography.geodesy import THRESHOLDS_KM, haversine_km
+
+LEAST_QUERIES = 200  # fewer say too little of a level of 95%
+SCALE_QUANTILE = 0.8  # of the errors that the scale stands for
+DIGITS = 6  # of the stored numbers
+
+
+def fit_calibration(outlooks: Sequence[Outlook], truths: ArrayLike, errors_km: ArrayLike) -> Calibration:
+    """The calibration of one way of deciding.
+
+    Args:
+        outlooks: of n answers.
+        truths: (n, 2) degrees.
+        errors_km: (n,) geodesic km between truth and answer.
+
+    The scale of errors is fitted on every other query, the sizes of the regions on the rest (split conformal
+    prediction), the confidence on all. Raises ``ValueError`` for fewer than ``LEAST_QUERIES``.
+    """
+    truths, errors_km = np.asarray(truths, dtype=np.float64), np.asarray(errors_km, dtype=np.float64)
+    if len(outlooks) < LEAST_QUERIES:
+        raise ValueError(f"{len(outlooks)} queries are too few to calibrate on: at least {LEAST_QUERIES}")
+    features = np.stack([known.features for known in outlooks])  # (n, FEATURES)
+    odds = [_fit_odds(features, errors_km < radius) for radius in THRESHOLDS_KM]
+    reach = np.array([reach_km(known, *truth) for known, truth in zip(outlooks, truths, strict=True)])
+    scale = _fit_scale(features[::2], np.log(reach[::2]))
+    scores = reach[1::2] / np.array([error_scale(scale, known) for known in outlooks[1::2]])
+    sizes = [conformal_quantile(scores, level / 100) for level in LEVELS]
+    rounded = [[float(f"{value:.{DIGITS}g}") for value in values] for values in (*odds, scale, sizes)]
+    return Calibration(tuple(map(tuple, rounded[:-2])), tuple(rounded[-2]), tuple(rounded[-1]), len(outlooks))
+
+
+def reach_km(known: Outlook, latitude: float, longitude: float) -> float:
+    """How far the answer's disc has to reach for the region to hold a truth in degrees, plus ``MARGIN_KM``."""
+    distances = haversine_km(latitude, longitude, *known.points.T) + MARGIN_KM
+    return float((distances / np.maximum(known.shares, 1e-9)).min())
+
+
+def conformal_quantile(scores: np.ndarray, level: float) -> float:
+    """The smallest score that is at least as large as a share ``level`` of the ``scores`` (n,) and one more."""
+    rank = int(np.ceil((len(scores) + 1) * level))
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+
+
+def _fit_odds(features: np.ndarray, is_near: np.ndarray) -> np.ndarray:
+    """(1 + FEATURES,) of a logistic regression; the odds of the rate alone where all answers are alike."""
+    if is_near.all() or not is_near.any():
+        rate = (is_near.sum() + 1) / (len(is_near) + 2)
+        return np.concatenate([[np.log(rate / (1 - rate))], np.zeros(FEATURES)])
+    scaler = StandardScaler().fit(features)
+    fitted = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(features), is_near)
+    return _unscaled(scaler, fitted.coef_[0], fitted.intercept_[0])
+
+
+def _fit_scale(features: np.ndarray, log_reach: np.ndarray) -> np.ndarray:
+    """(1 + FEATURES,) of a quantile regression of the logarithm of the reach."""
+    scaler = StandardScaler().fit(features)
+    fitted = QuantileRegressor(quantile=SCALE_QUANTILE, alpha=1e-3, solver="highs")
+    fitted.fit(scaler.transform(features), log_reach)
+    return _unscaled(scaler, fitted.coef_, float(fitted.intercept_))
+
+
+def _unscaled(scaler: StandardScaler, weights: np.ndarray, intercept: float) -> np.ndarray:
+    """Intercept and weights for features as they are."""
+    own = weights / scaler.scale_
+    return np.concatenate([[intercept - own @ scaler.mean_], own])

@@ -72,7 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     # Ranker
     add(
         "--ranker",
-        choices=("model", "retrieval", "consensus", "similarity", "random", "oracle"),
+        choices=("model", "retrieval", "consensus", "consensus_equal", "similarity", "random", "oracle"),
         default="model",
         help="whose picks are the predictions; all but `model` load no model",
     )

@@ -38,7 +38,7 @@ from utils.cli.flags import (
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
 from utils.decoding import METHODS
 from utils.jobs.processes import Processes
-from utils.model.adapter_info import FILENAME, AdapterInfo
+from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
 from utils.model.sharing import SHARINGS
 
@@ -171,7 +171,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     from utils.evaluation.report_text import format_report
     from utils.tables.metadata import read_points
 
-    info = adapter_info(args) if args.ranker == "model" else AdapterInfo(args.model)
+    info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
     queries, problems = read_queries(args)
     gallery, unusable = read_points([args.gallery] if args.gallery else [])
     training, more = read_points(args.train_metadata)
@@ -213,13 +213,6 @@ def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
         # A base model may also be a name on the hub.
         files.append(("model", args.model if args.model.startswith("checkpoints/") else None))
     return files
-
-
-def adapter_info(args: argparse.Namespace) -> AdapterInfo:
-    """How the adapter was trained; a released one says nothing."""
-    if Path(args.model_path, FILENAME).exists():
-        return AdapterInfo.load(args.model_path)
-    return AdapterInfo(args.model)
 
 
 def read_queries(args: argparse.Namespace) -> "tuple[list[Query], list[str]]":

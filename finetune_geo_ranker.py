@@ -37,6 +37,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import at_least, positive, script_parser
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.jobs.processes import Processes
+from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS
 from utils.photos.store import ImageStore
 from utils.training.checkpoints import starting_point
@@ -83,6 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--image_path", nargs="+", default=[], help="folder(s) of the query photos")
     add("--image_data_path", nargs="+", default=[], help="tar(s) or folder(s) of the gallery photos")
     add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
+    add("--jpeg_quality", type=at_least(0), help="re-encode photos; default: 75, published layout only; 0: do not")
     add("--feature_cache", help="folder for the vision tower's features: photos are encoded once, not every epoch")
     add("--cache_image_features", action="store_true", help="the same in a temporary folder, for this run alone")
     add("--num_workers", type=at_least(0), default=2, help="processes that prepare batches")
@@ -125,8 +127,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         args.deepspeed = str(ZERO2)
     if not args.image_path and not args.image_data_path:
         args.image_data_path = [PUBLISHED_PHOTOS]
+    published = args.prompt_layout == "published"
+    if args.jpeg_quality is None and published:
+        args.jpeg_quality = PUBLISHED_JPEG_QUALITY
+    args.jpeg_quality = args.jpeg_quality or None
     try:
-        args.rule = GroupRule(args.group_size, args.hard_pool, args.generated, args.easy_share, args.regional_km)
+        args.rule = GroupRule(
+            args.group_size,
+            args.hard_pool,
+            args.generated,
+            args.easy_share,
+            args.regional_km,
+            drop_empty_names=not published,
+        )
         check(args)
     except ValueError as error:
         parser.error(str(error))
@@ -156,6 +169,8 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"K {args.K} is more than group_size {args.group_size}")
     if len(set(args.omit)) < len(args.omit):
         raise ValueError(f"omit names a part twice: {' '.join(args.omit)}")
+    if args.jpeg_quality is not None and args.jpeg_quality > 100:
+        raise ValueError(f"jpeg_quality {args.jpeg_quality} is more than 100")
     if not 0 <= args.lambda1 <= 1:
         raise ValueError(f"lambda1 {args.lambda1} is not between 0 and 1")
     if any(args.easy_share) and args.gallery is None:
@@ -230,7 +245,7 @@ def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
         GroupCollator(ranker.packer),
         groups,
         EvaluationGroups(data.validation.rows, args.rule, photos) if data.validation else None,
-        info=replace(ranker.info, group_size=args.group_size),
+        info=replace(ranker.info, group_size=args.group_size, candidate_jpeg_quality=args.jpeg_quality),
         lambda1=args.lambda1,
         K=args.K,
         sharing="packed_row" if args.gradient_checkpointing else "prefix_cache",
@@ -304,7 +319,7 @@ def open_photos(
     from utils.model.features import EncodedPhotos, shared_features
 
     if not (args.cache_image_features or args.feature_cache):
-        return EncodedPhotos(store, ranker.packer), store
+        return EncodedPhotos(store, ranker.packer, args.jpeg_quality), store
     ids = data.shown_photos(args.rule)
     processes = Processes.from_environment() if args.feature_cache else Processes()
     photos, unreadable = shared_features(
@@ -316,6 +331,7 @@ def open_photos(
         processes,
         args.num_workers,
         "photos",
+        args.jpeg_quality,
     )
     report("photos", len(ids) - len(unreadable), unreadable)
     return photos, photos

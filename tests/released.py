@@ -1,5 +1,6 @@
 """Miniatures of the released system's checkpoints: base models and adapters in the layouts they were written in."""
 
+import io
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
@@ -84,6 +86,13 @@ def write_adapter(
     folder.mkdir(parents=True)
     save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
     (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def saved_as_jpeg(photo: Image.Image) -> Image.Image:
+    """What the original's models see of a photo: it is saved as JPEG by PIL's defaults, and opened again."""
+    file = io.BytesIO()
+    photo.save(file, "JPEG")
+    return Image.open(file).convert("RGB")
 
 
 def merged_by_hand(base: Path, adapter: Path) -> tuple[PreTrainedModel, Tensor]:

@@ -18,6 +18,7 @@ from PIL import Image
 import evaluate
 from tests.loopback import free_port
 from tests.naive import naive_rewards
+from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
 from utils.evaluation import scoring
 from utils.geo_ranker import GeoRanker
@@ -219,6 +220,29 @@ def test_an_adapter_with_omit_is_evaluated_without_the_parts(world, run, tmp_pat
             photos = {query.image: store.open(query.image)}
             expected = naive_rewards(ranker.backbone, ranker.score, ranker.packer, [stripped], photos)
         assert json.loads(rewards) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_released_adapter_sees_candidates_re_encoded(world, run, tmp_path, tiny_base, cache):
+    """Candidates' photos as JPEG of PIL's default quality, those of queries as they are; also once calibrated."""
+    shutil.rmtree(world / "adapter")
+    write_adapter(world / "adapter", tiny_base)
+    model, head = merged_by_hand(tiny_base, world / "adapter")
+    packer = GeoRanker.from_pretrained(tiny_base, device="cpu").packer
+    queries, _ = read_candidate_table(world / "candidates.csv", RETRIEVED, GENERATED)
+    stores = [ImageStore.from_paths([world / name]) for name in ("photos", "gallery.tar")]
+    extra = ["--feature_cache", str(tmp_path / "cache")] if cache else []
+    run(world, tmp_path / "out", "--num_queries", "2", "--calibrate", *extra)
+    run(world, tmp_path / "again", "--num_queries", "2", *extra)
+    assert AdapterInfo.load(world / "adapter").candidate_jpeg_quality == 75
+    for folder in ("out", "again"):
+        table = pd.read_csv(tmp_path / folder / "predictions.csv")
+        for query, rewards in zip(queries[:2], table["candidate_reward_lis"], strict=True):
+            photos = {c.image: saved_as_jpeg(stores[1].open(c.image)) for c in query.candidates if c.image}
+            photos |= {query.image: stores[0].open(query.image)}
+            with torch.no_grad():
+                expected = naive_rewards(model, lambda hidden: head @ hidden, packer, [query], photos)
+            assert json.loads(rewards) == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 import finetune_geo_ranker
 from tests.naive import naive_rewards
+from tests.released import saved_as_jpeg
 from tests.training_world import arguments, build_broken_jpegs, build_training_world, logged, losses, train
 from utils.candidates import Candidate
 from utils.geo_ranker import GeoRanker
@@ -105,6 +106,7 @@ def test_the_adapter_reloads_with_equal_rewards(world, tiny_base, run):
     """Through PeftModel onto a fresh GeoRanker, through GeoRanker, and from the last checkpoint."""
     info = AdapterInfo.load(run)
     assert (info.layout, info.group_size, info.base_model) == ("negatives_first", 5, str(tiny_base))
+    assert info.candidate_jpeg_quality is None
     plain = PeftModel.from_pretrained(
         GeoRanker.from_pretrained(tiny_base, layout=info.layout, device="cpu"), run
     ).eval()
@@ -117,6 +119,32 @@ def test_the_adapter_reloads_with_equal_rewards(world, tiny_base, run):
     for ranker in loaded:
         assert torch.allclose(ranker.score_queries([group.query], group.photos)[0], expected, atol=1e-4)
     assert not torch.allclose(untrained.score_queries([group.query], group.photos)[0], expected, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "quality", "drop"),
+    [
+        ({}, 75, False),
+        ({"prompt_layout": "negatives_first"}, None, True),
+        ({"jpeg_quality": 0}, None, False),
+        ({"prompt_layout": "negatives_first", "jpeg_quality": 60}, 60, True),
+    ],
+)
+def test_the_published_layout_is_trained_as_the_original(world, tiny_base, tmp_path, flags, quality, drop):
+    args = finetune_geo_ranker.parse_arguments(arguments(world, tiny_base, tmp_path, **flags))
+    assert (args.jpeg_quality, args.rule.drop_empty_names) == (quality, drop)
+
+
+def test_photos_of_queries_and_candidates_are_re_encoded_in_training(world, tiny_base, plain, tmp_path):
+    """As if they were JPEG files already, and unlike the photos as they are."""
+    (tmp_path / "photos").mkdir()
+    for path in (world / "photos").iterdir():
+        saved_as_jpeg(Image.open(path)).save(tmp_path / "photos" / path.name)
+    prepared = train(world, tiny_base, tmp_path / "out", image_path=tmp_path / "photos", jpeg_quality=0, **PLAIN)
+    assert losses(prepared) == pytest.approx(losses(plain), rel=1e-6)
+    assert AdapterInfo.load(tmp_path / "out").candidate_jpeg_quality is None
+    unprepared = train(world, tiny_base, tmp_path / "plain", jpeg_quality=0, **PLAIN)
+    assert losses(unprepared) != pytest.approx(losses(plain), rel=1e-4)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -349,6 +377,7 @@ def test_the_published_command_parses():
     args = finetune_geo_ranker.parse_arguments(published)
     assert Path(args.deepspeed) == ROOT / "deepspeed_config" / "zero2.json"
     assert args.rule == GroupRule(group_size=7)
+    assert args.jpeg_quality == 75
     assert (args.learning_rate, args.lambda1, args.K, args.lora_r) == (1e-4, 0.7, 1, 16)
     assert (args.total_batch_size, args.num_samples, args.num_train_epochs) == (4, 100_000, 1)
     assert args.save_strategy == "steps"

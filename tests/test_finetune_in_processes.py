@@ -23,6 +23,9 @@ from safetensors.torch import load_file
 import finetune_geo_ranker
 from tests.loopback import free_port
 from tests.training_world import arguments, build_training_world, logged, losses, train
+from utils.geo_ranker import GeoRanker
+from utils.model.batch import PackedBatch
+from utils.model.sharing import Sharing
 
 ROOT = Path(__file__).parent.parent
 CPU = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -68,12 +71,22 @@ def fork(forks, arguments: list[str], log: Path) -> list[BaseProcess]:
 
 
 def run_rank(rank: int, port: int, arguments: list[str], log: Path) -> None:
+    """The script; the rewards of its training go into a file beside the log."""
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= CPU | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    sys.exit(finetune_geo_ranker.main([f"--local_rank={rank}", *arguments]))
+    rewards, forward = [], GeoRanker.forward
+
+    def noted(ranker: GeoRanker, batch: PackedBatch, sharing: Sharing) -> torch.Tensor:
+        rewards.append(forward(ranker, batch, sharing))
+        return rewards[-1]
+
+    with mock.patch.object(GeoRanker, "forward", noted):
+        code = finetune_geo_ranker.main([f"--local_rank={rank}", *arguments])
+    torch.save(torch.cat(rewards).detach(), log.with_suffix(f".{rank}.pt"))
+    sys.exit(code)
 
 
 def finish(processes: list[BaseProcess], log: Path) -> None:
@@ -142,8 +155,8 @@ def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, one, for
 
 
 def test_deepspeed_killed_and_resumed_equals_uninterrupted(world, tiny_base, forks, tmp_path):
-    """ZeRO-2 as in the published command, which starts the uninterrupted run; with dropout."""
-    settings = {"max_steps": 6, "hard_pool": 8, "save_steps": 2}
+    """ZeRO-2 in bfloat16 as in the published command, which starts the uninterrupted run; with dropout."""
+    settings = {"max_steps": 6, "hard_pool": 8, "save_steps": 2, "dtype": "bfloat16"}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     launch("deepspeed", arguments(world, tiny_base, whole, **settings), tmp_path / "whole.log")
 
@@ -163,3 +176,15 @@ def test_deepspeed_killed_and_resumed_equals_uninterrupted(world, tiny_base, for
     assert [entry["step"] for entry in logged(broken)] == list(range(1, 7))
     assert losses(logged(broken)) == pytest.approx(losses(logged(whole)), rel=1e-6)
     assert adapters_equal(whole, broken, 1e-6)
+    for rank in range(2):
+        rewards = torch.load(log.with_suffix(f".{rank}.pt"))
+        assert rewards.dtype == torch.float32
+        assert not is_bfloat16(rewards)
+    for name, tensor in load_file(broken / "adapter_model.safetensors").items():
+        assert tensor.dtype == torch.float32
+        assert not is_bfloat16(tensor), name  # the optimiser's, not what the model computes with
+
+
+def is_bfloat16(tensor: torch.Tensor) -> bool:
+    """Whether its numbers are all representable in bfloat16."""
+    return torch.equal(tensor, tensor.bfloat16().float())

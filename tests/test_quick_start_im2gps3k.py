@@ -11,7 +11,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 import quick_start_im2gps3k
 from quick_start_im2gps3k import BEST, REWARDS, SAMPLE
 from tests.naive import naive_rewards
-from tests.released import merged_by_hand, write_adapter
+from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
 from tests.world import GALLERY, build_world, flags
 from utils.candidates import Candidate, Query
 from utils.model.packing import Packer
@@ -63,7 +63,8 @@ def expected(world, tiny_base):
     packer = Packer(AutoTokenizer.from_pretrained(tiny_base), processor, model.get_rope_index, "published")
     query = Query(SAMPLE, tuple(PLACES[:10]), tuple(PLACES[15:]))
     photos = {SAMPLE: open_image(world / "photos" / SAMPLE)}
-    photos |= {f"g{number}.jpg": open_image(world / "gallery" / f"g{number}.jpg") for number in range(10)}
+    gallery = [world / "gallery" / f"g{number}.jpg" for number in range(10)]
+    photos |= {path.name: saved_as_jpeg(open_image(path)) for path in gallery}
     with torch.no_grad():
         return naive_rewards(model, lambda hidden: head @ hidden, packer, [query], photos).tolist()
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from utils.geography.geodesy import Coordinate, distance_matrix_km, haversine_km, is_valid_coordinate
+from utils.geography.geodesy import Coordinate, distance_matrix_km, geodesic_km, is_valid_coordinate
 
 # The names that stand in the prompt at evaluation.
 PROMPT_COLUMNS = ("city", "state", "country")
@@ -33,7 +33,7 @@ class Candidate:
 
     latitude: float  # degrees
     longitude: float  # degrees
-    texts: tuple[str, ...] = ()  # place names as the prompt joins them
+    texts: tuple[str, ...] = ()  # place names as the prompt joins them, empty ones too
     image: str | Image.Image | None = None  # id of a gallery photo, path, or a photo in memory
     source: str = "retrieval"  # "retrieval", "generation", or a word of the caller's
     similarity: float | None = None  # cosine of the full embeddings of query photo and candidate photo
@@ -108,6 +108,6 @@ def apart(points: ArrayLike, radius_km: float, taken: Sequence[tuple[float, floa
 
 
 def distances_km(query: Query) -> np.ndarray:
-    """Great-circle distance of each of the query's candidates from the truth, (candidates,) km."""
+    """Geodesic distance (WGS-84) of each of the query's candidates from the truth, (candidates,) km."""
     points = np.array([(candidate.latitude, candidate.longitude) for candidate in query.candidates])
-    return haversine_km(query.latitude, query.longitude, points[:, 0], points[:, 1])
+    return geodesic_km(query.latitude, query.longitude, points[:, 0], points[:, 1])

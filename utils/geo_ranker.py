@@ -29,7 +29,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.candidates import Candidate, Query
 from utils.model.adapter import load_lora
-from utils.model.adapter_info import FILENAME, AdapterInfo
+from utils.model.adapter_info import AdapterInfo, adapter_info
 from utils.model.batch import EncodedImage, PackedBatch
 from utils.model.budget import MAX_TOKENS
 from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
@@ -38,9 +38,11 @@ from utils.model.last_hidden import with_packed_rows, with_prefix_cache
 from utils.model.packing import Packer, chunks, image_key
 from utils.model.prompts import Layout, Part
 from utils.model.rope_index import rope_index
+from utils.model.score_head import ScoreHead
 from utils.model.sharing import SHARINGS, Sharing
 from utils.model.tower import image_features
 from utils.photos.images import open_image
+from utils.photos.jpeg import as_jpeg
 from utils.photos.store import ImageStore
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class GeoRanker(nn.Module):
             raise ValueError(f"the language model's attention is {attention!r}: it must be 'sdpa' or 'eager'")
         hidden = backbone.language_model.config.hidden_size
         self.backbone = backbone
-        self.score = nn.Linear(hidden, 1, bias=False, dtype=torch.float32, device=backbone.device)
+        self.score = ScoreHead(hidden, device=backbone.device)
         nn.init.normal_(self.score.weight, std=1 / (hidden + 1))
         self.packer = packer
         self.info = info
@@ -116,13 +118,10 @@ class GeoRanker(nn.Module):
             attn_implementation=attn_implementation,
             key_mapping=KEY_MAPPING,
         )
-        if adapter is not None and (Path(adapter) / FILENAME).exists():
-            info = AdapterInfo.load(adapter)
-            if Path(info.base_model).name != Path(base).name:
-                # Models of one size have tensors of the same shapes: nothing else would tell.
-                logger.warning("%s was trained on %s, not on %s", adapter, info.base_model, base)
-        else:
-            info = AdapterInfo(str(base))
+        info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
+        if Path(info.base_model).name != Path(base).name:
+            # Models of one size have tensors of the same shapes: nothing else would tell.
+            logger.warning("%s was trained on %s, not on %s", adapter, info.base_model, base)
         processor = AutoImageProcessor.from_pretrained(base, backend="pil")
         size = processor.size
         info = replace(
@@ -145,10 +144,7 @@ class GeoRanker(nn.Module):
 
     def forward(self, batch: PackedBatch, sharing: Sharing = "prefix_cache") -> Tensor:
         """Rewards of the batch's candidates, float32 (N,)."""
-        hidden = self.last_hidden(batch, sharing)
-        # Autocast would round rewards to half precision, and near ones together.
-        with torch.autocast(hidden.device.type, enabled=False):
-            return self.score(hidden.to(self.score.weight.dtype)).squeeze(-1).float()
+        return self.score(self.last_hidden(batch, sharing)).squeeze(-1)
 
     def last_hidden(self, batch: PackedBatch, sharing: Sharing = "prefix_cache") -> Tensor:
         """The last hidden state of every candidate's prompt, (N, hidden), of which ``score`` makes the reward."""
@@ -216,6 +212,8 @@ class GeoRanker(nn.Module):
     ) -> list[RankedCandidate]:
         """Candidate places of one photo, nearest first; see the module's example.
 
+        The candidates' photos are re-encoded as JPEG where ``info.candidate_jpeg_quality`` says so, the query's is not.
+
         Args:
             image: the query photo, a path or a photo in memory (upright RGB, as ``open_image`` returns it).
             candidates: places; their photos are in memory, ids of ``images``, or without it paths.
@@ -241,9 +239,15 @@ class GeoRanker(nn.Module):
 
         # In memory, the query's path cannot be mistaken for the id of a candidate's photo.
         query_photo = image if isinstance(image, Image.Image) else open_image(image)
+        quality = self.info.candidate_jpeg_quality
+        if quality is not None:  # a candidate may show the same photo, in another form
+            query_photo = query_photo.copy()
         photos = [query_photo, *(candidate.image for candidate in candidates if candidate.image is not None)]
         distinct = {image_key(photo): photo for photo in photos}
-        encoded = {key: self.packer.encode(opened(photo)) for key, photo in distinct.items()}
+        encoded = {
+            key: self.packer.encode(as_jpeg(opened(photo), None if photo is query_photo else quality))
+            for key, photo in distinct.items()
+        }
         query = Query(query_photo, tuple(candidates), tuple(negatives))
         (rewards,) = self.score_queries([query], encoded, max_tokens)
         if not rewards.isfinite().all():

@@ -54,6 +54,7 @@ class Queue:
             "image_data_path": str(gallery / "images.tar"),
             "gallery": str(gallery / "metadata.csv"),
             "feature_cache": str(self.features),
+            "jpeg_quality": "0",  # in the published layout too, whose runs differ from the others in nothing else
             **TRAINING,
             **setting.flags,
             "max_steps": str(self.steps * setting.length),

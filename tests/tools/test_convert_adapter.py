@@ -50,7 +50,7 @@ def test_the_result_is_an_ordinary_adapter(tiny_base, tmp_path, make_image, run,
         "georanker.json",
     }
     assert list(output.parent.iterdir()) == [output]
-    assert AdapterInfo.load(output) == AdapterInfo(str(tiny_base), "published")
+    assert AdapterInfo.load(output) == AdapterInfo(str(tiny_base), "published", candidate_jpeg_quality=75)
     config = json.loads((output / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tiny_base)
     assert config["auto_mapping"] == {"base_model_class": "GeoRanker", "parent_library": "utils.geo_ranker"}
@@ -67,7 +67,7 @@ def test_the_result_is_an_ordinary_adapter(tiny_base, tmp_path, make_image, run,
 
 def test_the_base_model_and_a_calibration_are_kept(released, tmp_path, run, capsys):
     assert run(released, tmp_path / "plain") == 0
-    assert AdapterInfo.load(tmp_path / "plain") == AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", "published")
+    assert AdapterInfo.load(tmp_path / "plain") == AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", "published", candidate_jpeg_quality=75)
     assert "Qwen/Qwen2-VL-7B-Instruct" in capsys.readouterr().out
     AdapterInfo("elsewhere", temperature=2.5).save(released)
     assert run(released, tmp_path / "calibrated") == 0

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from geopy.distance import great_circle
+from geopy.distance import geodesic, great_circle
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -103,8 +103,16 @@ def test_who_is_picked(retrieved, guessed, radius, topn, topn_zs):
     assert list(picked[len(best) :]) == [guesses[number] for number in apart(guessed, radius, taken)][:topn_zs]
 
 
-def test_distances_are_great_circle_kilometres_in_candidate_order():
+def test_distances_are_geodesic_kilometres_in_candidate_order():
     candidates = tuple(Candidate(5 + k / 100, -5 - k / 100) for k in range(1, 13))
     query = Query("query_5.jpg", candidates, latitude=5.005, longitude=-5.005)
-    expected = [great_circle((query.latitude, query.longitude), (c.latitude, c.longitude)).km for c in query.candidates]
-    assert distances_km(query) == pytest.approx(expected, rel=1e-4)
+    expected = [geodesic((query.latitude, query.longitude), (c.latitude, c.longitude)).km for c in query.candidates]
+    assert distances_km(query) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_nearest_is_the_nearest_on_the_ellipsoid():
+    """A degree of latitude is shorter than one of longitude at the equator, though not on a sphere."""
+    query = Query("q.jpg", (Candidate(1.0, 0.0), Candidate(0.0, 0.995)), latitude=0.0, longitude=0.0)
+    on_the_sphere = [great_circle((0, 0), (c.latitude, c.longitude)).km for c in query.candidates]
+    assert np.argmin(on_the_sphere) == 1
+    assert np.argmin(distances_km(query)) == 0

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from tests.naive import naive_rewards
-from tests.released import write_base
+from tests.released import saved_as_jpeg, write_base
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.model import batch as packed_batch
@@ -284,6 +284,21 @@ def test_bfloat16_rewards_are_float32(tiny_base, rankers, encoded):
             assert torch.corrcoef(torch.stack([rewards, expected]))[0, 1] > 0.98
 
 
+@pytest.mark.parametrize("cast", [False, True])
+def test_the_head_computes_in_float32_under_16_bit_weights(tiny_base, encoded, cast):
+    """As loaded, where its own weight stays float32, and where it was cast with the rest, as DeepSpeed does."""
+    ranker = GeoRanker.from_pretrained(tiny_base, dtype=torch.bfloat16, device="cpu")
+    if cast:
+        ranker.bfloat16()
+    batch = ranker.packer.pack(QUERIES, encoded)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rewards, hidden = ranker(batch), ranker.last_hidden(batch)
+    assert rewards.dtype == torch.float32
+    assert (rewards != rewards.bfloat16().float()).any()
+    expected = hidden.double() @ ranker.score.weight[0].double()
+    torch.testing.assert_close(rewards, expected.float(), atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_missing_and_left_over_weights_are_errors_that_name_them(tiny_bases, tmp_path, family):
     base = tmp_path / family
@@ -327,6 +342,27 @@ def test_all_weights_come_from_the_checkpoint(tiny_bases, rankers):
         assert sorted(t.double().sum().item() for t in loaded.values()) == sorted(
             tensor.double().sum().item() for name, tensor in stored.items() if name != "lm_head.weight"
         )
+
+
+def test_candidates_are_re_encoded_as_jpeg_and_the_query_is_not(rankers, photos, monkeypatch):
+    """Also where a candidate shows the query's own photo, by an id or as the same object."""
+    ranker = rankers["qwen2_vl", "published"]
+    query = replace(QUERIES[0], candidates=(*QUERIES[0].candidates, replace(SYDNEY, image="high.jpg")))
+    seen = {f"query {name}": photo for name, photo in photos.items()}
+    seen |= {name: saved_as_jpeg(photo) for name, photo in photos.items()}
+    with torch.no_grad():
+        shown = replace(query, image="query high.jpg")
+        expected = naive_rewards(ranker.backbone, ranker.score, ranker.packer, [shown], seen).tolist()
+        plain = naive_rewards(ranker.backbone, ranker.score, ranker.packer, [query], photos).tolist()
+    objects = [replace(candidate, image=photos.get(candidate.image)) for candidate in query.candidates]
+    monkeypatch.setattr(ranker, "info", replace(ranker.info, candidate_jpeg_quality=75))
+    for candidates, images in ((query.candidates, photos), (objects, None)):
+        ranked = ranker.rank(photos["high.jpg"], candidates, query.negatives, images=images)
+        rewards = {place.candidate.latitude: place.reward for place in ranked if place.candidate is not candidates[3]}
+        assert [rewards[candidate.latitude] for candidate in candidates[:3]] == pytest.approx(expected[:3], abs=1e-4)
+        (own,) = (place.reward for place in ranked if place.candidate is candidates[3])
+        assert own == pytest.approx(expected[3], abs=1e-4)
+        assert abs(own - plain[3]) > 1e-3
 
 
 def test_rank(rankers, photos, encoded, tmp_path, monkeypatch):

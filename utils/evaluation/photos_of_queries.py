@@ -20,15 +20,17 @@ def photos_of_queries(
 ) -> list[EncodedPhotos | FeatureCache]:
     """Photos of queries and gallery: decoded when asked for, or from the feature ``cache``, a folder.
 
-    All ``processes`` fill the cache together. What is wrong with a photo is said where it is missed.
+    Those of the gallery are re-encoded as JPEG where the adapter says so. All ``processes`` fill the cache together.
+    What is wrong with a photo is said where it is missed.
     """
+    quality = ranker.info.candidate_jpeg_quality
     if cache is None:
-        return [EncodedPhotos(store, ranker.packer) for store in (photos, gallery)]
+        return [EncodedPhotos(photos, ranker.packer), EncodedPhotos(gallery, ranker.packer, quality)]
     shown = {
-        "query photos": (photos, [query.image for query in queries]),
-        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image]),
+        "query photos": (photos, [query.image for query in queries], None),
+        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image], quality),
     }
     return [
-        shared_features(cache, ranker.backbone, ranker.packer, store, ids, processes, workers, name)[0]
-        for name, (store, ids) in shown.items()
+        shared_features(cache, ranker.backbone, ranker.packer, store, ids, processes, workers, name, form)[0]
+        for name, (store, ids, form) in shown.items()
     ]

@@ -15,6 +15,7 @@ from utils.jobs.files import write_json
 from utils.model.readable import readable
 from utils.photos.exif import has_gps
 from utils.photos.images import ImageError, open_image
+from utils.photos.jpeg import as_jpeg
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 
@@ -46,7 +47,9 @@ def rank_task(ranker: GeoRanker, task: Task, method: str) -> Outcome:
     A candidate whose photo cannot be read goes to the task's problems. Raises ``ImageError`` where none is left.
     """
     candidates, photos = readable_candidates(task)
-    ranking = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
+    # The published quick_start.py re-encodes the query's photo with the candidates', the published evaluation does not.
+    photo = as_jpeg(task.photo, ranker.info.candidate_jpeg_quality)
+    ranking = ranker.rank(photo, candidates, task.query.negatives, images=photos)
     points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
     evidence = Evidence(
         points,

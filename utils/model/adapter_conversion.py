@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Size, Tensor
 
 from utils.model.adapter import read_config, read_tensors
-from utils.model.adapter_info import FILENAME, AdapterInfo
+from utils.model.adapter_info import AdapterInfo, adapter_info
 from utils.model.adapter_names import HEAD, LAYERS, PREFIX, is_released, our_config, our_names
 from utils.model.checkpoint import check_tensors
 
@@ -35,9 +35,8 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
     config.base_model_name_or_path = base_model or config.base_model_name_or_path
     if config.base_model_name_or_path is None:
         raise ValueError(f"{released} names no base model: give it with --base_model")
-    # Calibration has put one beside a released adapter.
-    calibrated = AdapterInfo.load(released) if (released / FILENAME).exists() else AdapterInfo("")
-    info = replace(calibrated, base_model=config.base_model_name_or_path)
+    # Calibration may have put a georanker.json beside it, which names the base model from another place.
+    info = replace(adapter_info(released, ""), base_model=config.base_model_name_or_path)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".convert-") as scratch:

@@ -1,6 +1,7 @@
 """``georanker.json``: how an adapter was trained, so that inference always matches training.
 
-Released adapters have none; they mean the published prompt. Reading it needs neither torch nor peft.
+Released adapters have none; they mean the published prompt and photos re-encoded as JPEG. Reading it needs neither
+torch nor peft.
 """
 
 import json
@@ -13,10 +14,12 @@ from utils.jobs.files import write_json
 from utils.model.prompts import LAYOUTS, PARTS, Layout, Part
 
 FILENAME = "georanker.json"
+# The original saves photos as JPEG before the model sees them, at the quality that PIL takes by default.
+PUBLISHED_JPEG_QUALITY = 75
 # What the settings of georanker.json may be.
 KINDS = {
     "base_model": str,
-    **dict.fromkeys(("min_pixels", "max_pixels", "group_size"), int | None),
+    **dict.fromkeys(("min_pixels", "max_pixels", "group_size", "candidate_jpeg_quality"), int | None),
     **dict.fromkeys(("temperature", "similarity_weight"), int | float),
 }
 
@@ -33,6 +36,10 @@ class AdapterInfo:
     temperature: float = 1.0  # probabilities = softmax(rewards / temperature), fitted on validation queries
     similarity_weight: float = 0.0  # `a` of reward + a * similarity, fitted on validation queries
     omit: tuple[Part, ...] = ()  # what was left out of the prompt, see utils/model/prompts.py
+    # Candidates' photos are re-encoded as JPEG of this quality (1 to 100) before the model sees them; None: they are
+    # shown as they are. Training and quick_start.py do the same to the query's photo, evaluation does not, as in the
+    # original.
+    candidate_jpeg_quality: int | None = None
 
     def __post_init__(self) -> None:
         for name, kinds in KINDS.items():
@@ -46,6 +53,8 @@ class AdapterInfo:
             raise ValueError(f"similarity_weight is {self.similarity_weight}: it must be finite")
         if any(part not in PARTS or self.omit.count(part) > 1 for part in self.omit):
             raise ValueError(f"omit is {list(self.omit)}: it is some of {', '.join(PARTS)}, each once")
+        if self.candidate_jpeg_quality is not None and not 1 <= self.candidate_jpeg_quality <= 100:
+            raise ValueError(f"candidate_jpeg_quality is {self.candidate_jpeg_quality}: it lies between 1 and 100")
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "AdapterInfo":
@@ -69,6 +78,16 @@ class AdapterInfo:
 
     def save(self, folder: str | os.PathLike) -> None:
         write_json(Path(folder) / FILENAME, asdict(self))
+
+
+def adapter_info(folder: str | os.PathLike, base: str | os.PathLike) -> AdapterInfo:
+    """What ``georanker.json`` in ``folder`` says; without one, what holds for a released adapter on ``base``.
+
+    Errors are those of ``AdapterInfo.load``.
+    """
+    if Path(folder, FILENAME).exists():
+        return AdapterInfo.load(folder)
+    return AdapterInfo(str(base), candidate_jpeg_quality=PUBLISHED_JPEG_QUALITY)
 
 
 def recorded_base(folder: str | os.PathLike | None) -> str | None:

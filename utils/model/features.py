@@ -7,8 +7,9 @@ read and extend it: each appends to a pair of files of its own,
     NAME.bin     features, one photo after the other
     NAME.jsonl   {"photo": where it lies, "grid": [t, h, w], "shape": [levels, tokens, hidden], "offset": bytes}
 
-and writes the line when the features are there. Photos are known by their place, not by their content: where
-photos were replaced, the folder has to be removed.
+and writes the line when the features are there; that of a photo re-encoded as JPEG has ``"jpeg"``, the quality, too.
+Photos are known by their place, not by their content: where photos were replaced, the folder has to be removed. A
+photo may be there in several forms: as a query shows it, and re-encoded as a candidate does.
 """
 
 import logging
@@ -30,6 +31,7 @@ from utils.model.halving import in_halves
 from utils.model.packing import Packer
 from utils.model.tower import tower_fingerprint, with_features
 from utils.photos.images import ImageError
+from utils.photos.jpeg import as_jpeg
 from utils.photos.store import ImageStore
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,14 @@ logger = logging.getLogger(__name__)
 class EncodedPhotos:
     """Photos of a store by id, decoded and cut into patches when asked for.
 
-    Raises ``ImageError``, naming the photo, for one that cannot be decoded or that the model cannot take.
+    With a ``jpeg_quality`` they are re-encoded in between (``utils/photos/jpeg.py``). Raises ``ImageError``, naming
+    the photo, for one that cannot be decoded or re-encoded or that the model cannot take.
     """
 
-    def __init__(self, store: ImageStore, packer: Packer) -> None:
+    def __init__(self, store: ImageStore, packer: Packer, jpeg_quality: int | None = None) -> None:
         self.store = store
         self.packer = packer
+        self.jpeg_quality = jpeg_quality
 
     def __contains__(self, image_id: str) -> bool:
         """Whether there is such a photo, readable or not."""
@@ -52,7 +56,7 @@ class EncodedPhotos:
     def __getitem__(self, image_id: str) -> EncodedImage:
         image = self.store.open(image_id)
         try:
-            return self.packer.encode(image)
+            return self.packer.encode(as_jpeg(image, self.jpeg_quality))
         except ValueError as error:
             raise ImageError(f"{image_id}: {error}") from error
 
@@ -68,12 +72,20 @@ class _Entry:
 class FeatureCache:
     """The photos of ``store`` with features in place of pixels, by id, as far as they are in ``folder``.
 
-    Raises ``ImageError``, naming the photo, for one that is not there.
+    They are those of the photos as ``EncodedPhotos`` has them at the same ``jpeg_quality``. Raises ``ImageError``,
+    naming the photo, for one that is not there.
     """
 
-    def __init__(self, folder: str | os.PathLike, backbone: PreTrainedModel, packer: Packer, store: ImageStore) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        backbone: PreTrainedModel,
+        packer: Packer,
+        store: ImageStore,
+        jpeg_quality: int | None = None,
+    ) -> None:
         self.folder = Path(folder) / tower_fingerprint(backbone, packer)[:16]
-        self.decoded = EncodedPhotos(store, packer)
+        self.decoded = EncodedPhotos(store, packer, jpeg_quality)
         self.dtype = backbone.visual.dtype
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = uuid.uuid4().hex
@@ -84,6 +96,8 @@ class FeatureCache:
         """Learn of everything that is in the folder by now."""
         for path in sorted(self.folder.glob("*.jsonl")):
             for _, entry in read_json_lines(path):
+                if entry.get("jpeg") != self.decoded.jpeg_quality:
+                    continue
                 self.entries[entry["photo"]] = _Entry(
                     path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
                 )
@@ -125,7 +139,8 @@ class FeatureCache:
                 file.flush()
                 place = self.decoded.store.place(image_id)
                 entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
-                log.add({"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset})
+                line = {"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset}
+                log.add(line if self.decoded.jpeg_quality is None else line | {"jpeg": self.decoded.jpeg_quality})
                 self.entries[place] = entry
 
     def fill(self, backbone: PreTrainedModel, work: SharedWork[str], workers: int = 0) -> list[str]:
@@ -173,12 +188,13 @@ def shared_features(
     processes: Processes,
     workers: int,
     name: str,
+    jpeg_quality: int | None = None,
 ) -> tuple[FeatureCache, list[str]]:
     """The cache in ``folder`` with the photos ``ids``, the missing ones added by all ``processes`` together.
 
     Returns also what is wrong with the photos that are unreadable. ``name`` says what kind of photos they are.
     """
-    cache = FeatureCache(folder, backbone, packer, store)
+    cache = FeatureCache(folder, backbone, packer, store, jpeg_quality)
     work = SharedWork(list(dict.fromkeys(ids)), processes, name)
     problems = cache.fill(backbone, work, workers)
     processes.wait(name)

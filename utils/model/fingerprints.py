@@ -48,6 +48,8 @@ def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settin
     """
     trained = asdict(info)
     del trained["temperature"], trained["similarity_weight"]
+    if info.candidate_jpeg_quality is None:  # logs from before there was the setting stay valid
+        del trained["candidate_jpeg_quality"]
     files = [
         (path.name, path.stat().st_size, path.stat().st_mtime_ns)
         for folder in (Path(base), Path(adapter))

@@ -33,10 +33,14 @@ GENERATION_PROMPT = (
 
 
 def place(candidate: Candidate) -> str:
-    """``latitude: 46.1, longitude: 7.0, Martigny Valais Switzerland``; without texts the last part is absent."""
+    """``latitude: 46.1, longitude: 7.0, Martigny Valais Switzerland``; without texts the last part is absent.
+
+    Texts are joined as they are: an empty name leaves a second space. Whether there are empty ones is decided where
+    candidates are made: tables drop them (``utils.candidates.prompt_texts``), published training does not
+    (``utils/training/groups.py``).
+    """
     coordinates = f"latitude: {candidate.latitude}, longitude: {candidate.longitude}"
-    names = " ".join(text for text in candidate.texts if text)
-    return f"{coordinates}, {names}" if names else coordinates
+    return f"{coordinates}, {' '.join(candidate.texts)}" if candidate.texts else coordinates
 
 
 def question(candidate: Candidate) -> str:

@@ -7,7 +7,7 @@ of easy groups in which a few retrieved candidates stand beside photos of the re
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ class GroupRule:
     generated: int = 0  # so many of them give way to generated candidates, where the row has some
     easy_share: tuple[float, float] = (0.0, 0.0)  # share of easy groups at the start and end of training
     regional_km: float = 1500.0  # how far from the query a regional photo of an easy group may be
+    drop_empty_names: bool = False  # of a row's places, as tables do; the released training joins names as they are
 
     def __post_init__(self) -> None:
         if self.group_size < 2:
@@ -67,9 +68,10 @@ class EasyPool:
 
     @classmethod
     def from_metadata(cls, metadata: pd.DataFrame, columns: Sequence[str]) -> "EasyPool":
-        """The photos of a metadata table, with the place names of ``columns``."""
+        """The photos of a metadata table, with the place names of ``columns``, empty ones dropped."""
         texts = metadata[list(columns)].itertuples(index=False, name=None)
-        return cls(metadata["IMG_ID"], metadata[["LAT", "LON"]].to_numpy(np.float64), list(texts))
+        named = [tuple(filter(None, names)) for names in texts]
+        return cls(metadata["IMG_ID"], metadata[["LAT", "LON"]].to_numpy(np.float64), named)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,24 +114,24 @@ def draw_group(
     if share and generator.random() < share:
         candidates = _easy_candidates(row, rule, generator, gallery)
     elif rule.pool == rule.group_size:
-        candidates = [_reference(row, position) for position in range(1, 1 + rule.group_size)]
+        candidates = [_reference(row, position, rule) for position in range(1, 1 + rule.group_size)]
     else:
         drawn = np.sort(generator.choice(rule.pool, rule.group_size, replace=False))
-        candidates = [_reference(row, 1 + int(position)) for position in drawn]
+        candidates = [_reference(row, 1 + int(position), rule) for position in drawn]
     count = min(rule.generated, len(row.zs_gps))
     if count:
         places = generator.choice(len(candidates), count, replace=False)
         guesses = generator.choice(len(row.zs_gps), count, replace=False)
         for place, guess in zip(places, guesses, strict=True):
             candidates[place] = Candidate(*row.zs_gps[guess], source="generation")
-    return _query(row, candidates)
+    return _query(row, candidates, rule)
 
 
 def evaluation_group(row: GeoRankingRow, rule: GroupRule) -> Query:
     """All of the row's candidates that training could draw: the first ``pool`` and ``generated`` guesses."""
-    retrieved = [_reference(row, position) for position in range(1, 1 + rule.pool)]
+    retrieved = [_reference(row, position, rule) for position in range(1, 1 + rule.pool)]
     guesses = [Candidate(*guess, source="generation") for guess in row.zs_gps[: rule.generated]]
-    return _query(row, retrieved + guesses)
+    return _query(row, retrieved + guesses, rule)
 
 
 def _easy_candidates(
@@ -138,7 +140,7 @@ def _easy_candidates(
     """One to three retrieved candidates, then half the rest from the query's region, half from anywhere."""
     retrieved = int(generator.integers(1, min(MAX_RETRIEVED_IN_EASY_GROUP, rule.group_size - 1) + 1))
     drawn = np.sort(generator.choice(rule.pool, retrieved, replace=False))
-    candidates = [_reference(row, 1 + int(position)) for position in drawn]
+    candidates = [_reference(row, 1 + int(position), rule) for position in drawn]
     taken = {row.img_id, *row.ref_img_id}
     rest = rule.group_size - retrieved
     near = gallery.within(*row.gps, rule.regional_km)
@@ -153,14 +155,17 @@ def _easy_candidates(
     return candidates
 
 
-def _reference(row: GeoRankingRow, position: int) -> Candidate:
-    return Candidate(*row.ref_gps[position], tuple(row.ref_texts[position]), row.ref_img_id[position])
+def _reference(row: GeoRankingRow, position: int, rule: GroupRule) -> Candidate:
+    # The released training writes ", " before the names also where there are none: one empty name says the same.
+    names = tuple(row.ref_texts[position]) or ("",)
+    if rule.drop_empty_names:
+        names = tuple(filter(None, names))
+    return Candidate(*row.ref_gps[position], names, row.ref_img_id[position])
 
 
-def _query(row: GeoRankingRow, candidates: Sequence[Candidate]) -> Query:
+def _query(row: GeoRankingRow, candidates: Sequence[Candidate], rule: GroupRule) -> Query:
     count = len(row.ref_gps)
     negatives = [
-        Candidate(*row.ref_gps[position], tuple(row.ref_texts[position]))
-        for position in range(max(0, count - NUM_NEGATIVES), count)
+        replace(_reference(row, position, rule), image=None) for position in range(max(0, count - NUM_NEGATIVES), count)
     ]
     return Query(row.img_id, tuple(candidates), tuple(negatives), *row.gps)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import EvalPrediction, Trainer
 
@@ -72,6 +73,7 @@ class RankerTrainer(Trainer):
         self.terms: list[torch.Tensor] = []  # one (3,) a batch: first-order, second-order, pairwise accuracy
         self.unreadable: set[str] = set()  # photo ids
         self.left_out = {"candidates_left_out": 0, "rows_left_out": 0}
+        self.masters: dict[str, torch.Tensor] = {}  # trained weights by name, while a model is saved under DeepSpeed
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         packed, distances = inputs["packed"], inputs["distances"]
@@ -117,10 +119,17 @@ class RankerTrainer(Trainer):
                 logs[name] = sum(counts[name] for _, counts in processes)
         super().log(logs, start_time)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        # All processes get here, and each has a part of them.
+        self.masters = master_weights(self.model) if self.is_deepspeed_enabled else {}
+        super().save_model(output_dir, _internal_call)
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         # An adapter folder holds what inference needs: no pickled arguments with this machine's paths.
         output_dir = output_dir or self.args.output_dir
         if self.args.should_save:
+            if state_dict is not None:
+                state_dict = state_dict | self.masters
             self.model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
             self.info.save(output_dir)
 
@@ -137,6 +146,17 @@ class RankerTrainer(Trainer):
         if self.args.should_save:
             move_files(partial, folder, last=".safetensors")
         self.accelerator.wait_for_everyone()
+
+
+def master_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The trained weights as DeepSpeed's optimiser has them, float32 on the CPU, gathered from all processes.
+
+    The model itself computes with them rounded to its precision.
+    """
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    trained = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    return {name: safe_get_full_fp32_param(weight).cpu() for name, weight in trained}
 
 
 def mean_terms(terms: torch.Tensor) -> torch.Tensor:

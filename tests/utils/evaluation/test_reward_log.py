@@ -85,11 +85,13 @@ def test_fingerprint_follows_weights_and_prompt_but_not_calibration(tmp_path):
     calibrated.save(adapter)
     assert fingerprint(str(base), adapter, calibrated, {"dtype": None}) == first
 
+    assert "jpeg" not in first  # logs from before there was the setting
     changed = [
         fingerprint(str(base), adapter, replace(info, layout="negatives_first"), {"dtype": None}),
+        fingerprint(str(base), adapter, replace(info, candidate_jpeg_quality=75), {"dtype": None}),
         fingerprint(str(base), adapter, info, {"dtype": "bfloat16"}),
     ]
     for folder in (adapter, base):
         (folder / "model.safetensors").write_bytes(b"new weights")
         changed.append(fingerprint(str(base), adapter, info, {"dtype": None}))
-    assert len({first, *changed}) == 5
+    assert len({first, *changed}) == 6

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
+from tests.released import saved_as_jpeg
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import RankedCandidate
 from utils.locating.ranking_task import (
@@ -107,6 +108,13 @@ def test_the_answer_is_decoded_as_the_adapter_says(folder, tmp_path):
         "source": "retrieval",
     }
     assert [record["place"] for record in records] == ["Far", "Town"]
+
+
+def test_the_photo_is_re_encoded_as_the_candidates_are(folder, make_image):
+    ranker = Ranker({1.0: 0.0}, AdapterInfo("base", candidate_jpeg_quality=75))
+    task = replace(task_of(folder, A), photo=make_image(16, 16))
+    rank_task(ranker, task, "argmax")
+    assert ranker.given[0].tobytes() == saved_as_jpeg(task.photo).tobytes() != task.photo.tobytes()
 
 
 def test_a_query_of_a_benchmark(folder):

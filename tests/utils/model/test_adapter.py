@@ -121,7 +121,7 @@ def test_another_base_than_the_one_trained_on_is_said(tiny_base, folder, tmp_pat
 def test_an_adapter_without_georanker_json_means_the_published_prompt(tiny_base, folder):
     (folder / "georanker.json").unlink()
     ranker = GeoRanker.from_pretrained(tiny_base, folder, device="cpu")
-    assert ranker.info == AdapterInfo(str(tiny_base), "published", 128, 1024)
+    assert ranker.info == AdapterInfo(str(tiny_base), "published", 128, 1024, candidate_jpeg_quality=75)
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_released_adapters_give_the_naive_rewards(tiny_base, tmp_path, photos, b
     assert (rewards(without, photos) - expected).abs().min() > 1e-2
     for merge in (True, False):
         ranker = GeoRanker.from_pretrained(base, adapter, device="cpu", merge=merge)
-        assert ranker.info == AdapterInfo(str(base), "published", 128, 1024)
+        assert ranker.info == AdapterInfo(str(base), "published", 128, 1024, candidate_jpeg_quality=75)
         torch.testing.assert_close(rewards(ranker, photos), expected, atol=1e-4, rtol=1e-4)
 
 

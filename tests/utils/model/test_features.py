@@ -3,12 +3,14 @@ import os
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.naive import naive_rewards
+from tests.released import saved_as_jpeg
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes, SharedWork
-from utils.model.features import FeatureCache, shared_features
+from utils.model.features import EncodedPhotos, FeatureCache, shared_features
 from utils.model.tower import with_features
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
@@ -26,10 +28,9 @@ def store(tmp_path, make_image):
 
 @pytest.fixture
 def fill(tmp_path, store):
-    def fill(ranker, ids=NAMES, workers=0):
-        return shared_features(
-            tmp_path / "cache", ranker.backbone, ranker.packer, store, ids, Processes(), workers, "photos"
-        )
+    def fill(ranker, ids=NAMES, workers=0, quality=None):
+        parts = ranker.backbone, ranker.packer, store
+        return shared_features(tmp_path / "cache", *parts, ids, Processes(), workers, "photos", quality)
 
     return fill
 
@@ -59,6 +60,29 @@ def test_what_was_kept_is_found_by_other_processes_under_any_id(tiny_bases, stor
     torch.testing.assert_close(
         other["b"].features, direct.features, atol=0.02 if dtype == torch.bfloat16 else 1e-5, rtol=0.02
     )
+
+
+def test_a_photo_has_a_form_for_each_quality(ranker, store, fill):
+    """The same folder holds the photo as it is and re-encoded as JPEG; neither stands for the other."""
+    plain, _ = fill(ranker, ["a.png"])
+    again, _ = fill(ranker, ["a.png"], quality=75)
+    rough, _ = fill(ranker, ["a.png", "b.png"], quality=20)
+    assert plain.folder == again.folder == rough.folder
+    assert [[name in cache for name in ("a.png", "b.png")] for cache in (plain, again, rough)] == [
+        [True, False], [True, False], [True, True],
+    ]  # fmt: skip
+    seen = saved_as_jpeg(store.open("a.png"))
+    (expected,) = with_features(ranker.backbone, ranker.packer, [ranker.packer.encode(seen)])
+    torch.testing.assert_close(again["a.png"].features, expected.features, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(again["a.png"].features, plain["a.png"].features, atol=1e-3)
+    assert not torch.allclose(again["a.png"].features, rough["a.png"].features, atol=1e-3)
+    assert not any("jpeg" in line for path in plain.folder.glob(f"{plain.name}.jsonl") for line in path.open())
+
+
+def test_a_photo_that_cannot_be_re_encoded_is_named(ranker, store, monkeypatch):
+    monkeypatch.setattr(store, "open", lambda _: Image.new("RGB", (65_501, 400)))
+    with pytest.raises(ImageError, match=r"^a\.png: 65501 x 400 pixels do not go into a JPEG"):
+        _ = EncodedPhotos(store, ranker.packer, 75)["a.png"]
 
 
 def test_only_what_is_missing_is_read(ranker, store, fill, monkeypatch):

@@ -4,7 +4,7 @@ from tests.tiny_models import build_tiny_tokenizer
 from utils.candidates import Candidate, Query
 from utils.model.prompts import PARTS, ChatFrame, leave_out, negative_examples, place, question
 
-MARTIGNY = Candidate(46.167286, 7.099698, ("Martigny", "", "Valais", "Switzerland"), image="a.jpg")
+MARTIGNY = Candidate(46.167286, 7.099698, ("Martigny", "Valais", "Switzerland"), image="a.jpg")
 GENERATED = Candidate(-33.87, 151.0)
 NEGATIVES = (MARTIGNY, GENERATED)
 HEAD = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
@@ -27,7 +27,10 @@ def test_parts_are_the_published_text():
     assert question(GENERATED) == "How far is this place from latitude: -33.87, longitude: 151.0?"
     assert negative_examples(NEGATIVES) == NEGATIVE_EXAMPLES
     assert negative_examples(()) == ""
-    assert place(Candidate(1e-05, -0.0, ("", ""))) == "latitude: 1e-05, longitude: -0.0"
+    assert place(Candidate(1e-05, -0.0)) == "latitude: 1e-05, longitude: -0.0"
+    # Empty names stay: who does not want them leaves them out of the candidate.
+    assert place(Candidate(1.0, 2.0, ("a", "", "b"))) == "latitude: 1.0, longitude: 2.0, a  b"
+    assert place(Candidate(1.0, 2.0, ("",))) == "latitude: 1.0, longitude: 2.0, "
 
 
 def test_frame_is_read_off_the_chat_template(frame):

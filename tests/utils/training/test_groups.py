@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from utils.candidates import prompt_texts
+from utils.model.prompts import negative_examples, question
 from utils.training.georanking import GeoRankingRow
 from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group
 
@@ -46,6 +48,42 @@ def test_the_default_group_is_the_released_one():
     assert [(c.latitude, c.longitude) for c in query.negatives] == row.ref_gps[15:]
     assert [c.texts for c in query.negatives] == [tuple(texts) for texts in row.ref_texts[15:]]
     assert all(candidate.image is None for candidate in query.negatives)
+
+
+NAMES = [[], ["", ""], ["A", "", "B"], ["", "C"], ["D", "E"]]
+
+
+def rows_of_names() -> GeoRankingRow:
+    row = make_row(references=6)
+    row.ref_texts[1:] = NAMES
+    return row
+
+
+def released_place(point: tuple[float, float], names: list[str]) -> str:
+    """What the original's training writes of a place."""
+    return f"latitude: {point[0]}, longitude: {point[1]}, {' '.join(names)}"
+
+
+def test_published_training_joins_the_names_of_a_row_as_they_are():
+    row = rows_of_names()
+    for query in (draw_group(row, GroupRule(), np.random.default_rng(0)), evaluation_group(row, GroupRule())):
+        expected = [released_place(*pair) for pair in zip(row.ref_gps[1:], NAMES, strict=True)]
+        assert [question(c) for c in query.candidates] == [f"How far is this place from {text}?" for text in expected]
+        assert negative_examples(query.negatives) == "Negative examples: " + "; ".join(expected)
+    assert question(query.candidates[0]).endswith(", ?")
+    assert "A  B" in question(query.candidates[2])
+
+
+def test_other_training_drops_empty_names_as_tables_do():
+    rule = GroupRule(drop_empty_names=True)
+    for query in (draw_group(rows_of_names(), rule, np.random.default_rng(0)), evaluation_group(rows_of_names(), rule)):
+        for candidates in (query.candidates, query.negatives):
+            texts = [candidate.texts for candidate in candidates]
+            assert texts == [
+                prompt_texts(dict(zip(("city", "state", "country"), [*names, "", "", ""][:3], strict=True)))
+                for names in NAMES
+            ]
+    assert question(query.candidates[0]) == "How far is this place from latitude: 0.01, longitude: -0.01?"
 
 
 def test_the_released_rule_needs_no_chance():
@@ -173,7 +211,7 @@ def test_gallery_from_metadata():
     gallery = EasyPool.from_metadata(metadata, ("city", "country"))
     candidate = gallery.candidate(1)
     assert (candidate.latitude, candidate.longitude) == (-2.0, 4.0)
-    assert candidate.texts == ("", "Y")
+    assert candidate.texts == ("Y",)  # as in the tables, an empty name is dropped
     assert candidate.image == "b.jpg"
 
 

@@ -1,13 +1,16 @@
 """GeoRanking parquet: exact round trip, the released columns, and references that cannot be used."""
 
 import math
+import re
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.commands import ROOT
 from utils.training import georanking
 from utils.training.georanking import GeoRankingRow, read_georanking, write_georanking
 
@@ -367,3 +370,30 @@ def test_writing_uneven_lists_names_the_row_and_leaves_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"odd\.jpg: lists of different lengths"):
         write_georanking(path, [GeoRankingRow("odd.jpg", (1, 2), [(1, 2)], ["a", "b"], [[]])])
     assert path.read_bytes() == before
+
+
+def test_the_snippet_of_the_readme_reads_our_rows(tmp_path, monkeypatch, capsys):
+    """``load_dataset`` of the package `datasets`, run as dataset/README.md has it."""
+    (snippet,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "dataset" / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    written = [
+        GeoRankingRow("a.jpg", (1.5, 2.25), [(1.5, 2.25), (0.1, -180.0)], ["a.jpg", "b.jpg"], [["", "Züri"], []]),
+        GeoRankingRow("c.jpg", (-90.0, 0.0), [(1 / 3, 7.0)], ["d.jpg"], [["Bern"]], [(46.9, 7.4)]),
+    ]
+    (path,) = re.findall(r'data_files="(.*?)"', snippet)
+    write_georanking(path, written)
+    names = {}
+    exec(snippet, names)
+    for row, expected in zip(names["rows"], written, strict=True):
+        assert row == {
+            "img_id": expected.img_id,
+            "gps": [*expected.gps],
+            "ref_gps": [[*point] for point in expected.ref_gps],
+            "ref_img_id": expected.ref_img_id,
+            "ref_texts": expected.ref_texts,
+            "zs_gps": [[*point] for point in expected.zs_gps],
+        }
+    assert capsys.readouterr().out == "a.jpg [1.5, 2.25] 2\n"

@@ -30,8 +30,11 @@ from utils.cli.flags import (
     add_candidate_choice,
     add_device,
     add_gallery_photos,
+    add_vision_attention,
     add_workers,
     at_least,
+    attention,
+    check_vision_attention,
     script_parser,
     set_default_paths,
 )
@@ -109,6 +112,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add_device(add)
     add("--attn_implementation", choices=("sdpa", "eager"))
+    add_vision_attention(add)
     add("--sharing", choices=SHARINGS, default="prefix_cache", help="of a prompt's prefix, see utils/model/sharing.py")
     add(  # the older spelling
         "--carrier",
@@ -145,6 +149,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         )
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model")
+
+    try:
+        check_vision_attention(args)
+    except ValueError as error:
+        parser.error(str(error))
 
     defaults = set_default_paths(args, parser)
     args.gallery = args.gallery or defaults.gallery_metadata
@@ -254,8 +263,10 @@ def score(
     device = args.device or own_device(processes.local_rank)
     # On a CPU the model takes all cores, and nothing is won by reading ahead.
     workers = args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4
-    names = ("image_path", "image_data_path", "tar_index_path", "dtype", "attn_implementation", "sharing")
-    settings = {"device": torch.device(device).type} | {name: getattr(args, name) for name in names}
+    device_type = torch.device(device).type
+    kernels = attention(args, device_type)
+    names = ("image_path", "image_data_path", "tar_index_path", "dtype", "sharing")
+    settings = {"device": device_type, "attn_implementation": kernels} | {name: getattr(args, name) for name in names}
     with RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank) as log:
         logged = log.known(queries)
         missing = {position: query for position, query in enumerate(queries) if position not in logged}
@@ -268,7 +279,7 @@ def score(
                 args.model_path,
                 dtype=args.dtype and getattr(torch, args.dtype),
                 device=device,
-                attn_implementation=args.attn_implementation,
+                attn_implementation=kernels,
             )
             shown = [*missing.values()]
             scored, problems = score_benchmark(

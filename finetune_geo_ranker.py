@@ -23,7 +23,7 @@ turns out to be broken while training costs only its candidate, or gives the pla
 """
 
 import argparse
-import importlib.util
+import logging
 import math
 import os
 import sys
@@ -34,13 +34,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from utils.cli.command import run_command
-from utils.cli.flags import at_least, positive, script_parser
+from utils.cli.flags import (
+    add_vision_attention,
+    at_least,
+    attention,
+    check_package,
+    check_vision_attention,
+    positive,
+    script_parser,
+)
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS
 from utils.photos.store import ImageStore
-from utils.training.checkpoints import starting_point
+from utils.training.checkpoints import copy_adapter, starting_point, steps_done
 from utils.training.groups import GroupRule
 from utils.training.rows import GalleryFile, RowFile, TrainingData, report
 
@@ -52,6 +60,8 @@ if TYPE_CHECKING:
     from utils.geo_ranker import GeoRanker
     from utils.model.features import EncodedPhotos, FeatureCache
     from utils.training.trainer import RankerTrainer
+
+logger = logging.getLogger("scripts")
 
 ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
 # Flags that transformers' TrainingArguments knows by the same names.
@@ -74,6 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--omit", nargs="+", choices=PARTS, default=[], help="leave out of the prompt, as an ablation does")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the frozen weights")
     add("--attn_implementation", help="sdpa (default) or eager, faster on a CPU for short prompts")
+    add_vision_attention(add)
     add("--min_pixels", type=at_least(1), help="enlarge smaller photos; default: the base model's limit")
     add("--max_pixels", type=at_least(1), help="shrink larger photos; default: the base model's limit")
 
@@ -175,8 +186,11 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"lambda1 {args.lambda1} is not between 0 and 1")
     if any(args.easy_share) and args.gallery is None:
         raise ValueError("easy_share needs gallery")
-    if args.report_to == "wandb" and importlib.util.find_spec("wandb") is None:
-        raise ValueError("report_to wandb needs the package wandb")
+    if args.report_to == "wandb":
+        check_package("report_to wandb", "wandb", "wandb")
+    if args.deepspeed:
+        check_package("deepspeed", "deepspeed", "train")
+    check_vision_attention(args)
 
 
 def world_size() -> int:
@@ -195,6 +209,18 @@ def finetune(args: argparse.Namespace) -> list[str]:
     checkpoint = start(args)
     with TemporaryDirectory(prefix="features-") as scratch:
         trainer = prepare(args, scratch)
+        steps = trainer.train_dataset.total // args.total_batch_size
+        if checkpoint and is_finished(checkpoint, steps):  # the Trainer would add a step
+            if trainer.args.should_save:
+                copy_adapter(checkpoint, args.model_save_path)
+                logger.warning(
+                    "nothing is left to train: %s has all %d steps of these settings behind it, and is now the adapter "
+                    "of %s; --num_train_epochs or --max_steps says how long the whole training is",
+                    checkpoint,
+                    steps,
+                    args.model_save_path,
+                )
+            return []
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_adapter(args.model_save_path)
     return []
@@ -205,6 +231,17 @@ def start(args: argparse.Namespace) -> Path | None:
     files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
     check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
     return starting_point(args.model_save_path, args.continue_ckpt_path)
+
+
+def is_finished(checkpoint: Path, steps: int) -> bool:
+    """Whether a checkpoint has all of so many steps behind it. Raises ``ValueError`` where it has more."""
+    done = steps_done(checkpoint)
+    if done > steps:
+        raise ValueError(
+            f"{checkpoint} has {done} steps behind it, and these settings make {steps}: nothing is left to train; "
+            "--num_train_epochs or --max_steps says how long the whole training is"
+        )
+    return done == steps
 
 
 def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
@@ -301,7 +338,7 @@ def load_model(args: argparse.Namespace, device: "torch.device") -> tuple["GeoRa
         layout=args.prompt_layout,
         dtype=getattr(torch, args.dtype),
         device=device,
-        attn_implementation=args.attn_implementation,
+        attn_implementation=attention(args, device.type),
         min_pixels=args.min_pixels,
         max_pixels=args.max_pixels,
         omit=args.omit,

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import re
@@ -198,6 +199,32 @@ def test_another_setting_scores_anew(world, run, tmp_path):
     _, published = run(world, output)
     assert len(log_lines(output)) == before + QUERIES
     assert published["rankers"]["oracle"] == first["rankers"]["oracle"]
+    before = len(log_lines(output))
+    _, eager = run(world, output, "--vision_attn", "eager")
+    assert len(log_lines(output)) == before + QUERIES, "kernels round differently"
+    assert_same_report(eager, published)
+
+
+def test_flash_attention_that_is_missing_is_named_before_anything_is_loaded(world, run, tmp_path, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: name != "flash_attn" and find(name, *rest) or None
+    )
+    shutil.rmtree(world / "adapter")
+    with pytest.raises(SystemExit) as stop:
+        run(world, tmp_path, "--vision_attn", "flash_attention_2")
+    assert stop.value.code == 2
+    message = "error: vision_attn flash_attention_2 needs the package flash-attn: pip install --no-build-isolation -e"
+    assert message in capsys.readouterr().err
+
+
+def test_who_has_trained_nothing_is_told_of_the_shipped_adapter(tmp_path, monkeypatch):
+    """Step 6 of the README for an adapter of one's own, in a checkout that has none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--dataset", "earth", "--model_path", "outputs/earth"])
+    message = r"outputs/earth/adapter_config\.json does not exist .*--model_path checkpoints/earth"
+    with pytest.raises(SystemExit, match=message):
+        evaluate.main()
 
 
 def test_an_adapter_with_omit_is_evaluated_without_the_parts(world, run, tmp_path, tiny_base):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import wandb
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -224,6 +225,56 @@ def test_resuming_in_the_second_epoch_equals_going_on(world, tiny_base, tmp_path
     assert losses(again) == pytest.approx(losses(whole), rel=1e-6)
     for name, weight in load_file(tmp_path / "adapter_model.safetensors").items():
         assert torch.equal(weight, weights[name])
+
+
+def test_nothing_left_to_train_is_said(world, tiny_base, tmp_path, capsys):
+    """A run that was stopped between its last checkpoint and the adapter still gets its adapter, and no step more."""
+    settings = {"save_steps": 2, "lr_scheduler_type": "constant"}
+    train(world, tiny_base, tmp_path, max_steps=2, **settings)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for name in files:
+        (tmp_path / name).unlink()
+    settings["continue_ckpt_path"] = "latest"
+    capsys.readouterr()
+    train(world, tiny_base, tmp_path, max_steps=2, **settings)
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "left to train" in line]
+    assert note.startswith(f"nothing is left to train: {tmp_path}/checkpoint-2 has all 2 steps of these settings")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 1
+
+    message = r"checkpoint-2 has 2 steps behind it, and these settings make 1: nothing is left to train; --num_train"
+    with pytest.raises(SystemExit, match=message):
+        train(world, tiny_base, tmp_path, max_steps=1, **settings)
+    train(world, tiny_base, tmp_path, max_steps=3, **settings)
+    assert "left to train" not in capsys.readouterr().err
+    assert (tmp_path / "adapter_model.safetensors").read_bytes() != files["adapter_model.safetensors"]
+
+
+def test_wandb_takes_the_logs_offline(world, tiny_base, tmp_path, monkeypatch):
+    """Nothing leaves the machine; the run's file holds what the Trainer logged."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for folder in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR"):
+        monkeypatch.setenv(f"WANDB_{folder}", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_PROJECT", "places")
+    (entry,) = train(world, tiny_base, tmp_path / "out", max_steps=1, report_to="wandb")
+    wandb.teardown()
+    (record,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    written = record.read_bytes()
+    for text in ("places", "train/first_order_loss", repr(entry["first_order_loss"])):
+        assert text.encode() in written, text
+
+
+def test_packages_that_are_missing_are_named_with_what_installs_them(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for flags, message in (
+        ("--report_to wandb", "report_to wandb needs the package wandb: pip install -e '.[wandb]'"),
+        ("--deepspeed zero2.json", "deepspeed needs the package deepspeed: pip install -e '.[train]'"),
+        ("--vision_attn flash_attention_2", "pip install --no-build-isolation -e '.[flash-attn]'"),
+    ):
+        with pytest.raises(SystemExit):
+            finetune_geo_ranker.parse_arguments(["--model_save_path", "x", *flags.split()])
+        assert message in capsys.readouterr().err
 
 
 def test_bad_rows_and_photos_are_named_and_cost_nothing_else(world, tiny_base, tmp_path, capsys, caplog):

@@ -113,7 +113,11 @@ SOURCES = {
         "GeoRanking, the training rows", (CLONE, "cp -rn published/dataset/georanking {folder}/")
     ),
 }
-ADAPTER = Source("an adapter; the released one is published/checkpoints of a clone", (CLONE,))
+ADAPTER = Source(
+    "an adapter; the embedded world's is shipped: --model_path checkpoints/earth; the released one for photographs is "
+    "published/checkpoints of a clone",
+    (CLONE,),
+)
 EARTH = Source("part of the embedded world", ("make demo", "make earth-data   # for the train and val splits"))
 CALIBRATION = Source("part of the embedded world", ("make calibration",))
 SHIPPED = Source("part of this repository", ("git checkout -- checkpoints",))

@@ -1,22 +1,24 @@
 import re
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
+import reverse_geocode
 import torch
 from geopy.distance import geodesic
 from transformers import AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 import quick_start_im2gps3k
-from quick_start_im2gps3k import BEST, REWARDS, SAMPLE
+from quick_start_im2gps3k import BEST, REWARDS, SAMPLE, SAMPLE_TABLE
 from tests.naive import naive_rewards
 from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
 from tests.world import GALLERY, build_world, flags
 from utils.candidates import Candidate, Query
 from utils.model.packing import Packer
 from utils.photos.images import open_image
-from utils.tables.candidate_table import CandidateRow, write_candidate_table
+from utils.tables.candidate_table import CandidateRow, read_candidate_table, write_candidate_table
 
 TRUTH = (46.167286, 7.099698)
 OTHER = "another.jpg"
@@ -190,5 +192,50 @@ def test_a_damaged_georanker_json_is_named(tmp_path, capsys):
 def test_defaults_are_those_of_the_published_sample():
     args = quick_start_im2gps3k.parse_arguments(["--model_path", "path_to_lora"])
     assert args.query == "103433117_266c57c2e6_29_73293249@N00.jpg"
-    assert args.candidates == "dataset/im2gps3k/im2gps3k.csv"
     assert args.model == "Qwen/Qwen2-VL-7B-Instruct"
+
+
+def test_which_table_is_read(tmp_path, monkeypatch):
+    """The one that is named, else the benchmark's; without it the sample, and only the sample, has its own row."""
+
+    def table(*flags):
+        return quick_start_im2gps3k.parse_arguments(["--model_path", "path_to_lora", *flags]).candidates
+
+    monkeypatch.chdir(tmp_path)
+    assert table() == str(SAMPLE_TABLE)
+    assert table("--query", OTHER) == "dataset/im2gps3k/im2gps3k.csv"
+    assert table("--candidates", "away.csv") == "away.csv"
+    (tmp_path / "dataset" / "im2gps3k").mkdir(parents=True)
+    (tmp_path / "dataset" / "im2gps3k" / "im2gps3k.csv").touch()
+    assert table() == "dataset/im2gps3k/im2gps3k.csv"
+
+
+def test_the_sample_has_its_own_row():
+    (query,), problems = read_candidate_table(SAMPLE_TABLE, 20, 5)
+    assert problems == []
+    assert (query.image, query.latitude, query.longitude) == (SAMPLE, *TRUTH)
+    assert len({place.image for place in query.candidates}) == len(query.candidates) == 20
+    first = replace(query, candidates=query.candidates[:10])
+    assert quick_start_im2gps3k.is_published(first)
+    assert geodesic(TRUTH, BEST).km == geodesic(TRUTH, (first.candidates[4].latitude, first.candidates[4].longitude)).km
+    assert query.negatives == query.candidates[15:]
+    # Names and places belong together; one place lies on the ridge of the Pyrenees, its nearest town in France.
+    towns = reverse_geocode.search([(place.latitude, place.longitude) for place in query.candidates])
+    countries = [(place.texts[-1], town["country"]) for place, town in zip(query.candidates, towns, strict=True)]
+    assert [pair for pair in countries if pair[0] != pair[1]] == [("Spain", "France")]
+
+
+def test_the_sample_runs_from_its_photos_alone(world, tiny_base, tmp_path, monkeypatch, capsys):
+    (query,), _ = read_candidate_table(SAMPLE_TABLE, 10, 0)
+    for number, place in enumerate(query.candidates):
+        shutil.copy(world / "gallery" / f"g{number}.jpg", tmp_path / place.image)
+    shutil.copy(world / "photos" / SAMPLE, tmp_path / SAMPLE)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--image_path", ".", "--image_data_path", ".", "--model", str(tiny_base), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["quick_start_im2gps3k.py", *arguments, "--model_path", str(world / "adapter")])
+    assert quick_start_im2gps3k.main() == 0
+    printed = capsys.readouterr()
+    assert f"candidates: {SAMPLE_TABLE}" in printed.err
+    assert f"{SAMPLE}, taken at 46.167286, 7.099698" in printed.out
+    lines = re.findall(r"^ +\*?\d.*$", printed.out, flags=re.MULTILINE)
+    assert [float(line.split()[4]) for line in lines] == list(REWARDS)

@@ -208,7 +208,7 @@ def test_another_setting_scores_anew(world, run, tmp_path):
 def test_flash_attention_that_is_missing_is_named_before_anything_is_loaded(world, run, tmp_path, monkeypatch, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: name != "flash_attn" and find(name, *rest) or None
+        importlib.util, "find_spec", lambda name, *rest: None if name == "flash_attn" else find(name, *rest)
     )
     shutil.rmtree(world / "adapter")
     with pytest.raises(SystemExit) as stop:

@@ -48,6 +48,7 @@ from utils.model.sharing import SHARINGS
 if TYPE_CHECKING:
     import numpy as np
 
+    from utils.calibration import Sources
     from utils.candidates import Query
     from utils.evaluation.cases import Case
 
@@ -90,7 +91,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add(
         "--calibrate",
         action="store_true",
-        help=f"fit temperature and similarity weight on these queries, into the adapter's {FILENAME}",
+        help=f"fit temperature, similarity weight, confidence and regions on these queries, into {FILENAME}",
     )
     # Speed and memory
     add(
@@ -168,14 +169,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
-    return run_command(lambda: evaluate(args), quiet=args.quiet)
+    stopped = "stopped; what is scored is kept, and the same command goes on from there"
+    return run_command(lambda: evaluate(args), quiet=args.quiet, stopped=stopped)
 
 
 def evaluate(args: argparse.Namespace) -> list[str]:
     """Read, score, calibrate, report, write; returns what could not be used."""
     check_files(needed_files(args))
 
-    from utils.evaluation.fit import calibrated
+    from utils.evaluation.fit_calibration import calibrated
     from utils.evaluation.rankers import ranker_picks
     from utils.evaluation.report_text import format_report
     from utils.tables.metadata import read_points
@@ -195,7 +197,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
 
     if args.calibrate:
-        info = calibrated(cases, info)
+        info = calibrated(cases, info, sources(args))
         info.save(args.model_path)
     picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
     points = {"gallery": gallery, "training": training}
@@ -208,6 +210,8 @@ def evaluate(args: argparse.Namespace) -> list[str]:
             f"\nTemperature {info.temperature:.4g} and similarity weight {info.similarity_weight:.4g} "
             f"are now in {Path(args.model_path, FILENAME)}."
         )
+        if info.calibration is None:
+            print("No confidence was fitted: that takes more queries.")
     print(f"\n{args.output_dir}: metrics.json, predictions.csv, error_curve.png")
     return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
 
@@ -295,6 +299,14 @@ def score(
     return gather_cases(processes, queries, logged, scored, problems)
 
 
+def sources(args: argparse.Namespace) -> "Sources":
+    """Where the candidates came from."""
+    from utils.calibration import Sources
+    from utils.tables.metadata import gallery_hash
+
+    return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.gallery))
+
+
 def make_report(
     args: argparse.Namespace,
     info: AdapterInfo,
@@ -308,6 +320,9 @@ def make_report(
     prediction = METHODS[args.decode].ranker if args.ranker == "model" else args.ranker
     if prediction not in picks:
         raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
+    calibration = None
+    if args.ranker == "model" and info.calibration is not None:
+        calibration = info.calibration.of(args.decode, sources(args))
     report = build_report(
         cases,
         picks,
@@ -315,6 +330,7 @@ def make_report(
         temperature=info.temperature,
         similarity_weight=info.similarity_weight,
         seed=args.seed,
+        calibration=calibration,
         **points,
     )
     settings = {name: str(value) for name, value in vars(args).items()}

@@ -200,7 +200,7 @@ def world_size() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
-    stopped = "stopped: the same command with --continue_ckpt_path latest goes on from the last checkpoint"
+    stopped = "stopped; --continue_ckpt_path latest goes on from the last checkpoint, if there is one"
     return run_command(lambda: finetune(args), quiet=args.quiet, stopped=stopped)
 
 

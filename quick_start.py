@@ -20,7 +20,7 @@ three that the base model guesses:
     python quick_start.py --image photo.jpg --index my_gallery/index --image_data_path my_gallery --generate 3 \\
         --model_path path_to_lora
 
-The ranking goes into a JSON file, best first. With --index, --image may be a folder: its photos go into a CSV file
+Answer and ranking go into a JSON file. With --index, --image may be a folder: its photos go into a CSV file
 and a GeoJSON file beside it, both written in the end from a log that has each photo as it is done; interrupted, the
 same command goes on at the next photo. A place or photo that cannot be read costs only itself: it is named, and the
 exit code is 1.
@@ -43,17 +43,19 @@ from utils.cli.flags import (
     add_gallery_photos,
     at_least,
     choose_base,
+    probability,
     script_parser,
     set_default_paths,
 )
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
 from utils.decoding import METHODS
-from utils.geography.geodesy import is_valid_coordinate
+from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
 
 if TYPE_CHECKING:
+    from utils.answer import Demand
     from utils.geo_ranker import GeoRanker
     from utils.locating.locate import Locator
-    from utils.locating.ranking_task import Task
+    from utils.locating.ranking_task import Outcome, Task
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET
@@ -70,6 +72,7 @@ QUERY = "test_000437.jpg"  # IMG_ID of the candidate table
 TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of the query
 MODEL = None  # base model: hub name or folder; None: the adapter's, else that of DATASET, the published one for IMAGE
 MODEL_PATH = None  # adapter folder; None: that of DATASET
+MIN_CONFIDENCE, WITHIN_KM = None, 200  # say "not sure" of an answer less likely (0 to 1) to lie within so many km
 OUTPUT = "outputs/ranking.json"
 MAP = "outputs/map.png"
 LOCATIONS = "outputs/locations.csv"  # of a folder of photos; the GeoJSON file lies beside it
@@ -110,6 +113,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="see utils/decoding.py; fused: with retrieval's similarities",
     )
     add_device(add)
+    # Answer
+    add("--min_confidence", type=probability, default=MIN_CONFIDENCE, help="less sure answers are `not sure` (0 to 1)")
+    add("--within", type=int, choices=THRESHOLDS_KM, default=WITHIN_KM, help="of so many km (%(default)s)")
     # Results
     add("--output", default=OUTPUT, help="JSON file of the ranking")
     add("--map", default=MAP, help="PNG file of the map")
@@ -193,7 +199,8 @@ def benchmark_query(args: argparse.Namespace) -> "Task":
     from utils.locating.ranking_task import benchmark_task
 
     names = (*BENCHMARK_PATHS, "topn", "topn_zs", "merge_km")
-    return benchmark_task(args.query, **{name: getattr(args, name) for name in names})
+    gallery = BENCHMARKS[args.dataset].gallery_metadata
+    return benchmark_task(args.query, **{name: getattr(args, name) for name in names}, gallery_metadata=gallery)
 
 
 def listed_photo(args: argparse.Namespace) -> "Task":
@@ -246,18 +253,37 @@ def rank_photo(args: argparse.Namespace, ranker: "GeoRanker", task: "Task") -> l
     from utils.locating.listing import distances_to, format_answer, format_ranking
     from utils.locating.ranking_task import rank_task, write_ranking
 
-    outcome = rank_task(ranker, task, args.decode)
-    truth = None if task.query.latitude is None else (task.query.latitude, task.query.longitude)
+    outcome = rank_task(ranker, task, args.decode, demand(args))
+    if outcome.answer.answered is None:
+        raise ValueError("--min_confidence: nothing is known of how sure an answer for such a photo is; leave it out")
+    truth = task.truth
     if task.has_gps:
         logger.info(GPS_NOTE.format(args.image))
     print(format_ranking(outcome, None if truth is None else distances_to(truth, outcome)))
     print(f"\n{format_answer(outcome, truth)}")
-    write_ranking(args.output, outcome)
-    shares = [ranked.probability for ranked in outcome.ranking]
-    index = outcome.answer.index
-    save(ranking_map(outcome.points, shares, index, truth=truth, photo=task.photo, labels=outcome.names), args.map)
+    write_ranking(args.output, outcome, about(args, outcome, truth))
+    shares = [ranked.share for ranked in outcome.ranking]
+    picture = ranking_map(outcome.points, shares, outcome.index, truth=truth, photo=task.photo, labels=outcome.names)
+    save(picture, args.map)
     print(f"Ranking: {args.output}\nMap: {args.map}")
     return task.problems
+
+
+def demand(args: argparse.Namespace) -> "Demand | None":
+    from utils.answer import Demand
+
+    return None if args.min_confidence is None else Demand(args.min_confidence, args.within)
+
+
+def about(args: argparse.Namespace, outcome: "Outcome", truth: tuple[float, float] | None) -> dict:
+    """What the JSON file says before the answer."""
+    from utils.locating.listing import distances_to
+
+    said = {"photo": args.image or args.query, "decode": args.decode, "ranker": str(args.model_path)}
+    if truth is not None:
+        distance = distances_to(truth, outcome)[outcome.index]
+        said["truth"] = {"latitude": truth[0], "longitude": truth[1], "distance_km": distance}
+    return said
 
 
 def locate_folder(args: argparse.Namespace, ranker: "GeoRanker", locator: "Locator") -> list[str]:
@@ -269,8 +295,10 @@ def locate_folder(args: argparse.Namespace, ranker: "GeoRanker", locator: "Locat
     scorer = digest(fingerprint(args.model, args.model_path, ranker.info, {}))[:16]
     settings = {"index": str(Path(args.index).resolve()), "gallery": locator.gallery.digest[:16], "ranker": scorer}
     settings |= {"temperature": ranker.info.temperature, "similarity_weight": ranker.info.similarity_weight}
-    settings |= {name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode")}
-    rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings)
+    settings |= {
+        name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
+    }
+    rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings, demand(args))
     print_unusable(args, locator)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")

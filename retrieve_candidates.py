@@ -10,7 +10,7 @@
         --gallery more.csv --image_data_path more.tar
     torchrun --nproc_per_node 8 retrieve_candidates.py build --gallery dataset/mp16-pro/MP16_Pro_filtered.csv \\
         --image_data_path dataset/mp16-pro/mp-16-images.tar --model checkpoints/g3.pth \\
-        --index dataset/mp16-pro/index --storage float16 --workers 8
+        --index dataset/mp16-pro/index --storage float16 --num_workers 8
 
 `build` embeds the gallery, once (embeddings.npy in the index folder), and indexes the embeddings or their first
 principal components. --model says with what: a Qwen-VL checkpoint (its vision tower), a CLIP-like one, or G3's .pth
@@ -90,7 +90,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     searching.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
     searching.add_argument("--topk", type=at_least(1), default=20, help="candidates a query (%(default)s)")
     for command in (making, searching):
-        command.add_argument("--reverse", action="store_true", help="the least similar photos can be, are found, too")
+        command.add_argument(
+            "--reverse",
+            action="store_true",
+            help="the least similar photos, too",
+        )
     searching.add_argument("--exclude_same_id", action="store_true", help="a query does not find its own IMG_ID")
     searching.add_argument(
         "--exclude_owner",

@@ -90,6 +90,7 @@ MISSING = {
     "retrieve_candidates": "search --index away --queries away.csv --image_path away --output_dir away",
     "tools.convert_adapter": "away ours",
     "tools.fit_consensus": "away.csv",
+    "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
     "tools.index_tar": "away.tar",
 }

@@ -91,7 +91,7 @@ def test_photos_without_a_place_are_in_no_gallery(own) -> None:
 def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
     photo = own / "new" / "like g3.png"
     assert run(photo, "--topn", 6, "--generate", 4) == 0
-    ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))["candidates"]
 
     # The same by hand: cosines with all photos, the model's answers, and the ranker.
     table = pd.read_csv(own / "gallery" / "metadata.csv", keep_default_na=False)
@@ -127,7 +127,7 @@ def test_guesses_are_ranked_too(own, run, tmp_path, monkeypatch, capsys) -> None
     answers = ('{"latitude": 1.5, "longitude": 2.5}', "no idea", "(0.0, 0.0)", "3.25 S, 4.5 W")
     monkeypatch.setattr(LocalModel, "answers", lambda *_, num_samples: [answers[:num_samples]])
     assert run(own / "new" / "like g3.png", "--topn", 2, "--generate", 4) == 0
-    ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))["candidates"]
     guesses = {(record["latitude"], record["longitude"]) for record in ranking if record["source"] == "generation"}
     assert guesses == {(1.5, 2.5), (-3.25, -4.5)}
     assert len(ranking) == 4
@@ -142,7 +142,9 @@ def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, c
         assert run(tmp_path / folder / "photo.jpg", "--generate", 3) == 0
         said = f"{tmp_path / folder / 'photo.jpg'} has GPS coordinates in its EXIF; they are not used\n"
         assert (said in capsys.readouterr().err) == (folder != "without")
-        results.append([(tmp_path / file).read_bytes() for file in ("ranking.json", "map.png")])
+        written = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+        assert written.pop("photo") == str(tmp_path / folder / "photo.jpg")
+        results.append([written, (tmp_path / "map.png").read_bytes()])
     assert results[0] == results[1] == results[2]
     for folder in ("without", "with", "other"):
         for name in ("locations.csv", "locations.csv.jsonl"):
@@ -156,7 +158,7 @@ def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, c
 def test_near_duplicates_can_be_merged(own, run, tmp_path) -> None:
     def places(*flags) -> set[str]:
         run(own / "gallery" / "trip" / "g1.png", "--topn", PHOTOS, *flags)
-        return {record["image"] for record in json.loads((tmp_path / "ranking.json").read_text())}
+        return {record["image"] for record in json.loads((tmp_path / "ranking.json").read_text())["candidates"]}
 
     assert {"trip/g1.png", "twin.png"} < places()
     assert places() - places("--merge_km", 0.3) == {"twin.png"}
@@ -174,9 +176,9 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
     features = json.loads((tmp_path / "locations.geojson").read_text(encoding="utf-8"))["features"]
     for row, feature in list(zip(rows, features, strict=True))[1:]:
         run(own / "new" / row.file)
-        best = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))[0]
+        best = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))["candidates"][0]
         assert (row.latitude, row.longitude, row.place) == (best["latitude"], best["longitude"], best["place"])
-        assert best["probability"] - 1e-4 <= row.confidence <= 1
+        assert (row.confidence, row.answered) == (None, True)
         assert feature["geometry"]["coordinates"] == [best["longitude"], best["latitude"]]
         assert feature["properties"]["place"] == best["place"]
         assert row.problem == ""
@@ -191,10 +193,10 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
 
 
 def test_a_photo_that_does_not_fit_into_memory_costs_only_itself(own, run, tmp_path, monkeypatch, capsys) -> None:
-    def fail(ranker, task, method):
+    def fail(ranker, task, method, demand):
         if task.has_gps:
             raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
-        return rank_task(ranker, task, method)
+        return rank_task(ranker, task, method, demand)
 
     monkeypatch.setattr("utils.locating.folder.rank_task", fail)
     assert run(own / "new") == 1
@@ -225,7 +227,7 @@ def test_an_unreadable_gallery_photo_costs_only_its_place(own, run, tmp_path, ca
     finally:
         name.write_bytes(photo)
     assert "g3.png" in capsys.readouterr().err
-    ranking = json.loads((tmp_path / "ranking.json").read_text())
+    ranking = json.loads((tmp_path / "ranking.json").read_text())["candidates"]
     assert len(ranking) == 11
     row = read_locations(tmp_path / "locations.csv")[1]
     assert row.latitude is not None

@@ -100,3 +100,10 @@ def test_tests_mirror_the_tree():
         for test in ROOT.joinpath("tests", root).rglob("test_*.py"):
             module = ROOT / root / test.relative_to(ROOT / "tests" / root).with_name(test.name.removeprefix("test_"))
             assert module.is_file(), f"{test.relative_to(ROOT)} tests no module"
+
+
+def test_the_command_line_is_forbidden_to_the_whole_library():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = (contract for contract in contracts if "argparse" in contract.get("forbidden_modules", ()))
+    inside = {path.stem for path in (ROOT / "utils").iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert {*contract["source_modules"]} == {f"utils.{name}" for name in inside - {"cli", "__init__", "__pycache__"}}

@@ -1,6 +1,8 @@
 import json
 import re
+import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 from geopy.distance import geodesic
@@ -10,12 +12,13 @@ from transformers import AutoTokenizer
 import quick_start
 from tests.released import write_adapter
 from tests.world import GENERATED, RETRIEVED, build_world, flags
+from utils.calibration import FEATURES, Calibration, Calibrations, Sources
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 
-KEYS = {"latitude", "longitude", "reward", "probability", "place", "image", "source"}
+KEYS = {"latitude", "longitude", "reward", "share", "place", "image", "source"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def run(monkeypatch, tmp_path):
         output = ["--output", str(tmp_path / "ranking.json"), "--map", str(tmp_path / "map.png")]
         monkeypatch.setattr(sys, "argv", ["quick_start.py", *map(str, arguments), *output])
         code = quick_start.main()
-        return code, json.loads((tmp_path / "ranking.json").read_text())
+        return code, json.loads((tmp_path / "ranking.json").read_text())["candidates"]
 
     return run
 
@@ -59,7 +62,7 @@ def test_a_query_of_a_benchmark(world, run, tiny_base, tmp_path, capsys):
             place.candidate.longitude,
         )
         assert record["reward"] == pytest.approx(place.reward, abs=1e-4)
-        assert record["probability"] == pytest.approx(place.probability, abs=1e-4)
+        assert record["share"] == pytest.approx(place.share, abs=1e-4)
         assert record["image"] == place.candidate.image
         assert record["source"] == place.candidate.source
         if place.candidate.texts:
@@ -67,7 +70,7 @@ def test_a_query_of_a_benchmark(world, run, tiny_base, tmp_path, capsys):
         else:
             town = r"\S.*, \S.*"  # and country
             assert re.fullmatch(rf"{town}|near {town}, [1-9][\d,]* km", record["place"])
-    assert sum(record["probability"] for record in ranking) == pytest.approx(1)
+    assert sum(record["share"] for record in ranking) == pytest.approx(1)
 
     printed = capsys.readouterr().out
     best = ranking[0]
@@ -77,10 +80,52 @@ def test_a_query_of_a_benchmark(world, run, tiny_base, tmp_path, capsys):
     for record in ranking:
         (line,) = (line for line in printed.splitlines() if line.endswith(f"{record['place']} ({record['source']})"))
         assert f"{record['reward']:.3f}" in line
-        assert f"{100 * record['probability']:.1f}%" in line
+        assert f"{100 * record['share']:.1f}%" in line
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 400
+
+
+@pytest.fixture(scope="module")
+def calibrated(world):
+    """The world's adapter as if argmax had been calibrated on its benchmark: half the answers lie within 200 km."""
+    odds = tuple((chance, *[0.0] * FEATURES) for chance in (-9.0, -1.0, 0.0, 2.0, 9.0))
+    fitted = Calibration(odds, (3.0, *[0.0] * FEATURES), (1.0, 2.0, 3.0, 4.0), 500)
+    sources = Sources(RETRIEVED, GENERATED, 0.0, None)
+    info = AdapterInfo.load(world / "adapter")
+    shutil.copytree(world / "adapter", world / "calibrated")
+    replace(info, calibration=Calibrations(sources, {"argmax": fitted})).save(world / "calibrated")
+    return world / "calibrated"
+
+
+def test_what_an_answer_is_worth_is_stated_where_it_is_known(world, calibrated, run, tiny_base, tmp_path, capsys):
+    query = [*flags(world, tiny_base), "--query", "q4.jpg", "--topn", RETRIEVED, "--topn_zs", GENERATED]
+    query += ["--dataset", "im2gps3k", "--model_path", calibrated]
+    code, ranking = run(*query)
+    assert code == 0
+    written = json.loads((tmp_path / "ranking.json").read_text())
+    assert written["prediction"].items() <= ranking[0].items() | written["prediction"].items()
+    assert (written["photo"], written["decode"], written["answered"]) == ("q4.jpg", "argmax", True)
+    assert written["confidence"]["200"] == 0.5
+    assert list(written["regions"]) == ["50", "80", "90", "95"]
+    assert written["truth"]["distance_km"] > 0
+    printed = capsys.readouterr().out
+    assert "Confidence: hardly ever within 1 km, 27% within 25 km, 50% within 200 km, 88% within 750 km" in printed
+    assert "Region that holds the truth 90% of the time: " in printed
+
+    run(*query, "--min_confidence", "0.6", "--within", "200")
+    assert json.loads((tmp_path / "ranking.json").read_text())["answered"] is False
+    assert "Not sure: " in capsys.readouterr().out
+    run(*query, "--min_confidence", "0.6", "--within", "750")
+    assert json.loads((tmp_path / "ranking.json").read_text())["answered"] is True
+
+    # Of other candidates, or of another way of deciding, nothing is known.
+    for change in (["--topn", "3"], ["--decode", "consensus"], ["--merge_km", "1"]):
+        run(*query, *change)
+        assert json.loads((tmp_path / "ranking.json").read_text())["confidence"] is None
+        assert "Confidence: unknown" in capsys.readouterr().out
+        with pytest.raises(SystemExit, match=r"--min_confidence: nothing is known .*evaluate\.py --calibrate"):
+            run(*query, *change, "--min_confidence", "0.6")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""From what is known of one query's candidates to one place with a confidence.
+"""From what is known of one query's candidates to one place.
 
-``Evidence`` holds what is known, a ``Decoder`` decides. Its scores (n,) become probabilities by a softmax at a
+``Evidence`` holds what is known, a ``Decoder`` decides. Its scores (n,) become shares by a softmax at a
 temperature; temperature and the weight of retrieval similarity are fitted on validation queries
 (``utils/evaluation/fit.py``). ``METHODS`` are the decoders of rewards that users choose by name,
 ``WITHOUT_RANKER`` those that need no rewards. Points are (n, 2) [latitude, longitude] in degrees.
@@ -40,23 +40,13 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The decoded place. ``confidence``: probability (0 to 1) that the truth lies within so many km of it."""
-
-    index: int  # of the candidate
-    latitude: float
-    longitude: float
-    confidence: dict[int, float]
-
-
-@dataclass(frozen=True)
 class Decoder:
     """A way from evidence to one candidate, with its hyper-parameters.
 
     Scores are ``reward_weight * reward + similarity_weight * similarity`` (a candidate without similarity: see
     ``fuse``) plus the logarithm of what a candidate weighs by its origin: ``guess_weight`` for a guess,
-    ``exp(-rank_decay * r)`` for the photo retrieved at rank r = 0, 1, ... Probabilities are their softmax. By default
-    all origins weigh the same, and without the other two weights all candidates are equally likely.
+    ``exp(-rank_decay * r)`` for the photo retrieved at rank r = 0, 1, ... Shares are their softmax. By default
+    all origins weigh the same, and without the other two weights all candidates have equal shares.
     """
 
     reward_weight: float = 1.0
@@ -65,7 +55,7 @@ class Decoder:
     rank_decay: float = 0.0
     temperature: float = 1.0
     scale_km: float | None = None  # of the consensus; None: the highest score
-    power: float = 1.0  # of the probabilities as weights of the consensus
+    power: float = 1.0  # of the shares as weights of the consensus
 
     def scores(self, evidence: Evidence) -> np.ndarray:
         """(n,); ``ValueError`` where rewards or origins have a weight and are unknown."""
@@ -88,17 +78,15 @@ class Decoder:
         scores = self.scores(evidence)
         if self.scale_km is None:
             return argmax(scores)
-        return consensus(evidence.points, probabilities(scores, self.temperature / self.power), self.scale_km)
+        return consensus(evidence.points, shares(scores, self.temperature / self.power), self.scale_km)
 
-    def confidence(self, evidence: Evidence, index: int, radii_km: Sequence[int] = THRESHOLDS_KM) -> dict[int, float]:
-        """Probability mass (0 to 1) of the candidates closer than each radius in km to candidate ``index``."""
-        return confidence(evidence.points, probabilities(self.scores(evidence), self.temperature), index, radii_km)
+    def shares(self, evidence: Evidence) -> np.ndarray:
+        """(n,) of the candidates, together 1. No probabilities: the truth may lie where no candidate does."""
+        return shares(self.scores(evidence), self.temperature)
 
-    def predict(self, evidence: Evidence) -> Prediction:
-        """The answer, with its confidence at ``THRESHOLDS_KM``."""
-        index = self.pick(evidence)
-        latitude, longitude = np.asarray(evidence.points, dtype=np.float64)[index]
-        return Prediction(index, float(latitude), float(longitude), self.confidence(evidence, index))
+    def mass_near(self, evidence: Evidence, index: int, radii_km: Sequence[int] = THRESHOLDS_KM) -> dict[int, float]:
+        """Summed shares (0 to 1) of the candidates closer than each radius in km to candidate ``index``."""
+        return mass_near(evidence.points, self.shares(evidence), index, radii_km)
 
 
 @dataclass(frozen=True)
@@ -132,24 +120,24 @@ WITHOUT_RANKER = {
 
 def decode(
     evidence: Evidence, method: str = "argmax", *, temperature: float = 1.0, similarity_weight: float = 0.0
-) -> Prediction:
-    """One place by one of ``METHODS``, with its confidence at ``THRESHOLDS_KM``.
+) -> int:
+    """Index of the candidate that one of ``METHODS`` picks.
 
     Raises ``ValueError`` where the method is fused and no candidate has a similarity.
 
     >>> points, rewards = [(46.2, 7.1), (44.2, 6.7), (44.1, 6.9), (-33.9, 151.2)], [-4.5, -5.0, -5.0, -4.4]
     >>> evidence = Evidence(points, rewards)
-    >>> decode(evidence).index, decode(evidence, "consensus").index
+    >>> decode(evidence), decode(evidence, "consensus")
     (3, 1)
     """
     if METHODS[method].fused and not evidence.has_similarity:
         raise ValueError(f"no candidate has a similarity: {method} has nothing to fuse rewards with")
-    return METHODS[method].decoder(temperature=temperature, similarity_weight=similarity_weight).predict(evidence)
+    return METHODS[method].decoder(temperature=temperature, similarity_weight=similarity_weight).pick(evidence)
 
 
-def probabilities(rewards: ArrayLike, temperature: float = 1.0) -> np.ndarray:
-    """``softmax(rewards / temperature)``, (n,) or over the last axis of more: the share of each candidate."""
-    return softmax(np.asarray(rewards, dtype=np.float64) / temperature, axis=-1)
+def shares(scores: ArrayLike, temperature: float = 1.0) -> np.ndarray:
+    """``softmax(scores / temperature)``, (n,) or over the last axis of more: the share of each candidate."""
+    return softmax(np.asarray(scores, dtype=np.float64) / temperature, axis=-1)
 
 
 def argmax(rewards: ArrayLike) -> int:
@@ -160,17 +148,17 @@ def argmax(rewards: ArrayLike) -> int:
 def consensus(points: ArrayLike, weights: ArrayLike, scale_km: float = CONSENSUS_SCALE_KM) -> int:
     """Index of the candidate i with the largest ``sum_j weights_j exp(-d_ij / scale_km)``.
 
-    Candidates that agree on a region add up. With probabilities as weights this decodes a ranker; with equal
+    Candidates that agree on a region add up. With shares as weights this decodes a ranker; with equal
     weights, or weights by origin, it is a baseline that needs none.
     """
     closeness = np.exp(-distance_matrix_km(points) / scale_km)  # (n, n)
     return int(np.argmax(closeness @ np.asarray(weights, dtype=np.float64)))
 
 
-def confidence(
+def mass_near(
     points: ArrayLike, weights: ArrayLike, index: int, radii_km: Sequence[int] = THRESHOLDS_KM
 ) -> dict[int, float]:
-    """Probability mass (0 to 1) of the candidates closer than each radius in km to candidate ``index``."""
+    """Summed shares (0 to 1) of the candidates closer than each radius in km to candidate ``index``."""
     points, weights = np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     distances = haversine_km(*points[index], *points.T)
     # Rounding may carry the sum of all shares past 1.

@@ -10,7 +10,7 @@ Example, with the shipped tiny model and adapter:
 >>> ranker = GeoRanker.from_pretrained("checkpoints/earth-base", "checkpoints/earth")
 >>> candidates = [Candidate(46.17, 7.1, ("Riddes", "Valais", "Switzerland")), Candidate(-33.87, 151.21)]
 >>> for place in ranker.rank("dataset/earth/test/images/test_000000.jpg", candidates):
-...     print(place.candidate.latitude, place.candidate.longitude, place.reward, place.probability)
+...     print(place.candidate.latitude, place.candidate.longitude, place.reward, place.share)
 """
 
 import logging
@@ -33,6 +33,8 @@ from utils.model.adapter_info import AdapterInfo, adapter_info
 from utils.model.batch import EncodedImage, PackedBatch
 from utils.model.budget import MAX_TOKENS
 from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
+from utils.model.device import checked_device, own_device
+from utils.model.domain import Domain, describe_photos
 from utils.model.halving import score_in_halves
 from utils.model.last_hidden import with_packed_rows, with_prefix_cache
 from utils.model.packing import Packer, chunks, image_key
@@ -52,7 +54,7 @@ logger = logging.getLogger(__name__)
 class RankedCandidate:
     candidate: Candidate
     reward: float  # higher is nearer
-    probability: float  # among the candidates ranked together
+    share: float  # of the candidates ranked together, which have 1; no probability of the truth
 
 
 class GeoRanker(nn.Module):
@@ -72,6 +74,7 @@ class GeoRanker(nn.Module):
         nn.init.normal_(self.score.weight, std=1 / (hidden + 1))
         self.packer = packer
         self.info = info
+        self.domain: Domain | None = None  # of photos that the adapter was calibrated on; None: nobody said
         self.name_or_path = info.base_model  # peft notes it in the adapter's configuration
 
     @classmethod
@@ -107,9 +110,9 @@ class GeoRanker(nn.Module):
         Raises:
             ValueError: listing the keys, when tensors of the checkpoint or adapter are missing, left over or
                 of another shape.
-            FileNotFoundError: when ``adapter`` is no adapter folder.
+            FileNotFoundError: when ``adapter`` is no adapter folder, or lacks the file of its domain.
         """
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = checked_device(str(device) if device is not None else own_device(0))
         backbone = load_checkpoint(
             AutoModel,
             base,
@@ -140,6 +143,8 @@ class GeoRanker(nn.Module):
             if merge is None:
                 merge = backbone.dtype == torch.float32
             ranker = adapted.merge_and_unload() if merge else adapted.get_base_model()
+        if info.domain is not None:
+            ranker.domain = Domain.load(adapter, backbone.language_model.config.hidden_size)
         return ranker.eval()
 
     def forward(self, batch: PackedBatch, sharing: Sharing = "prefix_cache") -> Tensor:
@@ -201,6 +206,10 @@ class GeoRanker(nn.Module):
         sizes = [len(query.candidates) for query in queries]
         return list(torch.cat([torch.empty(0), *rewards]).split(sizes))
 
+    def knows(self, photo: Image.Image) -> bool:
+        """Whether an RGB photo is like those that the adapter was calibrated on; True where nobody said which."""
+        return self.domain is None or self.domain.holds(describe_photos(self.backbone, self.packer, [photo]))
+
     def rank(
         self,
         image: str | os.PathLike | Image.Image,
@@ -222,7 +231,7 @@ class GeoRanker(nn.Module):
             max_tokens: see ``score_queries``.
 
         Returns:
-            Records with the candidate, its reward, and its probability: softmax(rewards / temperature) at
+            Records with the candidate, its reward, and its share: softmax(rewards / temperature) at
             the temperature fitted for the adapter.
 
         Raises:
@@ -252,6 +261,6 @@ class GeoRanker(nn.Module):
         (rewards,) = self.score_queries([query], encoded, max_tokens)
         if not rewards.isfinite().all():
             raise ValueError(f"a reward is no number: {rewards.tolist()}")
-        probabilities = torch.softmax(rewards / self.info.temperature, dim=0)
-        ranked = map(RankedCandidate, candidates, rewards.tolist(), probabilities.tolist())
+        shares = torch.softmax(rewards / self.info.temperature, dim=0)
+        ranked = map(RankedCandidate, candidates, rewards.tolist(), shares.tolist())
         return sorted(ranked, key=lambda place: place.reward, reverse=True)

@@ -70,7 +70,7 @@ class Queue:
             "candidates": str(queries / "candidates.csv"),
             "image_path": str(queries / "images"),
             "image_data_path": str(gallery / "images.tar"),
-            "gallery_metadata": str(gallery / "metadata.csv"),
+            "gallery": str(gallery / "metadata.csv"),
             "train_metadata": str(self.data / "train" / "metadata.csv"),
             "feature_cache": str(self.features),
             "model": str(self.model_path),

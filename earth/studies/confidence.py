@@ -157,7 +157,7 @@ def figures(decoder: Decoder, cases: Sequence[Case], published: np.ndarray) -> d
     distances = picked_errors(cases, picks)
     stated = np.array(
         [
-            list(decoder.confidence(case.evidence, pick, COVERAGE_RADII_KM).values())
+            list(decoder.mass_near(case.evidence, pick, COVERAGE_RADII_KM).values())
             for case, pick in zip(cases, picks, strict=True)
         ]
     )

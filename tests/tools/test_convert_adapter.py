@@ -67,11 +67,15 @@ def test_the_result_is_an_ordinary_adapter(tiny_base, tmp_path, make_image, run,
 
 def test_the_base_model_and_a_calibration_are_kept(released, tmp_path, run, capsys):
     assert run(released, tmp_path / "plain") == 0
-    assert AdapterInfo.load(tmp_path / "plain") == AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", "published", candidate_jpeg_quality=75)
+    plain = AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", "published", candidate_jpeg_quality=75)
+    assert AdapterInfo.load(tmp_path / "plain") == plain
     assert "Qwen/Qwen2-VL-7B-Instruct" in capsys.readouterr().out
-    AdapterInfo("elsewhere", temperature=2.5).save(released)
+    AdapterInfo("elsewhere", temperature=2.5, domain="photos").save(released)
+    (released / "domain.safetensors").write_bytes(b"as it is")
     assert run(released, tmp_path / "calibrated") == 0
-    assert AdapterInfo.load(tmp_path / "calibrated") == AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", temperature=2.5)
+    calibrated = AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", temperature=2.5, domain="photos")
+    assert AdapterInfo.load(tmp_path / "calibrated") == calibrated
+    assert (tmp_path / "calibrated" / "domain.safetensors").read_bytes() == b"as it is"
 
 
 def test_a_folder_in_use_is_not_overwritten(released, tmp_path, run):

@@ -378,7 +378,7 @@ def test_rank(rankers, photos, encoded, tmp_path, monkeypatch):
     def check(ranked, candidates):
         assert [place.candidate for place in ranked] == [candidates[i] for i in order]
         torch.testing.assert_close(torch.tensor([place.reward for place in ranked]), rewards[order], **CLOSE)
-        torch.testing.assert_close(torch.tensor([place.probability for place in ranked]), probabilities[order], **CLOSE)
+        torch.testing.assert_close(torch.tensor([place.share for place in ranked]), probabilities[order], **CLOSE)
 
     store = ImageStore.from_paths([tmp_path])
     for images in (store, photos):

@@ -50,6 +50,14 @@ def positive(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """The type of a flag that lies between 0 and 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text}: it lies between 0 and 1")
+    return value
+
+
 # ---- groups of flags ----
 
 

@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from utils.decoding import Decoder, probabilities
+from utils.decoding import Decoder, shares
 from utils.evaluation.cases import Case, picked_errors
 from utils.geography.geodesy import THRESHOLDS_KM, distance_matrix_km
 
@@ -28,7 +28,7 @@ def grid_picks(cases: Sequence[Case]) -> np.ndarray:
     scales = np.array(SCALES_KM)[:, None, None]
     picks = np.empty((len(weightings), len(SCALES_KM), len(cases)), dtype=int)
     for number, case in enumerate(cases):
-        weights = np.stack([probabilities(decoder.scores(case.evidence)) for decoder in weightings])  # (w, n)
+        weights = np.stack([shares(decoder.scores(case.evidence)) for decoder in weightings])  # (w, n)
         closeness = np.exp(-distance_matrix_km(case.points) / scales)  # (s, n, n), symmetric
         picks[:, :, number] = (weights @ closeness).argmax(axis=2).T  # from (s, w, n)
     return picks.reshape(len(GRID), len(cases))

@@ -1,7 +1,6 @@
 """What is fitted on validation queries: the temperature of the rewards, and the weight of similarities."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,15 +8,6 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 from utils.decoding import fill_unknown
-from utils.evaluation.cases import Case
-from utils.model.adapter_info import AdapterInfo
-
-
-def calibrated(cases: Sequence[Case], info: AdapterInfo) -> AdapterInfo:
-    """``info`` with the temperature and the similarity weight that are fitted on ``cases``, which have rewards."""
-    temperature = fit_temperature([(case.rewards, case.distances) for case in cases])
-    weight, _ = fit_similarity_weight([(case.rewards, case.similarities, case.distances) for case in cases])
-    return replace(info, temperature=temperature, similarity_weight=weight)
 
 
 def fit_temperature(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float:

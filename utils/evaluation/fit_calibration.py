@@ -1,14 +1,20 @@
 """Fitting what answers are worth, on queries whose truth is known; ``utils/calibration.py`` applies it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from sklearn.preprocessing import StandardScaler
 
-from utils.calibration import FEATURES, LEVELS, MARGIN_KM, Calibration, Outlook, error_scale
+from utils.calibration import FEATURES, LEVELS, MARGIN_KM, Calibration, Calibrations, Outlook, Sources, error_scale
+from utils.decoding import METHODS
+from utils.evaluation.cases import Case, picked_errors
+from utils.evaluation.fit import fit_similarity_weight, fit_temperature
+from utils.evaluation.stated import case_outlooks
 from utils.geography.geodesy import THRESHOLDS_KM, haversine_km
+from utils.model.adapter_info import AdapterInfo
 
 LEAST_QUERIES = 200  # fewer say too little of a level of 95%
 SCALE_QUANTILE = 0.8  # of the errors that the scale stands for
@@ -37,6 +43,34 @@ def fit_calibration(outlooks: Sequence[Outlook], truths: ArrayLike, errors_km: A
     sizes = [conformal_quantile(scores, level / 100) for level in LEVELS]
     rounded = [[float(f"{value:.{DIGITS}g}") for value in values] for values in (*odds, scale, sizes)]
     return Calibration(tuple(map(tuple, rounded[:-2])), tuple(rounded[-2]), tuple(rounded[-1]), len(outlooks))
+
+
+def calibrated(cases: Sequence[Case], info: AdapterInfo, sources: Sources) -> AdapterInfo:
+    """``info`` with all that is fitted on ``cases``, which have rewards and candidates of ``sources``.
+
+    Temperature and similarity weight; and, where there are enough cases, what the answers of each of ``METHODS`` are
+    worth.
+    """
+    temperature = fit_temperature([(case.rewards, case.distances) for case in cases])
+    weight, _ = fit_similarity_weight([(case.rewards, case.similarities, case.distances) for case in cases])
+    fitted = {"temperature": temperature, "similarity_weight": weight}
+    return replace(info, **fitted, calibration=fit_methods(cases, sources, **fitted))
+
+
+def fit_methods(cases: Sequence[Case], sources: Sources, **fitted: float) -> Calibrations | None:
+    """The calibration of each of ``METHODS`` that can decode the cases; None for too few cases."""
+    if len(cases) < LEAST_QUERIES:
+        return None
+    truths = np.array([(case.query.latitude, case.query.longitude) for case in cases])
+    similar = any(case.evidence.has_similarity for case in cases)
+    methods = {}
+    for name, method in METHODS.items():
+        if similar or not method.fused:
+            decoder = method.decoder(**fitted)
+            picks = np.array([decoder.pick(case.evidence) for case in cases])
+            outlooks = case_outlooks(cases, picks, decoder)
+            methods[name] = fit_calibration(outlooks, truths, picked_errors(cases, picks))
+    return Calibrations(sources, methods)
 
 
 def reach_km(known: Outlook, latitude: float, longitude: float) -> float:

@@ -10,10 +10,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from utils.calibration import Calibration
 from utils.decoding import METHODS, Decoder
 from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.metrics import accuracy, expected_calibration_error, paired_summary, summary
 from utils.evaluation.rankers import BASELINES
+from utils.evaluation.stated import Stated
 from utils.geography.geodesy import THRESHOLDS_KM
 from utils.geography.nearest import nearest_km
 
@@ -23,14 +25,14 @@ TRAINING_EDGES_KM = (0.0, 10.0, 25.0, 100.0, np.inf)  # bins of distance to the 
 
 
 def calibration_error(cases: Sequence[Case], picks: np.ndarray, decoder: Decoder) -> float:
-    """Expected calibration error, 0 to 1, of the answers ``picks`` (cases,) by the probabilities of ``decoder``.
+    """Expected calibration error, 0 to 1, of the answers ``picks`` (cases,) by the shares of ``decoder``.
 
-    Confidence is the probability mass of the candidates closer than 200 km to the answer, and an answer is
+    As if the summed shares of the candidates closer than 200 km to the answer were its confidence, and an answer is
     correct when it lies within 200 km of the truth.
     """
     radius = CALIBRATION_RADIUS_KM
     confidences = [
-        decoder.confidence(case.evidence, pick, (radius,))[radius] for case, pick in zip(cases, picks, strict=True)
+        decoder.mass_near(case.evidence, pick, (radius,))[radius] for case, pick in zip(cases, picks, strict=True)
     ]
     return expected_calibration_error(confidences, picked_errors(cases, picks) < radius)
 
@@ -45,6 +47,7 @@ def build_report(
     seed: int = 0,
     gallery: ArrayLike | None = None,
     training: ArrayLike | None = None,
+    calibration: Calibration | None = None,
 ) -> dict:
     """Everything the report says, ready for JSON (the contents of ``metrics.json``).
 
@@ -52,11 +55,12 @@ def build_report(
         cases: at least one; ``ValueError`` without any.
         picks: what each ranker picks, as ``ranker_picks`` returns it.
         prediction: the ranker whose picks are the answers.
-        temperature, similarity_weight: of the probabilities behind the calibration error; a prediction that is not
+        temperature, similarity_weight: of the shares behind the calibration error; a prediction that is not
             fused does without the weight.
         seed: of the bootstrap.
         gallery: (m, 2) degrees of all gallery photos, for the density of the gallery around the queries.
         training: (m, 2) degrees of all training photos, for accuracy by distance to the nearest of them.
+        calibration: of a model's prediction, by which confidences and regions are stated; None: none are.
     """
     if not cases:
         raise ValueError("no query to report on")
@@ -91,6 +95,8 @@ def build_report(
         "only_guesses": sum(all(c.source == "generation" for c in case.query.candidates) for case in cases),
         "without_similarity": sum(not case.evidence.has_similarity for case in cases),
     }
+    if calibration is not None:
+        report |= Stated.of(cases, picks[prediction], decoders[prediction], calibration).report()
     truths = [(case.query.latitude, case.query.longitude) for case in cases]
     if gallery is not None:
         shares = accuracy(nearest_km(truths, gallery), DENSITY_RADII_KM)

@@ -51,9 +51,11 @@ def _remarks(report: dict) -> list[str]:
         radius = report["calibration_radius_km"]
         lines.append(
             f"Expected calibration error {report['calibration_error']:.3f} "
-            f"(probability mass within {radius} km of the prediction, against being right "
+            f"(shares of the candidates within {radius} km of the prediction, against being right "
             f"within {radius} km; temperature {report['temperature']:.3g})."
         )
+    if "regions" in report:
+        lines += _stated_lines(report)
     if report["only_guesses"]:
         lines.append(f"{report['only_guesses']} queries have no retrieved candidate: retrieval is their first guess.")
     if "similarity" in report["rankers"] and report["without_similarity"]:
@@ -66,6 +68,29 @@ def _remarks(report: dict) -> list[str]:
     if "training_distance" in report:
         lines += _training_distance_lines(report)
     return ["", *lines] if lines else []
+
+
+def _stated_lines(report: dict) -> list[str]:
+    """What was stated of the answers, and what was true of it."""
+    errors = ", ".join(f"{error:.3f} at {radius} km" for radius, error in report["calibration_errors"].items())
+    gains = ", ".join(
+        f"{100 * (1 - score / report['brier_base'][radius]):.0f}% at {radius} km"
+        for radius, score in report["brier"].items()
+        if report["brier_base"][radius]
+    )
+    lines = [
+        f"Stated confidence: calibration error {errors}; Brier score below that of the base rate by {gains}.",
+        "Regions (stated: held the truth, median radius of a disc as large): "
+        + ", ".join(
+            f"{level}%: {figures['coverage']:.1f}%, {figures['median_radius_km']:.0f} km"
+            for level, figures in report["regions"].items()
+        )
+        + ".",
+    ]
+    for share, accuracies in report["selective"].items():
+        cells = ", ".join(f"{value:.1f}% within {radius} km" for radius, value in accuracies.items())
+        lines.append(f"The surest {share}%: {cells}.")
+    return lines
 
 
 def _training_distance_lines(report: dict) -> list[str]:

@@ -23,8 +23,6 @@ class RewardLog(AbstractContextManager):
 
     def __init__(self, folder: Path, fingerprint: str, rank: int = 0):
         self.fingerprint = fingerprint
-        # Older logs begin a record with the line break instead of ending with one. Their last one counts as torn:
-        # it is scored anew.
         self._log = JsonLines(folder / f"rewards.{rank}.jsonl")
         self.finished: dict[str, list[float]] = {
             entry["key"]: entry["rewards"]

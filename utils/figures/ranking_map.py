@@ -29,13 +29,13 @@ LIST_BOX = (1086, 62, 390, 500)
 PHOTO_HEIGHT, ROW_HEIGHT = 212, 24  # pixels
 
 TRUTH_COLOUR = "#00e5ff"
-PROBABILITY_COLOURS = LinearSegmentedColormap.from_list(
-    "probability", ["#fff7bc", "#fec44f", "#f1731c", "#c51b1b", "#7a0177"]
+SHARE_COLOURS = LinearSegmentedColormap.from_list(
+    "share", ["#fff7bc", "#fec44f", "#f1731c", "#c51b1b", "#7a0177"]
 )  # light to dark, so it also reads without colour
 
 MAP_RATIO = MAP_BOX[2] / MAP_BOX[3]
 LEAST_SPAN = 9.0  # degrees of latitude; closer, Blue Marble (7 km a pixel) only blurs
-LEAST_PROBABILITY = 0.01  # of a candidate on the map: an outlier nobody believes would shrink all the others
+LEAST_SHARE = 0.01  # of a candidate on the map: an outlier nobody believes would shrink all the others
 NUMBER_PIXELS = 16  # room for a number beside a marker
 LISTED = 10  # candidates named beside the map
 NAME_LENGTH = {"normal": 36, "bold": 32}  # characters of a name that fit there
@@ -43,29 +43,29 @@ NAME_LENGTH = {"normal": 36, "bold": 32}  # characters of a name that fit there
 
 def ranking_map(
     points: ArrayLike,
-    probabilities: ArrayLike,
+    shares: ArrayLike,
     predicted: int,
     *,
     truth: tuple[float, float] | None = None,
     photo: Image.Image | None = None,
     labels: Sequence[str] | None = None,
 ) -> Figure:
-    """One photo's candidates on a map, 1500 x 610 pixels; probability is colour and area of a marker.
+    """One photo's candidates on a map, 1500 x 610 pixels; its share is colour and area of a marker.
 
-    ``points`` (n, 2) are [latitude, longitude] in degrees, ``probabilities`` (n,) lie in [0, 1] and
-    ``predicted`` is the index of the decoded candidate, which gets a ring. ``truth`` is where the photo was
+    ``points`` (n, 2) are [latitude, longitude] in degrees, ``shares`` (n,) are those of the candidates, together 1,
+    and ``predicted`` is the index of the decoded candidate, which gets a ring. ``truth`` is where the photo was
     taken, ``photo`` stands beside the map, ``labels`` (n,) are place names for the list of the likeliest
     candidates; without them it shows coordinates. The map holds the prediction, the truth and the candidates of at
-    least ``LEAST_PROBABILITY``, and is centred on the prediction's longitude, so a cluster on the dateline stays
+    least ``LEAST_SHARE``, and is centred on the prediction's longitude, so a cluster on the dateline stays
     together.
 
     >>> save(ranking_map([(46.2, 7.1), (44.2, 6.7)], [0.7, 0.3], predicted=0), "map.png")  # doctest: +SKIP
     """
-    points, probabilities = np.asarray(points, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    points, shares = np.asarray(points, dtype=np.float64), np.asarray(shares, dtype=np.float64)
     names = [_degrees(point) for point in points] if labels is None else labels
-    shares = probabilities / probabilities.max()
-    ranks = np.argsort(-probabilities, kind="stable")
-    mapped = ranks[(probabilities[ranks] >= LEAST_PROBABILITY) | (ranks == predicted)]
+    relative = shares / shares.max()
+    ranks = np.argsort(-shares, kind="stable")
+    mapped = ranks[(shares[ranks] >= LEAST_SHARE) | (ranks == predicted)]
     view = View.around(np.vstack([points[mapped], *([] if truth is None else [truth])]), points[predicted, 1])
     title = f"Predicted {_degrees(points[predicted])}"
 
@@ -75,7 +75,7 @@ def ranking_map(
     if truth is not None:
         title += f"  ·  {float(geodesic_km(*points[predicted], *truth)):,.1f} km from the truth"
         _path(world, view, points[predicted], np.asarray(truth))
-    _candidates(world, view, points, shares, mapped, predicted)
+    _candidates(world, view, points, relative, mapped, predicted)
     if truth is not None:
         _pin(world, *view.xy(*truth))
     world.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=10)
@@ -88,7 +88,7 @@ def ranking_map(
         frame.set_axis_off()
         frame.set_anchor("NW")
         height -= PHOTO_HEIGHT + 16
-    _list(_axes(figure, left, bottom, width, height), names, probabilities, ranks, predicted, truth)
+    _list(_axes(figure, left, bottom, width, height), names, shares, ranks, predicted, truth)
     return figure
 
 
@@ -195,15 +195,15 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
 
 
 def _candidates(
-    axes: Axes, view: View, points: np.ndarray, shares: np.ndarray, ranks: np.ndarray, predicted: int
+    axes: Axes, view: View, points: np.ndarray, relative: np.ndarray, ranks: np.ndarray, predicted: int
 ) -> None:
     """Markers, the likeliest below the smaller ones, numbered where the number is clear of better ones.
 
     The number is inside of a marker that is large enough, and else on its right.
     """
     x, y = view.xy(*points.T)
-    sizes = 45 + 380 * shares  # square points
-    colours = PROBABILITY_COLOURS(shares)
+    sizes = 45 + 380 * relative  # square points
+    colours = SHARE_COLOURS(relative)
     ring = sizes[predicted] + 150
     axes.scatter(x[ranks], y[ranks], sizes[ranks], colours[ranks], edgecolors="white", linewidths=1.1, zorder=4)
     axes.scatter(x[predicted], y[predicted], ring, "none", edgecolors="white", linewidths=2.4, zorder=4)
@@ -216,7 +216,7 @@ def _candidates(
         if np.all(gaps > (0 if is_large else NUMBER_PIXELS)):
             numbered.append(index)
             if is_large:
-                _number(axes, x[index], y[index], rank, shares[index])
+                _number(axes, x[index], y[index], rank, relative[index])
             else:
                 axes.annotate(
                     str(rank),
@@ -233,7 +233,7 @@ def _candidates(
 
 
 def _number(axes: Axes, x: float, y: float, rank: int, share: float) -> None:
-    ink = "white" if np.dot(PROBABILITY_COLOURS(share)[:3], (0.299, 0.587, 0.114)) < 0.6 else "black"
+    ink = "white" if np.dot(SHARE_COLOURS(share)[:3], (0.299, 0.587, 0.114)) < 0.6 else "black"
     axes.text(x, y, str(rank), ha="center", va="center_baseline", size=8, weight="bold", color=ink, zorder=5)
 
 
@@ -256,25 +256,25 @@ def _pin(axes: Axes, x: float, y: float) -> None:
 def _list(
     axes: Axes,
     names: Sequence[str],
-    probabilities: np.ndarray,
+    shares: np.ndarray,
     ranks: np.ndarray,
     predicted: int,
     truth: tuple[float, float] | None,
 ) -> None:
-    """The likeliest candidates by name, over bars of their probability, and the truth below them."""
+    """The likeliest candidates by name, over bars of their share, and the truth below them."""
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(axes.bbox.height / ROW_HEIGHT, 0))
-    shares = probabilities / probabilities.max()
+    relative = shares / shares.max()
     for row, index in enumerate(ranks[:LISTED]):
         y, name = row + 0.5, names[index]
         text = {"size": 9, "color": INK, "va": "center_baseline", "parse_math": False}
         text["weight"] = "bold" if index == predicted else "normal"
         fits = NAME_LENGTH[text["weight"]]
-        axes.barh(y, 0.92 * probabilities[index], left=0.08, height=0.82, color="#e4e9f1")
-        axes.scatter(0.03, y, 190, [PROBABILITY_COLOURS(shares[index])], edgecolors=FAINT, linewidths=0.5)
-        _number(axes, 0.03, y, row + 1, shares[index])
+        axes.barh(y, 0.92 * shares[index], left=0.08, height=0.82, color="#e4e9f1")
+        axes.scatter(0.03, y, 190, [SHARE_COLOURS(relative[index])], edgecolors=FAINT, linewidths=0.5)
+        _number(axes, 0.03, y, row + 1, relative[index])
         axes.text(0.1, y, name if len(name) <= fits else name[: fits - 1] + "…", **text)
-        axes.text(0.99, y, f"{100 * probabilities[index]:.1f}%", ha="right", **text)
+        axes.text(0.99, y, f"{100 * shares[index]:.1f}%", ha="right", **text)
     if truth is not None:
         y = min(len(ranks), LISTED) + 0.8
         axes.plot(0.03, y, "*", color=TRUTH_COLOUR, markersize=14, markeredgecolor="black")

@@ -1,7 +1,7 @@
 """Append-only logs of JSON lines: one writer at a time, any number of readers, and a kill costs at most the last line.
 
-A line that has no line break at its end is torn: its writer is at it, or was killed. Readers pass over it, the next
-writer cuts it off. Blank lines are ignored.
+A last line that has no line break and is no JSON object is torn: its writer is at it, or was killed. Readers pass over
+it, the next writer cuts it off. Blank lines are ignored.
 """
 
 import errno
@@ -18,6 +18,7 @@ from typing import IO, Any
 
 logger = logging.getLogger(__name__)
 
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems say that know no locks
 BLOCK = 65536  # bytes that are read at once when the last line break is looked for
 
 
@@ -96,11 +97,14 @@ class JsonLines(AbstractContextManager):
     def _lock(self, wait: bool) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
+        except BlockingIOError:
             self._file.close()
-            if isinstance(error, BlockingIOError):
-                raise ValueError(f"{self.path} is being written by {self._holder()}") from None
-            raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(self.path)) from None
+            raise ValueError(f"{self.path} is being written by {self._holder()}") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                self._file.close()
+                raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(self.path)) from None
+            logger.warning("%s cannot be locked on this file system: let no other process write to it", self.path)
         self._writer.write_text(f"process {os.getpid()} on {platform.node()}\n")
 
     def _holder(self) -> str:
@@ -113,6 +117,7 @@ class JsonLines(AbstractContextManager):
         return self._file.seek(0, os.SEEK_END)
 
     def _cut_torn_line(self) -> None:
+        """Cut off what was torn; a whole record that only lacks its line break, as editors leave it, is kept."""
         size = end = self._end()
         while end > 0:
             start = max(0, end - BLOCK)
@@ -122,7 +127,11 @@ class JsonLines(AbstractContextManager):
                 break
             end = start
         if end < size:
-            self._file.truncate(end)
+            self._file.seek(end)
+            if _parse(self._file.read()) is not None:
+                self._file.write(b"\n")
+            else:
+                self._file.truncate(end)
 
 
 def read_json_lines(
@@ -138,7 +147,7 @@ def read_json_lines(
         if settings is not None:
             offset = _skip_settings(file, Path(path), settings)
         for number, line in enumerate(file, 1 if settings is None else 2):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and _parse(line) is None:
                 break
             if line.strip():
                 record = _parse(line)
@@ -166,7 +175,8 @@ def _skip_settings(file: IO[bytes], path: Path, settings: Mapping[str, Any]) -> 
     """Read and check the first line; returns where the second one begins (bytes)."""
     line = file.readline()
     expected = json.loads(json.dumps(settings))  # JSON has lists for tuples
-    if line.endswith(b"\n") and (found := _parse(line)) != expected:
+    found = _parse(line)
+    if (line.endswith(b"\n") or found is not None) and found != expected:
         raise OtherSettings(path, found or {}, expected)
     return len(line)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from utils.answer import Demand
 from utils.geo_ranker import GeoRanker
 from utils.locating.locate import Locator
 from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
@@ -18,11 +19,18 @@ GPS_NOTE = "{} has GPS coordinates in its EXIF; they are not used"
 
 
 def rank_folder(
-    ranker: GeoRanker, locator: Locator, folder: Path, table: Path, method: str, settings: Mapping[str, object]
+    ranker: GeoRanker,
+    locator: Locator,
+    folder: Path,
+    table: Path,
+    method: str,
+    settings: Mapping[str, object],
+    demand: Demand | None = None,
 ) -> list[Location]:
     """The places of the photos of ``folder`` in ``table`` (CSV) and a GeoJSON file beside it.
 
-    ``method`` is one of ``utils.decoding.METHODS``; ``settings`` are what the places depend on beside folder and name.
+    ``method`` is one of ``utils.decoding.METHODS``; ``settings`` are what the places depend on beside folder and name,
+    ``demand`` says how sure an answer has to be.
     Returns all rows; see ``locate_photos`` for what is raised.
     """
 
@@ -31,11 +39,12 @@ def rank_folder(
             task = locator.task(folder / name)
             if task.has_gps:
                 logger.info(GPS_NOTE.format(name))
-            outcome = rank_task(ranker, task, method)
+            outcome = rank_task(ranker, task, method, demand)
         except torch.OutOfMemoryError:
             raise ImageError("does not fit into memory") from None
         answer = outcome.answer
-        place, confidence = outcome.names[answer.index], round(answer.confidence[CONFIDENCE_KM], 4)
-        return Location(name, answer.latitude, answer.longitude, place, confidence, "; ".join(task.problems))
+        confidence = answer.confidence and round(answer.confidence[CONFIDENCE_KM], 4)
+        place = (answer.latitude, answer.longitude, answer.place)
+        return Location(name, *place, confidence, answer.answered, "; ".join(task.problems))
 
     return locate_photos(folder, table, locate, settings)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from utils.answer import format_chance
+from utils.geography.discs import Region
 from utils.geography.geodesy import geodesic_km
 from utils.locating.ranking_task import Outcome
 
@@ -14,26 +16,35 @@ def distances_to(truth: tuple[float, float], outcome: Outcome) -> list[float]:
 def format_ranking(outcome: Outcome, distances: Sequence[float] | None = None) -> str:
     """One line a candidate, best first; with the distance to the truth in km where it is known."""
     truth = f"{'to truth':>13}" if distances is not None else ""
-    lines = [f"{'':>4}{'latitude':>12}{'longitude':>12}{'reward':>10}{'probability':>13}{truth}  place"]
+    lines = [f"{'':>4}{'latitude':>12}{'longitude':>12}{'reward':>10}{'share':>9}{truth}  place"]
     for number, (ranked, name) in enumerate(zip(outcome.ranking, outcome.names, strict=True), start=1):
         candidate = ranked.candidate
         truth = f"{distances[number - 1]:>10,.1f} km" if distances is not None else ""
         lines.append(
             f"{number:>4}{candidate.latitude:>12.5f}{candidate.longitude:>12.5f}{ranked.reward:>10.3f}"
-            f"{100 * ranked.probability:>12.1f}%{truth}  {name} ({candidate.source})"
+            f"{100 * ranked.share:>8.1f}%{truth}  {name} ({candidate.source})"
         )
     return "\n".join(lines)
 
 
 def format_answer(outcome: Outcome, truth: tuple[float, float] | None = None) -> str:
-    """The decoded place and its confidence; with ``truth`` (degrees) how far it is off."""
+    """The decoded place and what is known of it; with ``truth`` (degrees) how far it is off."""
     answer = outcome.answer
-    stated = (f"{100 * mass:.0f}% within {radius} km" for radius, mass in answer.confidence.items())
-    lines = [
-        f"Prediction: {answer.latitude:.5f}, {answer.longitude:.5f}: {outcome.names[answer.index]}",
-        f"Confidence: {', '.join(stated)}",
-    ]
+    lines = [f"Prediction: {answer.latitude:.5f}, {answer.longitude:.5f}: {answer.place}"]
+    if not answer.answered:
+        lines = ["Not sure: less so than --min_confidence demands. The best candidate:", *lines]
+    if answer.confidence is None:
+        lines.append("Confidence: unknown, since the adapter was not calibrated on such candidates")
+    else:
+        stated = (f"{format_chance(chance)} within {radius} km" for radius, chance in answer.confidence.items())
+        lines.append(f"Confidence: {', '.join(stated)}")
+        lines += [f"Region that holds the truth {_format_region(*item)}" for item in answer.regions.items()]
     if truth is not None:
-        distance = distances_to(truth, outcome)[answer.index]
+        distance = distances_to(truth, outcome)[outcome.index]
         lines.append(f"Truth: {truth[0]:.5f}, {truth[1]:.5f}, {distance:,.1f} km from the prediction")
     return "\n".join(lines)
+
+
+def _format_region(level: int, found: Region) -> str:
+    discs = "one disc" if len(found.discs) == 1 else f"{len(found.discs)} discs"
+    return f"{level}% of the time: {discs}, as large as one of {found.radius_km:,.0f} km radius"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from utils.calibration import Sources
 from utils.candidates import NUM_NEGATIVES, Candidate, Query, pick_candidates, prompt_texts
 from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
@@ -45,6 +46,9 @@ class Locator:
         self.ranker, self.gallery, self.images = ranker, gallery, images
         self.encoder, self.generator = encoder, generator
         self.topn, self.topn_zs, self.merge_km = topn, topn_zs, merge_km
+        # With photos added to it, the gallery is another than any that an adapter was calibrated on.
+        known = None if gallery.info.added else gallery.made_of.image_ids
+        self.sources = Sources(topn, topn_zs if generator else 0, merge_km, known)
         self.unusable = 0  # answers so far that name no usable place
 
     @classmethod
@@ -75,7 +79,7 @@ class Locator:
         generated = self._generated(photo, path.name)
         candidates = pick_candidates(retrieved, generated, self.topn, self.topn_zs, self.merge_km)
         query = Query(photo, candidates, tuple(retrieved[-NUM_NEGATIVES:]))
-        return Task(photo, query, self.images, [], has_gps(path))
+        return Task(photo, query, self.images, [], has_gps(path), self.sources, path.name)
 
     def _retrieved(self, photo: Image.Image) -> list[Candidate]:
         embedding = self.encoder.encode([photo])  # (1, d)

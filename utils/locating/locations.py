@@ -26,7 +26,8 @@ class Location:
     latitude: float | None = None  # degrees; None where the photo could not be ranked
     longitude: float | None = None
     place: str = ""
-    confidence: float | None = None  # probability (0 to 1) that the truth lies within CONFIDENCE_KM
+    confidence: float | None = None  # probability (0 to 1) that the truth lies within CONFIDENCE_KM; None: unknown
+    answered: bool | None = None  # whether that is as sure as was demanded
     problem: str = ""
 
 
@@ -44,7 +45,11 @@ def read_locations(path: str | os.PathLike) -> list[Location]:
         if reader.fieldnames != COLUMNS:
             raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}: write to another file")
         return [
-            Location(**cells | {name: float(cells[name]) if cells[name] else None for name in NUMBERS})
+            Location(
+                **cells
+                | {name: float(cells[name]) if cells[name] else None for name in NUMBERS}
+                | {"answered": {"True": True, "False": False}.get(cells["answered"])}
+            )
             for cells in reader
         ]
 

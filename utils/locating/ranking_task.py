@@ -1,14 +1,18 @@
 """One photo to rank places for: what ``quick_start.py`` and ``quick_start_im2gps3k.py`` share."""
 
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from utils.answer import Answer, Demand, answer
+from utils.calibration import Sources, outlook
 from utils.candidates import Candidate, Query
-from utils.decoding import Evidence, Prediction, decode
+from utils.decoding import METHODS, Evidence, decode
 from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geography.place_names import place_names
 from utils.jobs.files import write_json
@@ -18,6 +22,9 @@ from utils.photos.images import ImageError, open_image
 from utils.photos.jpeg import as_jpeg
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
+from utils.tables.metadata import gallery_hash
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,13 @@ class Task:
     gallery: ImageStore | None  # where the candidates' photos are; None: they are paths
     problems: list[str]
     has_gps: bool = False  # whether the photo says where it was taken, which nobody reads
+    sources: Sources | None = None  # where the candidates came from; None: from a list
+    name: str = "the photo"  # what a warning calls it
+
+    @property
+    def truth(self) -> tuple[float, float] | None:
+        """(latitude, longitude) in degrees where it is known."""
+        return None if self.query.latitude is None else (self.query.latitude, self.query.longitude)
 
 
 @dataclass(frozen=True)
@@ -38,45 +52,60 @@ class Outcome:
     ranking: list[RankedCandidate]  # best first
     points: list[tuple[float, float]]  # their coordinates in degrees
     names: list[str]  # of their places
-    answer: Prediction  # its index counts in the ranking
+    index: int  # of the answer in the ranking
+    answer: Answer
 
 
-def rank_task(ranker: GeoRanker, task: Task, method: str) -> Outcome:
+def rank_task(ranker: GeoRanker, task: Task, method: str, demand: Demand | None = None) -> Outcome:
     """Rank the task's candidates and decode one place by one of ``utils.decoding.METHODS``.
 
-    A candidate whose photo cannot be read goes to the task's problems. Raises ``ImageError`` where none is left.
+    How sure the answer is, is stated where the adapter was calibrated on candidates of the same sources. Of a photo
+    unlike those that it was calibrated on nothing is stated, with a warning; where something is demanded, ``answered``
+    is None. A candidate whose photo cannot be read goes to the task's problems. Raises ``ImageError`` where none is
+    left, and ``ValueError`` where something is demanded of candidates of which nothing is known.
     """
     candidates, photos = readable_candidates(task)
     # The published quick_start.py re-encodes the query's photo with the candidates', the published evaluation does not.
     photo = as_jpeg(task.photo, ranker.info.candidate_jpeg_quality)
     ranking = ranker.rank(photo, candidates, task.query.negatives, images=photos)
-    points = [(ranked.candidate.latitude, ranked.candidate.longitude) for ranked in ranking]
-    evidence = Evidence(
-        points,
-        [ranked.reward for ranked in ranking],
-        [ranked.candidate.similarity for ranked in ranking],
-    )
-    answer = decode(
-        evidence, method, temperature=ranker.info.temperature, similarity_weight=ranker.info.similarity_weight
-    )
-    return Outcome(ranking, points, place_names(points, [ranked.candidate.texts for ranked in ranking]), answer)
+    found = [ranked.candidate for ranked in ranking]
+    points = [(candidate.latitude, candidate.longitude) for candidate in found]
+    names = place_names(points, [candidate.texts for candidate in found])
+    rewards, similarities = [ranked.reward for ranked in ranking], [candidate.similarity for candidate in found]
+    evidence, info = Evidence(points, rewards, similarities), ranker.info
+    fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight}
+    index = decode(evidence, method, **fitted)
+    calibration = None
+    if info.calibration is not None and task.sources is not None:
+        calibration = info.calibration.of(method, task.sources)
+    unlike = info.domain is not None and not ranker.knows(photo)
+    if unlike:
+        message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
+        logger.warning(message, task.name, info.domain)
+        calibration = None
+    shares = METHODS[method].decoder(**fitted).shares(evidence)
+    known = outlook(points, shares, index, [candidate.source == "generation" for candidate in found])
+    stated = answer(found[index], names[index], known, calibration, None if unlike else demand)
+    if unlike and demand is not None:
+        stated = replace(stated, answered=None)
+    return Outcome(ranking, points, names, index, stated)
 
 
-def write_ranking(path: str | os.PathLike, outcome: Outcome) -> None:
-    """A JSON list, best first."""
-    records = [
+def write_ranking(path: str | os.PathLike, outcome: Outcome, about: Mapping[str, Any]) -> None:
+    """The answer and all candidates as JSON, best first; ``about`` is put before them. See docs/own_photos.md."""
+    candidates = [
         {
             "latitude": ranked.candidate.latitude,
             "longitude": ranked.candidate.longitude,
             "reward": ranked.reward,
-            "probability": ranked.probability,
+            "share": ranked.share,
             "place": name,
             "image": ranked.candidate.image,
             "source": ranked.candidate.source,
         }
         for ranked, name in zip(outcome.ranking, outcome.names, strict=True)
     ]
-    write_json(path, records)
+    write_json(path, {**about, **outcome.answer.as_json(), "candidates": candidates})
 
 
 def benchmark_task(
@@ -89,10 +118,12 @@ def benchmark_task(
     topn: int,
     topn_zs: int,
     merge_km: float = 0.0,
+    gallery_metadata: str | None = None,
 ) -> Task:
     """A query of a benchmark, found by its IMG_ID in the table ``candidates``.
 
-    The arguments are the flags of evaluate.py. Raises ``ValueError``, naming table and query, where it is not in
+    The arguments are the flags of evaluate.py; ``gallery_metadata`` says which gallery it is, where that is known.
+    Raises ``ValueError``, naming table and query, where it is not in
     there or has nothing to rank, and what opening the photo and the gallery raises.
     """
     queries, problems = read_candidate_table(candidates, topn, topn_zs, merge_km=merge_km)
@@ -102,7 +133,8 @@ def benchmark_task(
         raise ValueError("\n".join([f"{image_id} is no usable query of {candidates}", *problems]))
     gallery = ImageStore.from_paths([image_data_path], tar_index_path)
     photo = ImageStore.from_paths([image_path]).open(image_id)
-    return Task(photo, found[0], gallery, problems)
+    sources = Sources(topn, topn_zs, merge_km, gallery_hash(gallery_metadata))
+    return Task(photo, found[0], gallery, problems, sources=sources, name=image_id)
 
 
 def listed_task(
@@ -113,7 +145,7 @@ def listed_task(
     Raises ``ImageError`` naming a photo that cannot be read.
     """
     query = Query(path, tuple(candidates), latitude=latitude, longitude=longitude)
-    return Task(open_image(path), query, None, problems, has_gps(Path(path)))
+    return Task(open_image(path), query, None, problems, has_gps(Path(path)), name=path)
 
 
 def readable_candidates(task: Task) -> tuple[tuple[Candidate, ...], dict[str, Image.Image]]:

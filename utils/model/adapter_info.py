@@ -9,16 +9,20 @@ import math
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from utils.calibration import Calibrations
 from utils.jobs.files import write_json
 from utils.model.prompts import LAYOUTS, PARTS, Layout, Part
 
 FILENAME = "georanker.json"
+DOMAIN_FILENAME = "domain.safetensors"  # beside it where it has a domain, see utils/model/domain.py
 # The original saves photos as JPEG before the model sees them, at the quality that PIL takes by default.
 PUBLISHED_JPEG_QUALITY = 75
 # What the settings of georanker.json may be.
 KINDS = {
     "base_model": str,
+    "domain": str | None,
     **dict.fromkeys(("min_pixels", "max_pixels", "group_size", "candidate_jpeg_quality"), int | None),
     **dict.fromkeys(("temperature", "similarity_weight"), int | float),
 }
@@ -33,13 +37,15 @@ class AdapterInfo:
     min_pixels: int | None = None  # size limits of a photo; None: those of the backbone's own preprocessor
     max_pixels: int | None = None
     group_size: int | None = None  # candidates in a training group
-    temperature: float = 1.0  # probabilities = softmax(rewards / temperature), fitted on validation queries
+    temperature: float = 1.0  # shares = softmax(rewards / temperature), fitted on validation queries
     similarity_weight: float = 0.0  # `a` of reward + a * similarity, fitted on validation queries
     omit: tuple[Part, ...] = ()  # what was left out of the prompt, see utils/model/prompts.py
     # Candidates' photos are re-encoded as JPEG of this quality (1 to 100) before the model sees them; None: they are
     # shown as they are. Training and quick_start.py do the same to the query's photo, evaluation does not, as in the
     # original.
     candidate_jpeg_quality: int | None = None
+    calibration: Calibrations | None = None  # what answers are worth, fitted on validation queries
+    domain: str | None = None  # what photos it was calibrated on, in words; None: nobody said
 
     def __post_init__(self) -> None:
         for name, kinds in KINDS.items():
@@ -72,7 +78,7 @@ class AdapterInfo:
                 raise ValueError(f"unknown settings {', '.join(unknown)}")
             if "base_model" not in values:
                 raise ValueError("base_model is missing")
-            return cls(**values | {"omit": tuple(values.get("omit", ()))})
+            return cls(**values | {"omit": tuple(values.get("omit", ())), "calibration": _calibration(values)})
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -95,3 +101,12 @@ def recorded_base(folder: str | os.PathLike | None) -> str | None:
     if folder is None or not Path(folder, FILENAME).exists():
         return None
     return AdapterInfo.load(folder).base_model
+
+
+def _calibration(values: dict[str, Any]) -> Calibrations | None:
+    if values.get("calibration") is None:  # as in files that were written before there was any
+        return None
+    try:
+        return Calibrations.from_json(values["calibration"])
+    except ValueError as error:
+        raise ValueError(f"calibration: {error}") from None

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from utils.model.adapter_info import FILENAME, AdapterInfo
+from utils.model.adapter_info import DOMAIN_FILENAME, FILENAME, AdapterInfo
 
 WEIGHT_FILES = ("config.json", "*processor_config.json", "*.safetensors")  # what an embedding depends on
 
@@ -44,16 +44,16 @@ def digest(text: str) -> str:
 def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settings: Mapping[str, Any]) -> str:
     """What scores: the weights of base and adapter (files by size and time), the prompt, and ``settings``.
 
-    Calibration does not change rewards and leaves the fingerprint as it is. A base on the hub is its name.
+    Calibration and domain do not change rewards and leave the fingerprint as it is. A base on the hub is its name.
     """
     trained = asdict(info)
-    del trained["temperature"], trained["similarity_weight"]
+    del trained["temperature"], trained["similarity_weight"], trained["calibration"], trained["domain"]
     if info.candidate_jpeg_quality is None:  # logs from before there was the setting stay valid
         del trained["candidate_jpeg_quality"]
     files = [
         (path.name, path.stat().st_size, path.stat().st_mtime_ns)
         for folder in (Path(base), Path(adapter))
         for path in sorted(folder.glob("*"))
-        if path.is_file() and path.name != FILENAME
+        if path.is_file() and path.name not in (FILENAME, DOMAIN_FILENAME)
     ]
     return json.dumps([base, str(adapter), trained, dict(settings), files], sort_keys=True, default=str)

@@ -19,8 +19,8 @@ from utils.jobs.files import atomic_path, write_json
 from utils.model.fingerprints import weights_hash
 from utils.retrieval.compressed_index import CompressedIndex
 from utils.retrieval.exact_index import ExactIndex
-from utils.retrieval.gallery_embeddings import EmbeddingInfo, ids_hash
-from utils.tables.metadata import read_metadata
+from utils.retrieval.gallery_embeddings import EmbeddingInfo
+from utils.tables.metadata import ids_hash, read_metadata
 from utils.tables.retrieval_table import RetrievalRow
 
 IndexType = Literal["exact", "ivfpq"]

@@ -21,13 +21,11 @@ from utils.jobs.progress import progress_bar
 from utils.model.fingerprints import weights_hash
 from utils.photos.store import ImageStore
 from utils.retrieval.embedding import embed_photos, embedded_batches, load_encoder, split
+from utils.tables.metadata import ids_hash
 
 SHARD = 16_384  # photos embedded between two saves
 
 
-def ids_hash(image_ids: Sequence[str]) -> str:
-    """SHA-256 of image ids and their order."""
-    return hashlib.sha256("\0".join(image_ids).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

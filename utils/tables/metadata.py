@@ -1,6 +1,7 @@
 """The metadata table of a gallery or of query photos: IMG_ID, LAT, LON and place names, one photo a row."""
 
 import csv
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -124,6 +125,18 @@ def read_points(paths: Sequence[str | os.PathLike]) -> tuple[np.ndarray | None, 
     points = [table[["LAT", "LON"]].dropna().to_numpy() for table in tables]
     problems = [line for path, table in zip(paths, tables, strict=True) for line in metadata_problems(path, table)]
     return np.concatenate(points) if points else None, problems
+
+
+def ids_hash(image_ids: Sequence[str]) -> str:
+    """SHA-256 of image ids and their order."""
+    return hashlib.sha256("\0".join(image_ids).encode()).hexdigest()
+
+
+def gallery_hash(path: str | os.PathLike | None) -> str | None:
+    """``ids_hash`` of a gallery's metadata table; None without a table, or where there is none."""
+    if path is None or not os.path.exists(path):
+        return None
+    return ids_hash(read_metadata(path)["IMG_ID"].tolist())
 
 
 def _float_or_nan(cell: str) -> float:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from utils.decoding import fuse, probabilities
+from utils.decoding import fuse, shares
 from utils.evaluation.fit import fit_similarity_weight, fit_temperature
 
 
@@ -24,9 +24,9 @@ def random_groups(seed, queries=400, temperature=1.0, similarity_weight=0.0, siz
     for _ in range(queries):
         size = random.integers(*sizes)
         rewards, similarities = random.normal(-5, 2, size), random.uniform(0.6, 0.9, size)
-        shares = probabilities(rewards + similarity_weight * similarities, temperature)
+        own = shares(rewards + similarity_weight * similarities, temperature)
         distances = random.uniform(100, 5000, size)
-        distances[random.choice(size, p=shares)] = 10
+        distances[random.choice(size, p=own)] = 10
         groups.append((rewards, similarities, distances))
     return groups
 
@@ -56,7 +56,7 @@ def test_temperature_of_perfect_and_useless_rewards_stays_finite():
     spread = np.std(np.arange(10))
     perfect = fit_temperature([(-d, d) for d in distances])
     assert spread / 100 <= perfect < spread
-    assert probabilities(-distances[0], perfect).max() > 0.999
+    assert shares(-distances[0], perfect).max() > 0.999
     assert fit_temperature([(d, d) for d in distances]) == pytest.approx(spread * 100)
     assert np.isfinite(fit_temperature([(np.zeros(4), np.arange(4.0))]))
 
@@ -68,7 +68,7 @@ def test_duplicates_of_the_nearest_share_its_credit():
     ]
 
     def shared_nll(log):
-        one, other = (probabilities(rewards, np.exp(log)) for rewards, _ in groups)
+        one, other = (shares(rewards, np.exp(log)) for rewards, _ in groups)
         return -np.log(one[0] + one[1]) - np.log(other[1])
 
     found = minimize_scalar(shared_nll, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})

@@ -24,8 +24,8 @@ def test_every_photo_has_a_row_and_costs_only_itself(tmp_path, outcome, monkeypa
         problems = ["one place left out", "and another"] if path.name == "z.jpg" else []
         return SimpleNamespace(path=path, has_gps=path.name == "tagged.jpg", problems=problems)
 
-    def rank_task(ranker, task, method):
-        assert (ranker, method) == ("the ranker", "fused")
+    def rank_task(ranker, task, method, demand):
+        assert (ranker, method, demand) == ("the ranker", "fused", None)
         if task.path.name == "large.jpg":
             raise torch.OutOfMemoryError("no room")
         return outcome
@@ -35,7 +35,7 @@ def test_every_photo_has_a_row_and_costs_only_itself(tmp_path, outcome, monkeypa
     with caplog.at_level(logging.INFO):
         rows = rank_folder("the ranker", SimpleNamespace(task=task), *arguments)
     # The answer's place, and its confidence within 200 km.
-    placed = (-33.9, 151.2, "Sydney, Australia", 0.3)
+    placed = (-33.9, 151.2, "Sydney, Australia", 0.3, True)
     assert rows == read_locations(tmp_path / "found.csv")
     assert rows == [
         Location("broken.jpg", problem="it is broken"),

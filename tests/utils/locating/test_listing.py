@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from geopy.distance import geodesic
 
@@ -13,23 +15,39 @@ def test_distances_are_geodesic_and_in_the_order_of_the_ranking(outcome):
 
 def test_a_line_a_place(outcome):
     assert format_ranking(outcome).splitlines() == [
-        "        latitude   longitude    reward  probability  place",
-        "   1    46.10000     7.07000    -1.250        75.0%  Martigny (retrieval)",
-        "   2   -33.90000   151.20000    -2.500        25.0%  Sydney, Australia (generation)",
+        "        latitude   longitude    reward    share  place",
+        "   1    46.10000     7.07000    -1.250    75.0%  Martigny (retrieval)",
+        "   2   -33.90000   151.20000    -2.500    25.0%  Sydney, Australia (generation)",
     ]
     assert format_ranking(outcome, [12.34, 16_543.2]).splitlines() == [
-        "        latitude   longitude    reward  probability     to truth  place",
-        "   1    46.10000     7.07000    -1.250        75.0%      12.3 km  Martigny (retrieval)",
-        "   2   -33.90000   151.20000    -2.500        25.0%  16,543.2 km  Sydney, Australia (generation)",
+        "        latitude   longitude    reward    share     to truth  place",
+        "   1    46.10000     7.07000    -1.250    75.0%      12.3 km  Martigny (retrieval)",
+        "   2   -33.90000   151.20000    -2.500    25.0%  16,543.2 km  Sydney, Australia (generation)",
     ]
 
 
 def test_the_answer_is_the_decoded_place_not_the_first(outcome):
     lines = [
         "Prediction: -33.90000, 151.20000: Sydney, Australia",
-        "Confidence: 25% within 1 km, 25% within 25 km, 30% within 200 km, 30% within 750 km, 99% within 2500 km",
+        "Confidence: hardly ever within 1 km, 25% within 25 km, 30% within 200 km, 30% within 750 km, "
+        "nearly always within 2500 km",
+        "Region that holds the truth 50% of the time: one disc, as large as one of 30 km radius",
+        "Region that holds the truth 90% of the time: 2 discs, as large as one of 100 km radius",
     ]
     assert format_answer(outcome).splitlines() == lines
     distance = geodesic(TRUTH, (-33.9, 151.2)).km
     truth = f"Truth: 46.00000, 7.00000, {distance:,.1f} km from the prediction"
     assert format_answer(outcome, TRUTH).splitlines() == [*lines, truth]
+
+
+def test_what_is_unknown_is_not_stated(outcome):
+    silent = replace(outcome, answer=replace(outcome.answer, confidence=None, regions=None))
+    assert format_answer(silent).splitlines()[1:] == [
+        "Confidence: unknown, since the adapter was not calibrated on such candidates"
+    ]
+
+
+def test_an_answer_that_is_not_sure_enough_says_so_first(outcome):
+    unsure = replace(outcome, answer=replace(outcome.answer, answered=False))
+    assert format_answer(unsure).splitlines()[0].startswith("Not sure: ")
+    assert format_answer(unsure).splitlines()[1:] == format_answer(outcome).splitlines()

@@ -33,7 +33,7 @@ def log_of(table: Path) -> Path:
 def locate(name: str) -> Location:
     if name == "trip/d.png":
         raise ImageError("trip/d.png: cannot be read")
-    return Location(name, 45.74 + len(name), -7.32, PLACE, 0.25, "one place left out" if name == "a.jpg" else "")
+    return Location(name, 45.74 + len(name), -7.32, PLACE, 0.25, False, "one place left out" if name == "a.jpg" else "")
 
 
 def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     with open(table, encoding="utf-8", newline="") as file:
         first, *lines = csv.reader(file)
     assert first == COLUMNS
-    assert lines[0] == ["a.jpg", "50.74", "-7.32", PLACE, "0.25", "one place left out"]
-    assert lines[2] == ["trip/d.png", "", "", "", "", "trip/d.png: cannot be read"]
+    assert lines[0] == ["a.jpg", "50.74", "-7.32", PLACE, "0.25", "False", "one place left out"]
+    assert lines[2] == ["trip/d.png", "", "", "", "", "", "trip/d.png: cannot be read"]
 
     text = (tmp_path / "found" / "locations.geojson").read_text(encoding="utf-8")
     assert text.startswith(
@@ -60,6 +60,7 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
         "file": "b, c.JPG",
         "place": PLACE,
         "confidence": 0.25,
+        "answered": False,
         "problem": "",
     }
     assert collection["features"][2]["geometry"] is None
@@ -157,7 +158,8 @@ def test_a_table_of_other_photos_or_another_ranker_is_not_continued(
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=8)
-placed = st.builds(Location, texts, st.floats(-90, 90), st.floats(-180, 180), texts, st.floats(0, 1), texts)
+points = st.floats(-90, 90), st.floats(-180, 180)
+placed = st.builds(Location, texts, *points, texts, st.floats(0, 1), st.booleans(), texts)
 locations = st.lists(placed | st.builds(Location, texts, problem=texts), max_size=4)
 
 

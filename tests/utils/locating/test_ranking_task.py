@@ -7,6 +7,8 @@ from PIL import Image
 from scipy.special import softmax
 
 from tests.released import saved_as_jpeg
+from utils.answer import Demand
+from utils.calibration import FEATURES, Calibration, Calibrations, Sources
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import RankedCandidate
 from utils.locating.ranking_task import (
@@ -89,20 +91,27 @@ def test_the_answer_is_decoded_as_the_adapter_says(folder, tmp_path):
     assert [place.candidate for place in outcome.ranking] == [B, A]
     assert outcome.points == [(3.0, 4.0), (1.0, 2.0)]
     assert outcome.names == ["Far", "Town"]
-    assert (outcome.answer.index, outcome.answer.latitude) == (0, 3.0)
-    assert outcome.answer.confidence[1] == pytest.approx(softmax([0.5, 0.0])[0])
+    assert (outcome.index, outcome.answer.latitude, outcome.answer.place) == (0, 3.0, "Far")
+    assert (outcome.answer.confidence, outcome.answer.regions, outcome.answer.answered) == (None, None, True)
     # 0 + 10 * 0.5 is more than 1 + 10 * 0.25.
-    fused = rank_task(ranker, task_of(folder, A, B), "fused").answer
-    assert (fused.index, fused.latitude) == (1, 1.0)
-    assert fused.confidence[1] == pytest.approx(softmax([2.5, 1.75])[0])
+    fused = rank_task(ranker, task_of(folder, A, B), "fused")
+    assert (fused.index, fused.answer.latitude) == (1, 1.0)
 
-    write_ranking(tmp_path / "out" / "ranking.json", outcome)
-    records = json.loads((tmp_path / "out" / "ranking.json").read_text(encoding="utf-8"))
+    write_ranking(tmp_path / "out" / "ranking.json", outcome, {"photo": "q.jpg"})
+    written = json.loads((tmp_path / "out" / "ranking.json").read_text(encoding="utf-8"))
+    records = written.pop("candidates")
+    assert written == {
+        "photo": "q.jpg",
+        "prediction": {"latitude": 3.0, "longitude": 4.0, "place": "Far", "image": "b.jpg", "source": "retrieval"},
+        "confidence": None,
+        "regions": None,
+        "answered": True,
+    }
     assert records[0] == {
         "latitude": 3.0,
         "longitude": 4.0,
         "reward": 1.0,
-        "probability": pytest.approx(softmax([0.5, 0.0])[0]),
+        "share": pytest.approx(softmax([0.5, 0.0])[0]),
         "place": "Far",
         "image": "b.jpg",
         "source": "retrieval",
@@ -115,6 +124,28 @@ def test_the_photo_is_re_encoded_as_the_candidates_are(folder, make_image):
     task = replace(task_of(folder, A), photo=make_image(16, 16))
     rank_task(ranker, task, "argmax")
     assert ranker.given[0].tobytes() == saved_as_jpeg(task.photo).tobytes() != task.photo.tobytes()
+
+
+@pytest.mark.parametrize("demand", [None, Demand(0.1, 25)])
+def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(folder, caplog, demand):
+    sources = Sources(2, 0, 0.0, "gallery")
+    nothing = (0.0,) * (1 + FEATURES)
+    known = Calibrations(sources, {"argmax": Calibration((nothing,) * 5, nothing, (10.0, 20.0, 30.0, 40.0), 100)})
+    ranker = Ranker({1.0: 0.0, 3.0: 1.0}, AdapterInfo("base", calibration=known, domain="tiles"))
+    task = replace(task_of(folder, A, B), sources=sources, name="q.jpg")
+
+    ranker.knows = lambda photo: photo is task.photo
+    alike = rank_task(ranker, task, "argmax", demand)
+    assert alike.answer.confidence[25] == 0.5
+    assert alike.answer.answered is True
+    assert caplog.messages == []
+
+    ranker.knows = lambda photo: False
+    unlike = rank_task(ranker, task, "argmax", demand)
+    assert caplog.messages == ["q.jpg is unlike what the adapter was calibrated on (tiles): no confidence is stated"]
+    assert (unlike.ranking, unlike.index, unlike.answer.place) == (alike.ranking, alike.index, alike.answer.place)
+    assert unlike.answer.confidence is unlike.answer.regions is None
+    assert unlike.answer.answered is (True if demand is None else None)
 
 
 def test_a_query_of_a_benchmark(folder):

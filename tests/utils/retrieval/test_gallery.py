@@ -10,7 +10,8 @@ from tests.embeddings import unit_rows
 from utils.retrieval import gallery as retrieval
 from utils.retrieval.exact_index import ExactIndex
 from utils.retrieval.gallery import Gallery, IndexInfo, add_part, retrieval_rows
-from utils.retrieval.gallery_embeddings import EmbeddingInfo, ids_hash
+from utils.retrieval.gallery_embeddings import EmbeddingInfo
+from utils.tables.metadata import ids_hash
 
 
 def write_index(folder: Path, ids: list[str], embeddings: np.ndarray, index: ExactIndex) -> IndexInfo:

@@ -11,7 +11,8 @@ from geopy.distance import great_circle
 
 from utils.retrieval.exact_index import ExactIndex
 from utils.retrieval.gallery import Gallery, IndexInfo
-from utils.retrieval.gallery_embeddings import EmbeddingInfo, ids_hash
+from utils.retrieval.gallery_embeddings import EmbeddingInfo
+from utils.tables.metadata import ids_hash
 from utils.training.rows_of_gallery import CopyRule, ReferenceFinder, choose_queries, gallery_rows, read_owners
 
 PHOTOS, COUNT = 60, 8

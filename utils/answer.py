@@ -1,0 +1,86 @@
+"""What an answer is: a place, how sure it is, and whether that is enough. Text, JSON, map and table are made of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from utils.calibration import Calibration, Outlook
+from utils.candidates import Candidate
+from utils.geography.discs import Region
+
+
+@dataclass(frozen=True)
+class Demand:
+    """How sure an answer has to be: of lying within ``within_km`` with a probability of ``confidence`` (0 to 1)."""
+
+    confidence: float
+    within_km: int  # one of THRESHOLDS_KM
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The decoded place of one photo, and what is known of it without the truth."""
+
+    latitude: float  # degrees
+    longitude: float
+    place: str  # its name, or how far it is from which town
+    candidate: Candidate
+    confidence: Mapping[int, float] | None  # probability that the truth lies within so many km; None: unknown
+    regions: Mapping[int, Region] | None  # percent -> region that holds the truth so often; None: unknown
+    answered: bool | None  # False: less sure than was demanded; None: that is not known
+
+    def as_json(self) -> dict[str, Any]:
+        """``prediction``, ``confidence``, ``regions`` and ``answered``, ready for JSON."""
+        return {
+            "prediction": {
+                "latitude": self.latitude,
+                "longitude": self.longitude,
+                "place": self.place,
+                "image": self.candidate.image,
+                "source": self.candidate.source,
+            },
+            "confidence": self.confidence and {str(radius): chance for radius, chance in self.confidence.items()},
+            "regions": self.regions and {str(level): _region(found) for level, found in self.regions.items()},
+            "answered": self.answered,
+        }
+
+
+def answer(
+    candidate: Candidate, place: str, known: Outlook, calibration: Calibration | None, demand: Demand | None = None
+) -> Answer:
+    """``candidate`` as the answer; without a ``calibration`` nothing is stated of it.
+
+    Raises ``ValueError`` where something is demanded and nothing is known.
+    """
+    if calibration is None:
+        if demand is not None:
+            raise ValueError(
+                "--min_confidence: nothing is known of how sure answers from these candidates are; "
+                "`python evaluate.py --calibrate` on validation queries with the same candidates finds out"
+            )
+        return Answer(candidate.latitude, candidate.longitude, place, candidate, None, None, True)
+    stated = calibration.confidence(known)
+    return Answer(
+        candidate.latitude,
+        candidate.longitude,
+        place,
+        candidate,
+        stated,
+        calibration.regions(known),
+        demand is None or stated[demand.within_km] >= demand.confidence,
+    )
+
+
+def _region(found: Region) -> dict[str, Any]:
+    discs = [
+        {"latitude": disc.latitude, "longitude": disc.longitude, "radius_km": round(disc.radius_km, 1)}
+        for disc in found.discs
+    ]
+    return {"area_km2": round(found.area_km2, 1), "discs": discs}
+
+
+def format_chance(chance: float) -> str:
+    """A probability (0 to 1) in words that do not claim more than is known."""
+    if chance < 0.01:
+        return "hardly ever"
+    return "nearly always" if chance > 0.99 else f"{100 * chance:.0f}%"

@@ -1,6 +1,7 @@
 """Rewriting a released adapter as an ordinary one of this project."""
 
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Size, Tensor
 
 from utils.model.adapter import read_config, read_tensors
-from utils.model.adapter_info import AdapterInfo, adapter_info
+from utils.model.adapter_info import DOMAIN_FILENAME, AdapterInfo, adapter_info
 from utils.model.adapter_names import HEAD, LAYERS, PREFIX, is_released, our_config, our_names
 from utils.model.checkpoint import check_tensors
 
@@ -46,6 +47,8 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
         )
         save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
         info.save(folder)
+        if info.domain is not None:
+            shutil.copy(released / DOMAIN_FILENAME, folder)
         folder.replace(output)
     return info
 

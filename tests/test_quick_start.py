@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from geopy.distance import geodesic
 from PIL import Image
 from transformers import AutoTokenizer
@@ -15,6 +16,7 @@ from tests.world import GENERATED, RETRIEVED, build_world, flags
 from utils.calibration import FEATURES, Calibration, Calibrations, Sources
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
+from utils.model.domain import Domain
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 
@@ -126,6 +128,28 @@ def test_what_an_answer_is_worth_is_stated_where_it_is_known(world, calibrated, 
         assert "Confidence: unknown" in capsys.readouterr().out
         with pytest.raises(SystemExit, match=r"--min_confidence: nothing is known .*evaluate\.py --calibrate"):
             run(*query, *change, "--min_confidence", "0.6")
+
+
+def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
+    world, calibrated, run, tiny_base, tmp_path, capsys
+):
+    shutil.copytree(calibrated, tmp_path / "adapter")
+    replace(AdapterInfo.load(calibrated), domain="nothing at all").save(tmp_path / "adapter")
+    Domain(torch.zeros(64), torch.ones(64, 32), 0.0).save(tmp_path / "adapter")
+    query = [*flags(world, tiny_base), "--query", "q4.jpg", "--topn", RETRIEVED, "--topn_zs", GENERATED]
+    query += ["--dataset", "im2gps3k", "--model_path", tmp_path / "adapter"]
+    code, ranking = run(*query)
+    assert code == 0
+    written = json.loads((tmp_path / "ranking.json").read_text())
+    assert len(ranking) == RETRIEVED + GENERATED
+    assert (written["confidence"], written["regions"], written["answered"]) == (None, None, True)
+    printed = capsys.readouterr()
+    assert (
+        "q4.jpg is unlike what the adapter was calibrated on (nothing at all): no confidence is stated" in printed.err
+    )
+    assert "Confidence: unknown" in printed.out
+    with pytest.raises(SystemExit, match=r"--min_confidence: nothing is known .* for such a photo"):
+        run(*query, "--min_confidence", "0.6")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def format_answer(outcome: Outcome, truth: tuple[float, float] | None = None) ->
     if not answer.answered:
         lines = ["Not sure: less so than --min_confidence demands. The best candidate:", *lines]
     if answer.confidence is None:
-        lines.append("Confidence: unknown, since the adapter was not calibrated on such candidates")
+        lines.append("Confidence: unknown, since the adapter was not calibrated on such photos or candidates")
     else:
         stated = (f"{format_chance(chance)} within {radius} km" for radius, chance in answer.confidence.items())
         lines.append(f"Confidence: {', '.join(stated)}")

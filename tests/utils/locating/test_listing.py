@@ -43,7 +43,7 @@ def test_the_answer_is_the_decoded_place_not_the_first(outcome):
 def test_what_is_unknown_is_not_stated(outcome):
     silent = replace(outcome, answer=replace(outcome.answer, confidence=None, regions=None))
     assert format_answer(silent).splitlines()[1:] == [
-        "Confidence: unknown, since the adapter was not calibrated on such candidates"
+        "Confidence: unknown, since the adapter was not calibrated on such photos or candidates"
     ]
 
 

@@ -13,8 +13,9 @@ Without any model, which reads the candidate table only: `--ranker retrieval`. W
 `torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`. Interrupted, the same command goes on at
 the next query.
 
-Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, and the log of
-rewards. A photo that cannot be read costs only itself: it is named, and the exit code is 1.
+Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where the
+adapter was calibrated on such candidates, by --calibrate on other queries), and the log of rewards. A photo that cannot
+be read costs only itself: it is named, and the exit code is 1.
 """
 
 import argparse
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from utils.calibration import Sources
     from utils.candidates import Query
     from utils.evaluation.cases import Case
+    from utils.evaluation.stated import Stated
 
 SHOWN = 20  # problems printed
 
@@ -201,8 +203,9 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         info.save(args.model_path)
     picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
     points = {"gallery": gallery, "training": training}
-    report = make_report(args, info, cases, picks, points) | {"problems": problems}
-    write(args.output_dir, report, cases, picks)
+    stated = what_was_stated(args, info, cases, picks)
+    report = make_report(args, info, cases, picks, points, stated) | {"problems": problems}
+    write(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
     if args.calibrate:
@@ -212,7 +215,8 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         )
         if info.calibration is None:
             print("No confidence was fitted: that takes more queries.")
-    print(f"\n{args.output_dir}: metrics.json, predictions.csv, error_curve.png")
+    pictures = "error_curve.png" if stated is None else "error_curve.png, reliability.png"
+    print(f"\n{args.output_dir}: metrics.json, predictions.csv, {pictures}")
     return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
 
 
@@ -307,12 +311,28 @@ def sources(args: argparse.Namespace) -> "Sources":
     return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.gallery))
 
 
+def what_was_stated(
+    args: argparse.Namespace, info: AdapterInfo, cases: "Sequence[Case]", picks: "dict[str, np.ndarray]"
+) -> "Stated | None":
+    """What the adapter's calibration says of the answers; None where it says nothing of such candidates."""
+    from utils.evaluation.stated import Stated
+
+    method = METHODS[args.decode]
+    # Of the queries that it was fitted on, a calibration would be too right.
+    if args.calibrate or args.ranker != "model" or info.calibration is None or method.ranker not in picks:
+        return None
+    calibration = info.calibration.of(args.decode, sources(args))
+    decoder = method.decoder(temperature=info.temperature, similarity_weight=info.similarity_weight)
+    return calibration and Stated.of(cases, picks[method.ranker], decoder, calibration)
+
+
 def make_report(
     args: argparse.Namespace,
     info: AdapterInfo,
     cases: "Sequence[Case]",
     picks: "dict[str, np.ndarray]",
     points: "dict[str, np.ndarray | None]",
+    stated: "Stated | None",
 ) -> dict:
     """The contents of metrics.json; ``points`` are those of gallery and training photos, where they are known."""
     from utils.evaluation.report import build_report
@@ -320,9 +340,6 @@ def make_report(
     prediction = METHODS[args.decode].ranker if args.ranker == "model" else args.ranker
     if prediction not in picks:
         raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
-    calibration = None
-    if args.ranker == "model" and info.calibration is not None:
-        calibration = info.calibration.of(args.decode, sources(args))
     report = build_report(
         cases,
         picks,
@@ -330,18 +347,21 @@ def make_report(
         temperature=info.temperature,
         similarity_weight=info.similarity_weight,
         seed=args.seed,
-        calibration=calibration,
+        stated=stated,
         **points,
     )
     settings = {name: str(value) for name, value in vars(args).items()}
     return {"dataset": args.dataset, "split": args.split, **report, "settings": settings}
 
 
-def write(folder: Path, report: dict, cases: "Sequence[Case]", picks: "dict[str, np.ndarray]") -> None:
-    """metrics.json, predictions.csv and error_curve.png."""
+def write(
+    folder: Path, report: dict, cases: "Sequence[Case]", picks: "dict[str, np.ndarray]", stated: "Stated | None"
+) -> None:
+    """metrics.json, predictions.csv, error_curve.png and, where confidence was stated, reliability.png."""
     from utils.evaluation.cases import picked_errors
     from utils.evaluation.predictions import predictions_table
     from utils.figures.error_curve import error_curve
+    from utils.figures.reliability import reliability_figure
     from utils.figures.style import save
     from utils.jobs.files import atomic_path, write_json
 
@@ -351,6 +371,8 @@ def write(folder: Path, report: dict, cases: "Sequence[Case]", picks: "dict[str,
     first = report["prediction"]
     order = [first, *(name for name in picks if name != first)]
     save(error_curve({name: picked_errors(cases, picks[name]) for name in order}), folder / "error_curve.png")
+    if stated is not None:
+        save(reliability_figure(stated.reliability(), stated.coverage()), folder / "reliability.png")
 
 
 if __name__ == "__main__":

@@ -170,9 +170,8 @@ def ask_server(args: argparse.Namespace, image_ids: Sequence[str], store: "Image
 
 
 def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:
-    from utils.model.device import own_device
-
     from utils.generation.local import LocalModel, ask_local
+    from utils.model.device import own_device
 
     device = args.device or own_device(Processes.from_environment().local_rank)
     model = LocalModel.from_pretrained(args.model, args.dtype, device)

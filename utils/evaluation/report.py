@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.calibration import Calibration
 from utils.decoding import METHODS, Decoder
 from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.metrics import accuracy, expected_calibration_error, paired_summary, summary
@@ -47,7 +46,7 @@ def build_report(
     seed: int = 0,
     gallery: ArrayLike | None = None,
     training: ArrayLike | None = None,
-    calibration: Calibration | None = None,
+    stated: Stated | None = None,
 ) -> dict:
     """Everything the report says, ready for JSON (the contents of ``metrics.json``).
 
@@ -60,7 +59,7 @@ def build_report(
         seed: of the bootstrap.
         gallery: (m, 2) degrees of all gallery photos, for the density of the gallery around the queries.
         training: (m, 2) degrees of all training photos, for accuracy by distance to the nearest of them.
-        calibration: of a model's prediction, by which confidences and regions are stated; None: none are.
+        stated: what was stated of the predictions; None: nothing.
     """
     if not cases:
         raise ValueError("no query to report on")
@@ -95,8 +94,8 @@ def build_report(
         "only_guesses": sum(all(c.source == "generation" for c in case.query.candidates) for case in cases),
         "without_similarity": sum(not case.evidence.has_similarity for case in cases),
     }
-    if calibration is not None:
-        report |= Stated.of(cases, picks[prediction], decoders[prediction], calibration).report()
+    if stated is not None:
+        report |= stated.report()
     truths = [(case.query.latitude, case.query.longitude) for case in cases]
     if gallery is not None:
         shares = accuracy(nearest_km(truths, gallery), DENSITY_RADII_KM)

@@ -51,7 +51,7 @@ def _remarks(report: dict) -> list[str]:
         radius = report["calibration_radius_km"]
         lines.append(
             f"Expected calibration error {report['calibration_error']:.3f} "
-            f"(shares of the candidates within {radius} km of the prediction, against being right "
+            f"(shares within {radius} km of the prediction, against being right "
             f"within {radius} km; temperature {report['temperature']:.3g})."
         )
     if "regions" in report:
@@ -71,26 +71,26 @@ def _remarks(report: dict) -> list[str]:
 
 
 def _stated_lines(report: dict) -> list[str]:
-    """What was stated of the answers, and what was true of it."""
-    errors = ", ".join(f"{error:.3f} at {radius} km" for radius, error in report["calibration_errors"].items())
-    gains = ", ".join(
-        f"{100 * (1 - score / report['brier_base'][radius]):.0f}% at {radius} km"
-        for radius, score in report["brier"].items()
-        if report["brier_base"][radius]
-    )
-    lines = [
-        f"Stated confidence: calibration error {errors}; Brier score below that of the base rate by {gains}.",
-        "Regions (stated: held the truth, median radius of a disc as large): "
-        + ", ".join(
-            f"{level}%: {figures['coverage']:.1f}%, {figures['median_radius_km']:.0f} km"
-            for level, figures in report["regions"].items()
+    """What was stated of the answers, and what was true of it, by radius and by region."""
+    radii = list(report["brier"])
+    gains = [1 - report["brier"][km] / base if base else 0.0 for km, base in report["brier_base"].items()]
+    rows = {
+        "calibration error": [f"{error:.3f}" for error in report["calibration_errors"].values()],
+        "Brier score below that of the rate": [f"{100 * gain:.0f}%" for gain in gains],
+    }
+    rows |= {
+        f"right among the surest {share}%": [f"{value:.1f}%" for value in values.values()]
+        for share, values in report["selective"].items()
+    }
+    width = max(map(len, rows))
+    lines = ["", f"{'What was stated of the answers:':{width}}" + "".join(f"{f'{km} km':>9}" for km in radii)]
+    lines += [f"{name:{width}}" + "".join(f"{cell:>9}" for cell in cells) for name, cells in rows.items()]
+    for level, figures in report["regions"].items():
+        lines.append(
+            f"Regions of {level}% held {figures['coverage']:.1f}% of the truths; "
+            f"half of them are no larger than a disc of {figures['median_radius_km']:.0f} km radius."
         )
-        + ".",
-    ]
-    for share, accuracies in report["selective"].items():
-        cells = ", ".join(f"{value:.1f}% within {radius} km" for radius, value in accuracies.items())
-        lines.append(f"The surest {share}%: {cells}.")
-    return lines
+    return [*lines, ""]
 
 
 def _training_distance_lines(report: dict) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from utils.calibration import LEVELS, Calibration, Outlook, outlook
 from utils.decoding import Decoder
 from utils.evaluation.cases import Case, picked_errors
-from utils.evaluation.metrics import accuracy, expected_calibration_error
+from utils.evaluation.metrics import Reliability, accuracy, expected_calibration_error, reliability
 from utils.geography.geodesy import THRESHOLDS_KM
 
 COVERED = (100, 80, 50)  # percent of the queries that are answered, the surest ones
@@ -55,6 +55,15 @@ class Stated:
         """(n, radii) whether an answer is that near."""
         return self.errors[:, None] < np.array(THRESHOLDS_KM)
 
+    def reliability(self) -> dict[int, Reliability]:
+        """Radius in km -> stated and true confidence of ten bins of answers."""
+        columns = zip(THRESHOLDS_KM, self.chances.T, self.near().T, strict=True)
+        return {radius: reliability(chances, near) for radius, chances, near in columns}
+
+    def coverage(self) -> dict[int, float]:
+        """Level -> percentage of the truths that its regions held."""
+        return dict(zip(LEVELS, (100 * self.held.mean(axis=0)).tolist(), strict=True))
+
     def report(self) -> dict[str, Any]:
         """``calibration_errors``, ``brier``, ``brier_base``, ``regions`` and ``selective`` of metrics.json."""
         near = self.near()
@@ -67,7 +76,7 @@ class Stated:
             "brier_base": dict(zip(names, (rates * (1 - rates)).tolist(), strict=True)),
             "regions": {
                 str(level): {
-                    "coverage": 100 * float(self.held[:, number].mean()),
+                    "coverage": self.coverage()[level],
                     "median_area_km2": float(np.median(self.areas[:, number])),
                     "median_radius_km": float(np.median(self.radii[:, number])),
                 }

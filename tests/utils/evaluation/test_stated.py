@@ -57,12 +57,19 @@ def test_figures_against_sklearn_and_counting(cases, calibrations, method):
 
 def test_the_report_has_them_where_there_is_a_calibration(cases, calibrations):
     picks = ranker_picks(cases, **FITTED)
-    fitted = calibrations.methods["consensus"]
-    report = build_report(cases, picks, prediction="model_consensus", calibration=fitted, **FITTED)
+    fitted, decoder = calibrations.methods["consensus"], METHODS["consensus"].decoder(**FITTED)
+    stated = Stated.of(cases, picks["model_consensus"], decoder, fitted)
+    report = build_report(cases, picks, prediction="model_consensus", stated=stated, **FITTED)
     assert {"calibration_errors", "brier", "brier_base", "regions", "selective", "calibration_error"} <= report.keys()
     text = format_report(report)
-    assert "Stated confidence: calibration error" in text
-    assert "The surest 50%:" in text
+    assert "What was stated of the answers:" in text
+    held, radius = (report["regions"]["90"][name] for name in ("coverage", "median_radius_km"))
+    for line in (
+        f"{'calibration error':34}" + "".join(f"{error:>9.3f}" for error in report["calibration_errors"].values()),
+        f"Regions of 90% held {held:.1f}% of the truths; half of them are no larger than "
+        f"a disc of {radius:.0f} km radius.",
+    ):
+        assert line in text.splitlines()
     plain = build_report(cases, picks, prediction="model_consensus", **FITTED)
     assert "regions" not in plain
-    assert "Stated confidence" not in format_report(plain)
+    assert "What was stated" not in format_report(plain)

@@ -67,7 +67,7 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     assert collection["features"][2]["properties"]["problem"] == "trip/d.png: cannot be read"
 
 
-@pytest.mark.parametrize("torn", [b"", b'{"file":"trip/e', b'{"file":"trip/e.jpg","latitude":45.7}', b"\xc3"])
+@pytest.mark.parametrize("torn", [b"", b'{"file":"trip/e', b'{"file":"trip/e.jpg","latitude":45.7', b"\xc3"])
 def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, caplog, torn: bytes) -> None:
     caplog.set_level(logging.INFO)
     whole = locate_photos(folder, tmp_path / "whole.csv", locate, SETTINGS)

@@ -126,9 +126,7 @@ def benchmark_task(
     Raises ``ValueError``, naming table and query, where it is not in
     there or has nothing to rank, and what opening the photo and the gallery raises.
     """
-    queries, problems = read_candidate_table(candidates, topn, topn_zs, merge_km=merge_km)
-    found = [query for query in queries if query.image == image_id]
-    problems = [problem for problem in problems if image_id in problem]
+    found, problems = read_candidate_table(candidates, topn, topn_zs, merge_km=merge_km, only=image_id)
     if not found:
         raise ValueError("\n".join([f"{image_id} is no usable query of {candidates}", *problems]))
     gallery = ImageStore.from_paths([image_data_path], tar_index_path)

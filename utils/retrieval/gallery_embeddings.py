@@ -26,8 +26,6 @@ from utils.tables.metadata import ids_hash
 SHARD = 16_384  # photos embedded between two saves
 
 
-
-
 @dataclass(frozen=True)
 class EmbeddingInfo:
     """What the rows of ``embeddings.npy`` were made of: they are made again when any of it differs."""

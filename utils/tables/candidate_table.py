@@ -34,7 +34,7 @@ TABLE_COLUMNS += ("reverse_gps_lis", "zs_gps_lis", "candidate_similarity_lis")
 
 
 def read_candidate_table(
-    path: str | os.PathLike, topn: int, topn_zs: int, merge_km: float = 0.0
+    path: str | os.PathLike, topn: int, topn_zs: int, merge_km: float = 0.0, only: str | None = None
 ) -> tuple[list[Query], list[str]]:
     """The queries of a candidate table, with the candidates that evaluation ranks.
 
@@ -45,6 +45,7 @@ def read_candidate_table(
         topn: retrieved candidates to take, the best first.
         topn_zs: generated candidates to take, after the retrieved ones.
         merge_km: radius of ``pick_candidates``.
+        only: IMG_ID of the one query that is wanted; the others are not looked at.
 
     Returns:
         Queries in the order of the file, and problems that name file, row, IMG_ID and column. A candidate
@@ -57,6 +58,8 @@ def read_candidate_table(
     """
     queries, problems = [], []
     for where, cells in read_rows(path, ["IMG_ID", "LAT", "LON", "candidate_gps_lis"]):
+        if only is not None and cells["IMG_ID"] != only:
+            continue
         try:
             latitude, longitude = parse_truth(cells)
             retrieved = _retrieved(cells, where, problems)

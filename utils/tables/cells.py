@@ -62,13 +62,20 @@ def parse_list(cells: Mapping[str, str], column: str) -> list:
     if not cell:
         return []
     try:
-        items = ast.literal_eval(_NonFinite().visit(ast.parse(cell, mode="eval")))
+        items = _literal(ast.parse(cell, mode="eval"))
     # What ast raises for malformed, hostile or very deeply nested text.
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError(f"{column}: {shortened(cell)} is not a Python literal") from None
     if not isinstance(items, (list, tuple)):
         raise ValueError(f"{column}: {shortened(cell)} is not a list")
     return list(items)
+
+
+def _literal(tree: ast.Expression) -> Any:
+    try:
+        return ast.literal_eval(tree)
+    except ValueError:  # few cells have nan or inf, and looking for them takes half the time
+        return ast.literal_eval(_NonFinite().visit(tree))
 
 
 class _NonFinite(ast.NodeTransformer):

@@ -106,6 +106,21 @@ def test_selection(table, topn, topn_zs, num_negatives, monkeypatch):
     assert problems == []
 
 
+def test_one_query_alone_is_what_it_is_among_the_others(table):
+    rows = [released_row(), released_row(IMG_ID="b.jpg", zs_gps_lis="[(nan, 7.0), (46.0, 7.0)]")]
+    path = table(*rows, released_row(IMG_ID="c.jpg", LAT="north"))
+    queries, problems = read_candidate_table(path, topn=5, topn_zs=2)
+    assert [query.image for query in queries][1:] == ["b.jpg"]
+    assert len(problems) == 2
+    alone = [read_candidate_table(path, topn=5, topn_zs=2, only=row["IMG_ID"]) for row in rows]
+    assert [query for found, _ in alone for query in found] == queries
+    assert [problem for _, own in alone for problem in own] == [
+        problem for problem in problems if "c.jpg" not in problem
+    ]
+    assert read_candidate_table(path, topn=5, topn_zs=2, only="c.jpg")[0] == []
+    assert read_candidate_table(path, topn=5, topn_zs=2, only="nowhere.jpg") == ([], [])
+
+
 def test_near_duplicates_give_their_slot_to_the_next(table):
     """The second guess lies 3 km from a retrieved candidate that is only taken when the list is long enough."""
     gps = [(46.0, 7.0), (46.001, 7.0), (46.0, 7.001), (48.0, 9.0), (10.0, 10.0)]

@@ -289,12 +289,12 @@ def about(args: argparse.Namespace, outcome: "Outcome", truth: tuple[float, floa
 def locate_folder(args: argparse.Namespace, ranker: "GeoRanker", locator: "Locator") -> list[str]:
     """Locate every photo of a folder, into a table and a map."""
     from utils.locating.folder import rank_folder
-    from utils.model.fingerprints import digest, fingerprint
+    from utils.model.fingerprints import digest, fingerprint, settings_hash
 
     table = Path(args.locations)
     scorer = digest(fingerprint(args.model, args.model_path, ranker.info, {}))[:16]
     settings = {"index": str(Path(args.index).resolve()), "gallery": locator.gallery.digest[:16], "ranker": scorer}
-    settings |= {"temperature": ranker.info.temperature, "similarity_weight": ranker.info.similarity_weight}
+    settings["calibration"] = settings_hash(args.model_path)[:16]
     settings |= {
         name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
     }

@@ -258,6 +258,7 @@ def test_wandb_takes_the_logs_offline(world, tiny_base, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     for folder in ("DIR", "CACHE_DIR", "CONFIG_DIR", "DATA_DIR"):
         monkeypatch.setenv(f"WANDB_{folder}", str(tmp_path))
+    monkeypatch.setenv("WANDB_CONSOLE", "off")  # or it keeps a hook in the standard error of later tests
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_PROJECT", "places")
     (entry,) = train(world, tiny_base, tmp_path / "out", max_steps=1, report_to="wandb")

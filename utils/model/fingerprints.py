@@ -41,6 +41,12 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def settings_hash(adapter: str | os.PathLike) -> str:
+    """SHA-256 of what an adapter has beside its weights: settings, calibration and domain, as far as it has them."""
+    paths = [path for name in (FILENAME, DOMAIN_FILENAME) if (path := Path(adapter) / name).is_file()]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
 def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settings: Mapping[str, Any]) -> str:
     """What scores: the weights of base and adapter (files by size and time), the prompt, and ``settings``.
 

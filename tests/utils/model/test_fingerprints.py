@@ -1,7 +1,8 @@
 from pathlib import Path
 
 from tests.tiny_models import build_tiny_base
-from utils.model.fingerprints import weights_hash
+from utils.model.adapter_info import DOMAIN_FILENAME, AdapterInfo
+from utils.model.fingerprints import settings_hash, weights_hash
 
 
 def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
@@ -16,3 +17,16 @@ def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
     config = resized / "preprocessor_config.json"
     config.write_text(config.read_text().replace("1024", "2048"))
     assert weights_hash(resized) != base
+
+
+def test_settings_and_domain_are_known_and_weights_are_not(tmp_path: Path) -> None:
+    hashes = [settings_hash(tmp_path)]
+    AdapterInfo("base").save(tmp_path)
+    hashes.append(settings_hash(tmp_path))
+    (tmp_path / DOMAIN_FILENAME).write_bytes(b"a threshold")
+    hashes.append(settings_hash(tmp_path))
+    (tmp_path / DOMAIN_FILENAME).write_bytes(b"another one")
+    hashes.append(settings_hash(tmp_path))
+    assert len(set(hashes)) == 4
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
+    assert settings_hash(tmp_path) == hashes[-1]

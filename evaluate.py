@@ -19,7 +19,6 @@ be read costs only itself: it is named, and the exit code is 1.
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -55,8 +54,6 @@ if TYPE_CHECKING:
     from utils.evaluation.stated import Stated
 
 SHOWN = 20  # problems printed
-
-logger = logging.getLogger("scripts")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -181,7 +178,9 @@ def evaluate(args: argparse.Namespace) -> list[str]:
 
     from utils.evaluation.fit_calibration import calibrated
     from utils.evaluation.rankers import ranker_picks
+    from utils.evaluation.report_files import write_evaluation
     from utils.evaluation.report_text import format_report
+    from utils.evaluation.stated import what_was_stated
     from utils.tables.metadata import read_points
 
     info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
@@ -203,9 +202,11 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         info.save(args.model_path)
     picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
     points = {"gallery": gallery, "training": training}
-    stated = what_was_stated(args, info, cases, picks)
+    # Of the queries that it was fitted on, a calibration would be too right.
+    known = args.ranker == "model" and not args.calibrate
+    stated = what_was_stated(info, args.decode, sources(args), cases, picks) if known else None
     report = make_report(args, info, cases, picks, points, stated) | {"problems": problems}
-    write(args.output_dir, report, cases, picks, stated)
+    write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
     if args.calibrate:
@@ -255,52 +256,34 @@ def score(
     """Score the queries together with the other processes. None in all processes but the first."""
     import torch
 
-    from utils.evaluation.gathered import gather_cases
-    from utils.evaluation.photos_of_queries import photos_of_queries
+    from utils.evaluation.resumed import score_missing
     from utils.evaluation.reward_log import RewardLog
-    from utils.evaluation.scoring import score_benchmark
     from utils.geo_ranker import GeoRanker
-    from utils.jobs.processes import SharedWork
     from utils.model.device import own_device
     from utils.model.fingerprints import fingerprint
     from utils.photos.store import ImageStore
 
-    photos = ImageStore.from_paths([args.image_path])
-    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
     processes = Processes.from_environment()
     device = args.device or own_device(processes.local_rank)
-    # On a CPU the model takes all cores, and nothing is won by reading ahead.
-    workers = args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4
     device_type = torch.device(device).type
     kernels = attention(args, device_type)
     names = ("image_path", "image_data_path", "tar_index_path", "dtype", "sharing")
     settings = {"device": device_type, "attn_implementation": kernels} | {name: getattr(args, name) for name in names}
+    how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
     with RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank) as log:
-        logged = log.known(queries)
-        missing = {position: query for position, query in enumerate(queries) if position not in logged}
-        scored, problems = {}, []
-        if missing:
-            if logged:
-                logger.info("%d of %d queries are scored already", len(logged), len(queries))
-            ranker = GeoRanker.from_pretrained(
-                args.model,
-                args.model_path,
-                dtype=args.dtype and getattr(torch, args.dtype),
-                device=device,
-                attn_implementation=kernels,
-            )
-            shown = [*missing.values()]
-            scored, problems = score_benchmark(
-                ranker,
-                missing,
-                *photos_of_queries(args.feature_cache, ranker, shown, photos, gallery, processes, workers),
-                log,
-                max_tokens=args.max_tokens,
-                sharing=args.sharing,
-                num_workers=workers,
-                work=SharedWork(range(len(queries)), processes, "queries"),
-            )
-    return gather_cases(processes, queries, logged, scored, problems)
+        return score_missing(
+            queries,
+            log,
+            lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how),
+            ImageStore.from_paths([args.image_path]),
+            ImageStore.from_paths([args.image_data_path], args.tar_index_path),
+            processes,
+            feature_cache=args.feature_cache,
+            max_tokens=args.max_tokens,
+            sharing=args.sharing,
+            # On a CPU the model takes all cores, and nothing is won by reading ahead.
+            num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
+        )
 
 
 def sources(args: argparse.Namespace) -> "Sources":
@@ -309,21 +292,6 @@ def sources(args: argparse.Namespace) -> "Sources":
     from utils.tables.metadata import gallery_hash
 
     return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.gallery))
-
-
-def what_was_stated(
-    args: argparse.Namespace, info: AdapterInfo, cases: "Sequence[Case]", picks: "dict[str, np.ndarray]"
-) -> "Stated | None":
-    """What the adapter's calibration says of the answers; None where it says nothing of such candidates."""
-    from utils.evaluation.stated import Stated
-
-    method = METHODS[args.decode]
-    # Of the queries that it was fitted on, a calibration would be too right.
-    if args.calibrate or args.ranker != "model" or info.calibration is None or method.ranker not in picks:
-        return None
-    calibration = info.calibration.of(args.decode, sources(args))
-    decoder = method.decoder(temperature=info.temperature, similarity_weight=info.similarity_weight)
-    return calibration and Stated.of(cases, picks[method.ranker], decoder, calibration)
 
 
 def make_report(
@@ -352,27 +320,6 @@ def make_report(
     )
     settings = {name: str(value) for name, value in vars(args).items()}
     return {"dataset": args.dataset, "split": args.split, **report, "settings": settings}
-
-
-def write(
-    folder: Path, report: dict, cases: "Sequence[Case]", picks: "dict[str, np.ndarray]", stated: "Stated | None"
-) -> None:
-    """metrics.json, predictions.csv, error_curve.png and, where confidence was stated, reliability.png."""
-    from utils.evaluation.cases import picked_errors
-    from utils.evaluation.predictions import predictions_table
-    from utils.figures.error_curve import error_curve
-    from utils.figures.reliability import reliability_figure
-    from utils.figures.style import save
-    from utils.jobs.files import atomic_path, write_json
-
-    write_json(folder / "metrics.json", report)
-    with atomic_path(folder / "predictions.csv") as path:
-        predictions_table(cases, picks, report["prediction"]).to_csv(path, index=False)
-    first = report["prediction"]
-    order = [first, *(name for name in picks if name != first)]
-    save(error_curve({name: picked_errors(cases, picks[name]) for name in order}), folder / "error_curve.png")
-    if stated is not None:
-        save(reliability_figure(stated.reliability(), stated.coverage()), folder / "reliability.png")
 
 
 if __name__ == "__main__":

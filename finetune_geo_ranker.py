@@ -23,11 +23,8 @@ turns out to be broken while training costs only its candidate, or gives the pla
 """
 
 import argparse
-import logging
-import math
-import os
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,20 +45,12 @@ from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS
 from utils.photos.store import ImageStore
-from utils.training.checkpoints import copy_adapter, starting_point, steps_done
+from utils.training.checkpoints import adopt_finished, is_finished, starting_point
 from utils.training.groups import GroupRule
-from utils.training.rows import GalleryFile, RowFile, TrainingData, report
+from utils.training.rows import TrainingData
 
 if TYPE_CHECKING:
-    import torch
-    from peft import PeftModel
-    from transformers import TrainingArguments
-
-    from utils.geo_ranker import GeoRanker
-    from utils.model.features import EncodedPhotos, FeatureCache
     from utils.training.trainer import RankerTrainer
-
-logger = logging.getLogger("scripts")
 
 ZERO2 = Path(__file__).parent / "deepspeed_config" / "zero2.json"
 # Flags that transformers' TrainingArguments knows by the same names.
@@ -170,11 +159,11 @@ def count_or_all(text: str) -> int | None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError for arguments that do not go together."""
-    together = args.per_device_train_batch_size * world_size()
-    if args.total_batch_size < 1 or args.total_batch_size % together:
+    processes = Processes.from_environment().count
+    if args.total_batch_size < 1 or args.total_batch_size % (args.per_device_train_batch_size * processes):
         raise ValueError(
             f"total_batch_size {args.total_batch_size} is no multiple of per_device_train_batch_size "
-            f"{args.per_device_train_batch_size} times {world_size()} processes"
+            f"{args.per_device_train_batch_size} times {processes} processes"
         )
     if args.K is not None and args.group_size < args.K:
         raise ValueError(f"K {args.K} is more than group_size {args.group_size}")
@@ -193,11 +182,6 @@ def check(args: argparse.Namespace) -> None:
     check_vision_attention(args)
 
 
-def world_size() -> int:
-    """How many processes the launcher started."""
-    return Processes.from_environment().count
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     stopped = "stopped; --continue_ckpt_path latest goes on from the last checkpoint, if there is one"
@@ -212,14 +196,7 @@ def finetune(args: argparse.Namespace) -> list[str]:
         steps = trainer.train_dataset.total // args.total_batch_size
         if checkpoint and is_finished(checkpoint, steps):  # the Trainer would add a step
             if trainer.args.should_save:
-                copy_adapter(checkpoint, args.model_save_path)
-                logger.warning(
-                    "nothing is left to train: %s has all %d steps of these settings behind it, and is now the adapter "
-                    "of %s; --num_train_epochs or --max_steps says how long the whole training is",
-                    checkpoint,
-                    steps,
-                    args.model_save_path,
-                )
+                adopt_finished(checkpoint, steps, args.model_save_path)
             return []
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_adapter(args.model_save_path)
@@ -233,145 +210,68 @@ def start(args: argparse.Namespace) -> Path | None:
     return starting_point(args.model_save_path, args.continue_ckpt_path)
 
 
-def is_finished(checkpoint: Path, steps: int) -> bool:
-    """Whether a checkpoint has all of so many steps behind it. Raises ``ValueError`` where it has more."""
-    done = steps_done(checkpoint)
-    if done > steps:
-        raise ValueError(
-            f"{checkpoint} has {done} steps behind it, and these settings make {steps}: nothing is left to train; "
-            "--num_train_epochs or --max_steps says how long the whole training is"
-        )
-    return done == steps
-
-
 def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
     """Everything that a training needs; what cannot be used is reported.
 
     ``scratch``: a folder for features that are to be cached for this process and training alone.
     """
     store = ImageStore.from_paths([*args.image_path, *args.image_data_path], args.tar_index_path)
-    data = TrainingData(
-        RowFile.read(args.dataset, args.num_samples),
-        RowFile.read(args.eval_dataset) if args.eval_dataset else None,
-        GalleryFile.read(args.gallery) if any(args.easy_share) else None,
-    )
-    settings = training_arguments(args)  # before the model: under DeepSpeed ZeRO-3 it is then loaded in shards
+    gallery = args.gallery if any(args.easy_share) else None
+    data = TrainingData.read(args.dataset, args.num_samples, args.eval_dataset or None, gallery)
+    cache = args.feature_cache or (scratch if args.cache_image_features else None)
 
-    from utils.training.batches import EvaluationGroups, GroupCollator, TrainingGroups
+    from utils.training.arguments import training_arguments
+    from utils.training.batches import GroupCollator, groups_of
+    from utils.training.model import load_model
+    from utils.training.photos import open_photos
     from utils.training.trainer import RankerTrainer
 
-    ranker, model = load_model(args, settings.device)
-    photos, known = open_photos(args, store, data, ranker, scratch)
-    data = data.usable(args.rule, known)
-    rows = data.training.rows
-    if len(rows) < args.total_batch_size:
-        raise ValueError(f"{args.dataset}: {len(rows)} usable rows are less than total_batch_size")
-    steps = math.ceil(args.num_train_epochs * (len(rows) // args.total_batch_size))
-    groups = TrainingGroups(
-        rows,
+    settings = training_arguments(  # before the model: under DeepSpeed ZeRO-3 it is then loaded in shards
+        args.model_save_path,
+        dtype=args.dtype,
+        total_batch_size=args.total_batch_size,
+        evaluate=bool(args.eval_dataset),
+        cached_features=cache is not None,
+        workers=args.num_workers,
+        quiet=args.quiet,
+        **{name: getattr(args, name) for name in TRAINER_FLAGS},
+    )
+    ranker, model = load_model(
+        args.model_path,
+        seed=args.seed,
+        lora_r=args.lora_r,
+        lora_dropout=args.lora_dropout,
+        gradient_checkpointing=args.gradient_checkpointing,
+        layout=args.prompt_layout,
+        dtype=args.dtype,
+        device=settings.device,
+        attn_implementation=attention(args, settings.device.type),
+        min_pixels=args.min_pixels,
+        max_pixels=args.max_pixels,
+        omit=args.omit,
+    )
+    processes = Processes.from_environment() if args.feature_cache else Processes()
+    photos, known = open_photos(store, data, args.rule, ranker, args.jpeg_quality, cache, processes, args.num_workers)
+    training, evaluation = groups_of(
+        data.usable(args.rule, known),
         args.rule,
         photos,
         batch_size=args.total_batch_size,
-        steps=args.max_steps if args.max_steps > 0 else steps,
+        epochs=args.num_train_epochs,
+        max_steps=args.max_steps,
         seed=args.seed,
-        gallery=data.gallery and data.gallery.photos,
     )
     return RankerTrainer(
         model,
         settings,
         GroupCollator(ranker.packer),
-        groups,
-        EvaluationGroups(data.validation.rows, args.rule, photos) if data.validation else None,
+        training,
+        evaluation,
         info=replace(ranker.info, group_size=args.group_size, candidate_jpeg_quality=args.jpeg_quality),
         lambda1=args.lambda1,
         K=args.K,
         sharing="packed_row" if args.gradient_checkpointing else "prefix_cache",
     )
-
-
-def training_arguments(args: argparse.Namespace) -> "TrainingArguments":
-    """The Trainer's settings. Raises ValueError for several GPUs without a launcher, and caching under ZeRO-3."""
-    import torch
-    from transformers import TrainingArguments
-    from transformers.integrations import is_deepspeed_zero3_enabled
-
-    if "LOCAL_RANK" not in os.environ and torch.cuda.device_count() > 1:
-        raise ValueError("several GPUs need torchrun or deepspeed; for one, set CUDA_VISIBLE_DEVICES=0")
-    on_cpu = not torch.cuda.is_available()
-    if args.deepspeed and on_cpu:
-        # On a CPU the Trainer starts torch.distributed alone, but ZeRO-3 shards the model while it is loaded.
-        from deepspeed import init_distributed
-
-        init_distributed()
-    settings = TrainingArguments(
-        output_dir=args.model_save_path,
-        use_cpu=on_cpu,
-        bf16=args.dtype == "bfloat16",
-        gradient_accumulation_steps=args.total_batch_size // (args.per_device_train_batch_size * world_size()),
-        eval_strategy="steps" if args.eval_dataset else "no",
-        save_total_limit=2,
-        disable_tqdm=args.quiet or None,
-        dataloader_num_workers=args.num_workers,
-        dataloader_pin_memory=not on_cpu,
-        accelerator_config={"non_blocking": not on_cpu},
-        train_sampling_strategy="sequential",  # TrainingGroups shuffles, so that an item knows its place
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
-        **{name: getattr(args, name) for name in TRAINER_FLAGS},
-    )
-    if (args.cache_image_features or args.feature_cache) and is_deepspeed_zero3_enabled():
-        raise ValueError("cached features need the whole vision tower in every process: not with ZeRO-3")
-    return settings
-
-
-def load_model(args: argparse.Namespace, device: "torch.device") -> tuple["GeoRanker", "PeftModel"]:
-    """The base model as a ranker, and the same under the LoRA that is to be trained."""
-    import torch
-    from transformers import set_seed
-
-    from utils.geo_ranker import GeoRanker
-    from utils.model.adapter import add_lora
-
-    set_seed(args.seed)
-    ranker = GeoRanker.from_pretrained(
-        args.model_path,
-        layout=args.prompt_layout,
-        dtype=getattr(torch, args.dtype),
-        device=device,
-        attn_implementation=attention(args, device.type),
-        min_pixels=args.min_pixels,
-        max_pixels=args.max_pixels,
-        omit=args.omit,
-    )
-    model = add_lora(ranker, r=args.lora_r, dropout=args.lora_dropout)
-    if args.gradient_checkpointing:
-        ranker.enable_gradient_checkpointing()
-    return ranker, model
-
-
-def open_photos(
-    args: argparse.Namespace, store: ImageStore, data: TrainingData, ranker: "GeoRanker", scratch: str
-) -> tuple["EncodedPhotos | FeatureCache", Container[str]]:
-    """The photos that groups show, encoded or as cached features, and which of them there are."""
-    from utils.model.features import EncodedPhotos, shared_features
-
-    if not (args.cache_image_features or args.feature_cache):
-        return EncodedPhotos(store, ranker.packer, args.jpeg_quality), store
-    ids = data.shown_photos(args.rule)
-    processes = Processes.from_environment() if args.feature_cache else Processes()
-    photos, unreadable = shared_features(
-        args.feature_cache or scratch,
-        ranker.backbone,
-        ranker.packer,
-        store,
-        ids,
-        processes,
-        args.num_workers,
-        "photos",
-        args.jpeg_quality,
-    )
-    report("photos", len(ids) - len(unreadable), unreadable)
-    return photos, photos
 
 
 if __name__ == "__main__":

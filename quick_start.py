@@ -32,7 +32,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from utils.answer import Demand
     from utils.geo_ranker import GeoRanker
     from utils.locating.locate import Locator
-    from utils.locating.ranking_task import Outcome, Task
+    from utils.locating.ranking_task import Task
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET
@@ -175,23 +174,21 @@ def rank(args: argparse.Namespace) -> list[str]:
     """Rank one photo or a folder of photos; returns what could not be used."""
     files = [(name, getattr(args, name)) for name in (BENCHMARK_PATHS if args.image is None else OWN_PATHS)]
     check_files([*files, ("model_path", Path(args.model_path, "adapter_config.json"))])
-    if args.index is None:
-        task = benchmark_query(args) if args.image is None else listed_photo(args)
-        return rank_photo(args, load_ranker(args), task)
-    ranker = load_ranker(args)
-    locator = load_locator(args, ranker)
-    if Path(args.image).is_dir():
-        return locate_folder(args, ranker, locator)
-    return rank_photo(args, ranker, found_photo(args, locator))
 
-
-def load_ranker(args: argparse.Namespace) -> "GeoRanker":
+    from utils.answer import Demand
     from utils.geo_ranker import GeoRanker
 
-    return GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-
-
-# ---- where the candidates of a photo come from ----
+    demand = None if args.min_confidence is None else Demand(args.min_confidence, args.within)
+    if args.index is None:  # before the model is loaded, since a table can be wrong
+        task = benchmark_query(args) if args.image is None else listed_photo(args)
+    ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
+    if args.index is not None:
+        locator = load_locator(args, ranker)
+        if Path(args.image).is_dir():
+            return locate_folder(args, ranker, locator, demand)
+        task = locator.task(Path(args.image), args.latitude, args.longitude)
+        locator.log_unusable()
+    return rank_photo(args, ranker, task, demand)
 
 
 def benchmark_query(args: argparse.Namespace) -> "Task":
@@ -208,98 +205,51 @@ def listed_photo(args: argparse.Namespace) -> "Task":
     from utils.locating.ranking_task import listed_task
     from utils.tables.places import parse_places, read_places
 
-    if args.candidates is not None:
-        candidates, problems = read_places(args.candidates)
-    else:
-        candidates, problems = parse_places(CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
-    return listed_task(args.image, candidates, problems, args.latitude, args.longitude)
-
-
-def found_photo(args: argparse.Namespace, locator: "Locator") -> "Task":
-    """One's own photo, with what is similar in a gallery and what the base model guesses."""
-    task = locator.task(Path(args.image))
-    print_unusable(args, locator)
-    return replace(task, query=replace(task.query, latitude=args.latitude, longitude=args.longitude))
+    edited = CANDIDATE_COORDINATES, CANDIDATE_IMAGES
+    places = parse_places(*edited) if args.candidates is None else read_places(args.candidates)
+    return listed_task(args.image, *places, args.latitude, args.longitude)
 
 
 def load_locator(args: argparse.Namespace, ranker: "GeoRanker") -> "Locator":
+    """What finds places for one's own photos: similar ones in a gallery, and guesses of the base model."""
     from utils.locating.locate import Locator
     from utils.photos.store import ImageStore
 
-    return Locator.load(
-        ranker,
-        Path(args.index),
-        ImageStore.from_paths([args.image_data_path], args.tar_index_path),
-        args.model if args.generate else None,
-        topn=args.topn,
-        topn_zs=args.generate,
-        merge_km=args.merge_km,
-    )
+    images = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+    picking = {"topn": args.topn, "topn_zs": args.generate, "merge_km": args.merge_km}
+    return Locator.load(ranker, Path(args.index), images, args.model if args.generate else None, **picking)
 
 
-def print_unusable(args: argparse.Namespace, locator: "Locator") -> None:
-    if args.generate:
-        logger.info("Guesses that name no usable place, dropped: %d", locator.unusable)
-
-
-# ---- the answer ----
-
-
-def rank_photo(args: argparse.Namespace, ranker: "GeoRanker", task: "Task") -> list[str]:
+def rank_photo(args: argparse.Namespace, ranker: "GeoRanker", task: "Task", demand: "Demand | None") -> list[str]:
     """Rank, print, and write the ranking and its map."""
-    from utils.figures.ranking_map import ranking_map
-    from utils.figures.style import save
     from utils.locating.folder import GPS_NOTE
-    from utils.locating.listing import distances_to, format_answer, format_ranking
-    from utils.locating.ranking_task import rank_task, write_ranking
+    from utils.locating.listing import format_outcome
+    from utils.locating.ranking_task import rank_task
+    from utils.locating.results import write_results
 
-    outcome = rank_task(ranker, task, args.decode, demand(args))
+    outcome = rank_task(ranker, task, args.decode, demand)
     if outcome.answer.answered is None:
         raise ValueError("--min_confidence: nothing is known of how sure an answer for such a photo is; leave it out")
-    truth = task.truth
     if task.has_gps:
         logger.info(GPS_NOTE.format(args.image))
-    print(format_ranking(outcome, None if truth is None else distances_to(truth, outcome)))
-    print(f"\n{format_answer(outcome, truth)}")
-    write_ranking(args.output, outcome, about(args, outcome, truth))
-    shares = [ranked.share for ranked in outcome.ranking]
-    picture = ranking_map(outcome.points, shares, outcome.index, truth=truth, photo=task.photo, labels=outcome.names)
-    save(picture, args.map)
+    print(format_outcome(outcome, task.truth))
+    about = {"photo": args.image or args.query, "decode": args.decode, "ranker": str(args.model_path)}
+    write_results(task, outcome, about, args.output, args.map)
     print(f"Ranking: {args.output}\nMap: {args.map}")
     return task.problems
 
 
-def demand(args: argparse.Namespace) -> "Demand | None":
-    from utils.answer import Demand
-
-    return None if args.min_confidence is None else Demand(args.min_confidence, args.within)
-
-
-def about(args: argparse.Namespace, outcome: "Outcome", truth: tuple[float, float] | None) -> dict:
-    """What the JSON file says before the answer."""
-    from utils.locating.listing import distances_to
-
-    said = {"photo": args.image or args.query, "decode": args.decode, "ranker": str(args.model_path)}
-    if truth is not None:
-        distance = distances_to(truth, outcome)[outcome.index]
-        said["truth"] = {"latitude": truth[0], "longitude": truth[1], "distance_km": distance}
-    return said
-
-
-def locate_folder(args: argparse.Namespace, ranker: "GeoRanker", locator: "Locator") -> list[str]:
+def locate_folder(
+    args: argparse.Namespace, ranker: "GeoRanker", locator: "Locator", demand: "Demand | None"
+) -> list[str]:
     """Locate every photo of a folder, into a table and a map."""
-    from utils.locating.folder import rank_folder
-    from utils.model.fingerprints import digest, fingerprint, settings_hash
+    from utils.locating.folder import identities, rank_folder
 
-    table = Path(args.locations)
-    scorer = digest(fingerprint(args.model, args.model_path, ranker.info, {}))[:16]
-    settings = {"index": str(Path(args.index).resolve()), "gallery": locator.gallery.digest[:16], "ranker": scorer}
-    settings["calibration"] = settings_hash(args.model_path)[:16]
-    settings |= {
-        name: getattr(args, name) for name in ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
-    }
-    rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings, demand(args))
-    print_unusable(args, locator)
+    table, flags = Path(args.locations), ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
+    settings = identities(ranker, locator, args.index, args.model, args.model_path)
+    settings |= {name: getattr(args, name) for name in flags}
+    rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings, demand)
+    locator.log_unusable()
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
     return [f"{row.file}: {row.problem}" for row in rows if row.problem]

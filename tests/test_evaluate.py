@@ -21,7 +21,7 @@ from tests.loopback import free_port
 from tests.naive import naive_rewards
 from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
-from utils.evaluation import scoring
+from utils.evaluation import resumed as resumed_scoring
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
 from utils.model.budget import MAX_TOKENS
@@ -167,9 +167,9 @@ def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     log = next(output.glob("rewards.*.jsonl"))
     log.write_text(log.read_text()[:-9])  # the last line is torn, as a full disk would leave it
     scored = []
-    score_benchmark = scoring.score_benchmark
+    score_benchmark = resumed_scoring.score_benchmark
     monkeypatch.setattr(
-        scoring,
+        resumed_scoring,
         "score_benchmark",
         lambda ranker, queries, *rest, **settings: (
             scored.extend(query.image for query in queries.values()),

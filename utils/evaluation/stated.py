@@ -1,16 +1,17 @@
 """What was stated of the answers of a benchmark, against the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from utils.calibration import LEVELS, Calibration, Outlook, outlook
-from utils.decoding import Decoder
+from utils.calibration import LEVELS, Calibration, Outlook, Sources, outlook
+from utils.decoding import METHODS, Decoder
 from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.metrics import Reliability, accuracy, expected_calibration_error, reliability
 from utils.geography.geodesy import THRESHOLDS_KM
+from utils.model.adapter_info import AdapterInfo
 
 COVERED = (100, 80, 50)  # percent of the queries that are answered, the surest ones
 
@@ -93,3 +94,18 @@ class Stated:
             float(accuracy(self.errors[surest[:, number]], (radius,))[0]) for number, radius in enumerate(THRESHOLDS_KM)
         ]
         return dict(zip(map(str, THRESHOLDS_KM), values, strict=True))
+
+
+def what_was_stated(
+    info: AdapterInfo, name: str, sources: Sources, cases: Sequence[Case], picks: Mapping[str, np.ndarray]
+) -> Stated | None:
+    """What the adapter's calibration says of the answers of method ``name``; None where it says nothing of such ones.
+
+    ``picks`` are of ``ranker_picks``; ``sources`` say where the candidates of the ``cases`` came from.
+    """
+    method = METHODS[name]
+    if info.calibration is None or method.ranker not in picks:
+        return None
+    calibration = info.calibration.of(name, sources)
+    decoder = method.decoder(temperature=info.temperature, similarity_weight=info.similarity_weight)
+    return calibration and Stated.of(cases, picks[method.ranker], decoder, calibration)

@@ -1,6 +1,7 @@
 """All photos of a folder, located one after the other."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,11 +12,27 @@ from utils.geo_ranker import GeoRanker
 from utils.locating.locate import Locator
 from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
 from utils.locating.ranking_task import rank_task
+from utils.model.fingerprints import digest, fingerprint, settings_hash
 from utils.photos.images import ImageError
 
 logger = logging.getLogger(__name__)
 
 GPS_NOTE = "{} has GPS coordinates in its EXIF; they are not used"
+
+
+def identities(
+    ranker: GeoRanker, locator: Locator, index: str | os.PathLike, base: str, adapter: str | os.PathLike
+) -> dict[str, object]:
+    """Of the ``settings`` of ``rank_folder`` those that no flag says: the index, its gallery, what scores.
+
+    ``base`` (hub name or folder) and ``adapter`` (folder) are those that ``ranker`` was loaded from.
+    """
+    return {
+        "index": str(Path(index).resolve()),
+        "gallery": locator.gallery.digest[:16],
+        "ranker": digest(fingerprint(base, adapter, ranker.info, {}))[:16],
+        "calibration": settings_hash(adapter)[:16],
+    }
 
 
 def rank_folder(

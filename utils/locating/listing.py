@@ -13,6 +13,12 @@ def distances_to(truth: tuple[float, float], outcome: Outcome) -> list[float]:
     return [float(geodesic_km(*truth, *point)) for point in outcome.points]
 
 
+def format_outcome(outcome: Outcome, truth: tuple[float, float] | None = None) -> str:
+    """The ranking, an empty line and the answer; with ``truth`` (degrees) how far each is off."""
+    distances = None if truth is None else distances_to(truth, outcome)
+    return f"{format_ranking(outcome, distances)}\n\n{format_answer(outcome, truth)}"
+
+
 def format_ranking(outcome: Outcome, distances: Sequence[float] | None = None) -> str:
     """One line a candidate, best first; with the distance to the truth in km where it is known."""
     truth = f"{'to truth':>13}" if distances is not None else ""

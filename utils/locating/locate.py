@@ -1,5 +1,6 @@
 """Places for photos of one's own: their candidates come from a gallery's index, and from the model's own guesses."""
 
+import logging
 from pathlib import Path
 
 from PIL import Image
@@ -16,6 +17,8 @@ from utils.photos.store import ImageStore
 from utils.retrieval.embedding import load_encoder
 from utils.retrieval.encoders import Encoder
 from utils.retrieval.gallery import Gallery
+
+logger = logging.getLogger(__name__)
 
 RETRIEVED = 20  # photos searched for, as in the released tables; the last of them are the negative examples
 
@@ -66,10 +69,11 @@ class Locator:
         generator = LocalModel.from_pretrained(generate_with, device=device) if generate_with else None
         return cls(ranker, gallery, images, encoder, generator, **picking)
 
-    def task(self, path: Path) -> Task:
+    def task(self, path: Path, latitude: float | None = None, longitude: float | None = None) -> Task:
         """The photo and its candidates, and whether it brings coordinates of its own, which are not used.
 
-        Raises ``ImageError`` naming a photo that cannot be read.
+        ``latitude`` and ``longitude`` (degrees) are the truth if known. Raises ``ImageError`` naming a photo that
+        cannot be read.
         """
         photo = open_image(path)
         try:
@@ -78,8 +82,13 @@ class Locator:
             raise ImageError(f"{path}: {error}") from error
         generated = self._generated(photo, path.name)
         candidates = pick_candidates(retrieved, generated, self.topn, self.topn_zs, self.merge_km)
-        query = Query(photo, candidates, tuple(retrieved[-NUM_NEGATIVES:]))
+        query = Query(photo, candidates, tuple(retrieved[-NUM_NEGATIVES:]), latitude, longitude)
         return Task(photo, query, self.images, [], has_gps(path), self.sources, path.name)
+
+    def log_unusable(self) -> None:
+        """Say how many guesses named no usable place so far, where any were asked for."""
+        if self.generator is not None:
+            logger.info("Guesses that name no usable place, dropped: %d", self.unusable)
 
     def _retrieved(self, photo: Image.Image) -> list[Candidate]:
         embedding = self.encoder.encode([photo])  # (1, d)

@@ -6,6 +6,7 @@ interruptions change nothing. That holds for photos that cannot be decoded too: 
 item, not in the worker that met them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from utils.model.packing import Packer
 from utils.model.readable import readable
 from utils.training.georanking import GeoRankingRow
 from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group
+from utils.training.rows import TrainingData
 
 PADDING = -1.0  # stands for "no candidate" in a row of distances; no distance is negative
 
@@ -150,6 +152,36 @@ class EvaluationGroups(Groups):
 
     def _draw(self, number: int) -> Query:
         return evaluation_group(self.rows[number], self.rule)
+
+
+def groups_of(
+    data: TrainingData,
+    rule: GroupRule,
+    photos: EncodedPhotos | FeatureCache,
+    *,
+    batch_size: int,
+    epochs: float,
+    max_steps: int,
+    seed: int,
+) -> tuple[TrainingGroups, EvaluationGroups | None]:
+    """The groups to train on and, where ``data`` has rows for it, those to evaluate on.
+
+    The training is ``epochs`` long, or ``max_steps`` where that is positive; a step takes ``batch_size`` groups.
+    Raises ValueError, naming the file, where the rows to train on are fewer.
+    """
+    rows = data.training.rows
+    if len(rows) < batch_size:
+        raise ValueError(f"{data.training.path}: {len(rows)} usable rows are less than total_batch_size")
+    training = TrainingGroups(
+        rows,
+        rule,
+        photos,
+        batch_size=batch_size,
+        steps=max_steps if max_steps > 0 else math.ceil(epochs * (len(rows) // batch_size)),
+        seed=seed,
+        gallery=data.gallery and data.gallery.photos,
+    )
+    return training, EvaluationGroups(data.validation.rows, rule, photos) if data.validation else None
 
 
 class GroupCollator:

@@ -1,12 +1,15 @@
 """Which checkpoint a training goes on from, and what is left to train."""
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
 
 from utils.jobs.files import atomic_path
 from utils.model.adapter_info import FILENAME
+
+logger = logging.getLogger(__name__)
 
 # What inference needs of a checkpoint; the weights come last, so that who sees them sees the others.
 ADAPTER_FILES = ("README.md", "adapter_config.json", FILENAME, "adapter_model.safetensors")
@@ -49,11 +52,34 @@ def steps_done(checkpoint: Path) -> int:
     return json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
 
 
+def is_finished(checkpoint: Path, steps: int) -> bool:
+    """Whether a checkpoint has all of so many steps behind it. Raises ``ValueError`` where it has more."""
+    done = steps_done(checkpoint)
+    if done > steps:
+        raise ValueError(
+            f"{checkpoint} has {done} steps behind it, and these settings make {steps}: nothing is left to train; "
+            "--num_train_epochs or --max_steps says how long the whole training is"
+        )
+    return done == steps
+
+
 def copy_adapter(checkpoint: Path, folder: str | os.PathLike) -> None:
     """Copy the adapter of a checkpoint into ``folder``, file by file complete."""
     for name in ADAPTER_FILES:
         with atomic_path(Path(folder) / name) as path:
             shutil.copyfile(checkpoint / name, path)
+
+
+def adopt_finished(checkpoint: Path, steps: int, folder: str | os.PathLike) -> None:
+    """Make a checkpoint that has all ``steps`` behind it the adapter of ``folder``, and say so (WARNING)."""
+    copy_adapter(checkpoint, folder)
+    logger.warning(
+        "nothing is left to train: %s has all %d steps of these settings behind it, and is now the adapter "
+        "of %s; --num_train_epochs or --max_steps says how long the whole training is",
+        checkpoint,
+        steps,
+        folder,
+    )
 
 
 def _is_complete(checkpoint: Path) -> bool:

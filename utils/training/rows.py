@@ -70,6 +70,21 @@ class TrainingData:
     validation: RowFile | None = None
     gallery: GalleryFile | None = None
 
+    @classmethod
+    def read(
+        cls,
+        training: str | os.PathLike,
+        count: int | None = None,
+        validation: str | os.PathLike | None = None,
+        gallery: str | os.PathLike | None = None,
+    ) -> "TrainingData":
+        """From their files: the first ``count`` rows to train on, all by default, and all of the others."""
+        return cls(
+            RowFile.read(training, count),
+            None if validation is None else RowFile.read(validation),
+            None if gallery is None else GalleryFile.read(gallery),
+        )
+
     def shown_photos(self, rule: GroupRule) -> list[str]:
         """The ids of all photos that groups can show, each once."""
         ids = dict.fromkeys(self.gallery.photos.ids if self.gallery else ())

@@ -13,9 +13,10 @@ Without any model, which reads the candidate table only: `--ranker retrieval`. W
 `torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`. Interrupted, the same command goes on at
 the next query.
 
-Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where the
-adapter was calibrated on such candidates, by --calibrate on other queries), and the log of rewards. A photo that cannot
-be read costs only itself: it is named, and the exit code is 1.
+Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where confidence
+is stated: the adapter was calibrated on such candidates, by --calibrate on other queries; --ranker consensus has a file
+of its own, --calibration), and the log of rewards. A photo that cannot be read costs only itself: it is named, and the
+exit code is 1.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from utils.cli.flags import (
     set_default_paths,
 )
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
-from utils.decoding import METHODS
+from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from utils.calibration import Sources
     from utils.candidates import Query
+    from utils.decider import Decider
     from utils.evaluation.cases import Case
     from utils.evaluation.stated import Stated
 
@@ -91,6 +93,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--calibrate",
         action="store_true",
         help=f"fit temperature, similarity weight, confidence and regions on these queries, into {FILENAME}",
+    )
+    add(
+        "--calibration",
+        help=f"confidence and regions of --ranker {' or '.join(WITHOUT_RANKER)}: a file of tools.fit_consensus, for "
+        "candidates of the retriever and the guessing model that it names; default: that of --dataset earth",
     )
     # Speed and memory
     add(
@@ -148,7 +155,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             "validation queries of your own with --candidates"
         )
     if args.calibrate and args.ranker != "model":
-        parser.error("--calibrate needs --ranker model")
+        parser.error("--calibrate needs --ranker model; python -m tools.fit_consensus calibrates votes without one")
+    if args.calibration and args.ranker not in WITHOUT_RANKER:
+        parser.error(f"--calibration is for --ranker {' or '.join(WITHOUT_RANKER)}")
 
     try:
         check_vision_attention(args)
@@ -157,6 +166,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
     defaults = set_default_paths(args, parser)
     args.gallery = args.gallery or defaults.gallery_metadata
+    if args.ranker in WITHOUT_RANKER:
+        args.calibration = args.calibration or defaults.vote_calibration
     args.train_metadata = args.train_metadata or list(defaults.train_metadata)
     args.max_tokens = args.max_tokens or args.batch_size * TOKENS_PER_CANDIDATE
     if args.output_dir is None:
@@ -180,7 +191,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     from utils.evaluation.rankers import ranker_picks
     from utils.evaluation.report_files import write_evaluation
     from utils.evaluation.report_text import format_report
-    from utils.evaluation.stated import what_was_stated
+    from utils.evaluation.stated import stated_of
     from utils.tables.metadata import read_points
 
     info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
@@ -202,10 +213,14 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         info.save(args.model_path)
     picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
     points = {"gallery": gallery, "training": training}
-    # Of the queries that it was fitted on, a calibration would be too right.
-    known = args.ranker == "model" and not args.calibrate
-    stated = what_was_stated(info, args.decode, sources(args), cases, picks) if known else None
-    report = make_report(args, info, cases, picks, points, stated) | {"problems": problems}
+    decider = decider_of(args, info)
+    prediction = args.ranker if decider is None else decider.ranker
+    if prediction not in picks:
+        raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
+    stated = None
+    if decider is not None and not args.calibrate:  # of the queries that it was fitted on, it would be too right
+        stated = stated_of(decider, sources(args), cases, picks[prediction])
+    report = make_report(args, info, cases, picks, prediction, points, stated) | {"problems": problems}
     write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
@@ -223,7 +238,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
 
 def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     """(flag, path) of what the report is made from; None where nothing is needed."""
-    files = [("candidates", args.candidates), ("gallery", args.gallery)]
+    files = [("candidates", args.candidates), ("gallery", args.gallery), ("calibration", args.calibration)]
     files += [("train_metadata", path) for path in args.train_metadata]
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
@@ -294,20 +309,27 @@ def sources(args: argparse.Namespace) -> "Sources":
     return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.gallery))
 
 
+def decider_of(args: argparse.Namespace, info: AdapterInfo) -> "Decider | None":
+    """Whose picks are the predictions; None for those that are there for comparison."""
+    from utils.decider import Decider
+
+    if args.ranker == "model":
+        return Decider.of_adapter(info, args.decode)
+    return Decider.of_vote(args.ranker, args.calibration) if args.ranker in WITHOUT_RANKER else None
+
+
 def make_report(
     args: argparse.Namespace,
     info: AdapterInfo,
     cases: "Sequence[Case]",
     picks: "dict[str, np.ndarray]",
+    prediction: str,
     points: "dict[str, np.ndarray | None]",
     stated: "Stated | None",
 ) -> dict:
     """The contents of metrics.json; ``points`` are those of gallery and training photos, where they are known."""
     from utils.evaluation.report import build_report
 
-    prediction = METHODS[args.decode].ranker if args.ranker == "model" else args.ranker
-    if prediction not in picks:
-        raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
     report = build_report(
         cases,
         picks,

@@ -17,16 +17,22 @@ import torch
 from PIL import Image
 
 import evaluate
+from tests.cases import random_cases
 from tests.loopback import free_port
 from tests.naive import naive_rewards
 from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
+from utils.calibration import Sources
+from utils.decoding import WITHOUT_RANKER as VOTES
 from utils.evaluation import resumed as resumed_scoring
+from utils.evaluation.fit_calibration import fit_decoders
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
 from utils.model.budget import MAX_TOKENS
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
+from utils.tables.metadata import gallery_hash
+from utils.vote_calibration import VoteCalibration
 
 ROOT = Path(evaluate.__file__).parent
 TOP = ["--topn", str(RETRIEVED), "--topn_zs", str(GENERATED)]
@@ -154,6 +160,25 @@ def test_without_a_model(world, run, tmp_path):
         assert report["calibration_error"] is None
         errors = pd.read_csv(tmp_path / ranker / "predictions.csv")["error_km"]
         assert report["rankers"][ranker]["median_km"] == pytest.approx(np.median(errors))
+
+
+def test_what_a_vote_is_worth(world, run, tmp_path, capsys):
+    """Stated from a file that was fitted on such candidates, and for no others."""
+    fitted = fit_decoders(
+        random_cases(220, rewards=False), Sources(RETRIEVED, GENERATED, 0.0, gallery_hash(world / "gallery.csv")), VOTES
+    )
+    VoteCalibration("invented queries", fitted).save(tmp_path / "votes.json")
+    command = ["--ranker", "consensus", "--calibration", str(tmp_path / "votes.json")]
+    _, report = run(world, tmp_path / "same", *command, "--gallery", str(world / "gallery.csv"))
+    assert {"calibration_errors", "brier", "regions"} <= report.keys()
+    assert (tmp_path / "same" / "reliability.png").exists()
+    assert "confidence was fitted on: invented queries" in capsys.readouterr().err
+    for extra, said in (([], "another gallery"), (["--topn", "3"], f"topn {RETRIEVED}, not 3, another gallery")):
+        _, report = run(world, tmp_path / "other", *command, *extra)
+        assert "regions" not in report
+        assert f"no confidence is stated: consensus was calibrated on other candidates: {said}" in (
+            capsys.readouterr().err
+        )
 
 
 def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
@@ -380,6 +405,8 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
         (["--dataset", "earth", "--calibrate"], "would spoil the test"),
         (["--dataset", "earth", "--split", "check", "--calibrate"], "would spoil the test"),
         (["--dataset", "im2gps3k", "--model_path", "lora", "--calibrate"], "would spoil the test"),
+        (["--dataset", "earth", "--split", "val", "--ranker", "consensus", "--calibrate"], "tools.fit_consensus"),
+        (["--dataset", "earth", "--calibration", "votes.json"], "--calibration is for --ranker consensus or"),
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
         (["--dataset", "earth", "--batch_size", "0"], "--batch_size: 0: it is at least 1"),

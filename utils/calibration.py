@@ -10,7 +10,7 @@ of deciding, in ``georanker.json``. Applying them takes numpy alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,13 @@ class Sources:
     topn_zs: int  # generated ones
     merge_km: float
     gallery: str | None  # SHA-256 of the gallery's image ids, None where the gallery is unknown
+
+    def unlike(self, other: "Sources") -> str:
+        """In words, how ``other`` sources differ from these; empty where they do not."""
+        own, others = asdict(self), asdict(other)
+        gallery = ["another gallery"] if own.pop("gallery") != others.pop("gallery") else []
+        differing = [f"{name} {value:g}, not {others[name]:g}" for name, value in own.items() if value != others[name]]
+        return ", ".join([*differing, *gallery])
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Benchmark:
     image_data_path: str  # tar of the gallery photos, its index beside it
     model: str = PUBLISHED_BASE  # base model: hub name or folder
     model_path: str | None = None  # adapter folder, where one is shipped
+    vote_calibration: str | None = None  # file of utils/vote_calibration.py, where one is shipped
     gallery_metadata: str | None = None
     train_metadata: tuple[str, ...] = ()
 
@@ -49,6 +50,7 @@ BENCHMARKS = {
         image_data_path="dataset/earth/gallery/images.tar",
         model="checkpoints/earth-base",
         model_path="checkpoints/earth",
+        vote_calibration="checkpoints/earth-consensus.json",
         gallery_metadata="dataset/earth/gallery/metadata.csv",
         # Pretraining takes photos of the gallery's places, too.
         train_metadata=tuple(f"dataset/earth/{split}/metadata.csv" for split in ("pretrain", "train", "gallery")),

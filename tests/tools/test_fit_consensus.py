@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from tools.fit_consensus import main
+from utils.calibration import Sources
+from utils.decoding import WITHOUT_RANKER
 from utils.tables.candidate_table import CandidateRow, write_candidate_table
+from utils.vote_calibration import VoteCalibration
 
 
 def table(path, queries, seed, guess_is_right):
@@ -74,3 +77,39 @@ def test_nothing_to_fit_on_is_an_error(tmp_path):
     path.write_text(path.read_text().splitlines()[0] + "\n")
     with pytest.raises(SystemExit, match="no query to fit on"):
         main([str(path)])
+
+
+def test_confidence_of_the_votes_in_use(tmp_path, capsys):
+    table(tmp_path / "a.csv", 240, 0, guess_is_right=True)
+    command = [str(tmp_path / "a.csv"), "--topn", "4", "--topn_zs", "1", "--calibration", str(tmp_path / "votes.json")]
+    assert main([*command, "--about", "invented queries"]) == 0
+    printed = capsys.readouterr().out
+    assert "Regions of 90% held" in printed
+    assert f"{tmp_path / 'votes.json'}: confidence and regions of consensus and consensus_equal" in printed
+    found = VoteCalibration.load(tmp_path / "votes.json")
+    assert found.candidates == "invented queries"
+    assert found.calibrations.sources == Sources(4, 1, 0.0, None)
+    assert found.calibrations.methods.keys() == WITHOUT_RANKER.keys()
+
+
+def test_too_few_to_calibrate_on(tmp_path, capsys):
+    table(tmp_path / "a.csv", 60, 0, guess_is_right=True)
+    command = [str(tmp_path / "a.csv"), "--calibration", str(tmp_path / "votes.json"), "--about", "few"]
+    with pytest.raises(SystemExit, match="60 queries are too few to calibrate on: at least 200"):
+        main(command)
+    assert "What was stated" not in capsys.readouterr().out
+    assert not (tmp_path / "votes.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--calibration", "votes.json"], "--calibration and --about belong together"),
+        (["--about", "words"], "--calibration and --about belong together"),
+        (["--gallery", "photos.csv"], "--gallery is for --calibration"),
+    ],
+)
+def test_flags_that_need_each_other(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["a.csv", *flags])
+    assert message in capsys.readouterr().err

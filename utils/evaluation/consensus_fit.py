@@ -11,6 +11,8 @@ import numpy as np
 
 from utils.decoding import Decoder, shares
 from utils.evaluation.cases import Case, picked_errors
+from utils.evaluation.fit_calibration import fit_decoder
+from utils.evaluation.stated import Stated
 from utils.geography.geodesy import THRESHOLDS_KM, distance_matrix_km
 
 GUESS_WEIGHTS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
@@ -45,19 +47,36 @@ def best(goodness: np.ndarray) -> int:
     return int(goodness.mean(axis=1).argmax())
 
 
-def cross_validated(goodness: np.ndarray, picks: np.ndarray, folds: int, seed: int) -> tuple[np.ndarray, list[int]]:
-    """What queries get that had no part in the choice: picks (cases,), and the row that was chosen for each fold.
-
-    The cases are dealt into ``folds`` at random. Each fold is answered by the decoder that is best on all others. This
-    is nested cross-validation: a decoder of the grid learns nothing, so an inner one would find just its mean over
-    the others. ``goodness`` and ``picks`` are (decoders, cases). Raises ``ValueError`` where a fold would be empty.
-    """
-    cases = picks.shape[1]
+def deal(cases: int, folds: int, seed: int) -> np.ndarray:
+    """The fold of each case, at random: (cases,). Raises ``ValueError`` where a fold would be empty."""
     if folds > cases:
         raise ValueError(f"{cases} queries are too few for {folds} folds")
-    fold_of = np.random.default_rng(seed).permutation(cases) % folds
-    found, chosen = np.empty(cases, dtype=int), []
-    for fold in range(folds):
+    return np.random.default_rng(seed).permutation(cases) % folds
+
+
+def cross_validated(goodness: np.ndarray, picks: np.ndarray, fold_of: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """What queries get that had no part in the choice: picks (cases,), and the row that was chosen for each fold.
+
+    Each fold is answered by the decoder that is best on all others. This is nested cross-validation: a decoder of the
+    grid learns nothing, so an inner one would find just its mean over the others. ``goodness`` and ``picks`` are
+    (decoders, cases), ``fold_of`` is (cases,).
+    """
+    found, chosen = np.empty(len(fold_of), dtype=int), []
+    for fold in range(fold_of.max() + 1):
         chosen.append(best(goodness[:, fold_of != fold]))
         found[fold_of == fold] = picks[chosen[-1], fold_of == fold]
     return found, chosen
+
+
+def stated_across(cases: Sequence[Case], picks: np.ndarray, fold_of: np.ndarray, chosen: Sequence[int]) -> Stated:
+    """What is stated of queries that had no part in the choice or the calibration: each fold by those of the others.
+
+    ``picks`` (decoders, cases), ``fold_of`` (cases,), and the row that is ``chosen`` for each fold. Raises what
+    ``fit_calibration`` raises for too few queries.
+    """
+    parts = []
+    for fold, row in enumerate(chosen):
+        others, own = np.flatnonzero(fold_of != fold).tolist(), np.flatnonzero(fold_of == fold).tolist()
+        calibration = fit_decoder([cases[number] for number in others], picks[row, others], GRID[row])
+        parts.append(Stated.of([cases[number] for number in own], picks[row, own], GRID[row], calibration))
+    return Stated.together(parts)

@@ -1,6 +1,6 @@
 """Fitting what answers are worth, on queries whose truth is known; ``utils/calibration.py`` applies it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +8,18 @@ from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from sklearn.preprocessing import StandardScaler
 
-from utils.calibration import FEATURES, LEVELS, MARGIN_KM, Calibration, Calibrations, Outlook, Sources, error_scale
-from utils.decoding import METHODS
+from utils.calibration import (
+    FEATURES,
+    LEAST_RADIUS_KM,
+    LEVELS,
+    MARGIN_KM,
+    Calibration,
+    Calibrations,
+    Outlook,
+    Sources,
+    error_scale,
+)
+from utils.decoding import METHODS, Decoder
 from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.fit import fit_similarity_weight, fit_temperature
 from utils.evaluation.stated import case_outlooks
@@ -18,6 +28,7 @@ from utils.model.adapter_info import AdapterInfo
 
 LEAST_QUERIES = 200  # fewer say too little of a level of 95%
 SCALE_QUANTILE = 0.8  # of the errors that the scale stands for
+LEAST_SIZE = 1e-3  # of a region: its disc has LEAST_RADIUS_KM
 DIGITS = 6  # of the stored numbers
 
 
@@ -39,7 +50,7 @@ def fit_calibration(outlooks: Sequence[Outlook], truths: ArrayLike, errors_km: A
     odds = [_fit_odds(features, errors_km < radius) for radius in THRESHOLDS_KM]
     reach = np.array([reach_km(known, *truth) for known, truth in zip(outlooks, truths, strict=True)])
     scale = _fit_scale(features[::2], np.log(reach[::2]))
-    scores = reach[1::2] / np.array([error_scale(scale, known) for known in outlooks[1::2]])
+    scores = [least_size(known, scale, *truth) for known, truth in zip(outlooks[1::2], truths[1::2], strict=True)]
     sizes = [conformal_quantile(scores, level / 100) for level in LEVELS]
     rounded = [[float(f"{value:.{DIGITS}g}") for value in values] for values in (*odds, scale, sizes)]
     return Calibration(tuple(map(tuple, rounded[:-2])), tuple(rounded[-2]), tuple(rounded[-1]), len(outlooks))
@@ -59,18 +70,23 @@ def calibrated(cases: Sequence[Case], info: AdapterInfo, sources: Sources) -> Ad
 
 def fit_methods(cases: Sequence[Case], sources: Sources, **fitted: float) -> Calibrations | None:
     """The calibration of each of ``METHODS`` that can decode the cases; None for too few cases."""
+    similar = any(case.evidence.has_similarity for case in cases)
+    methods = {name: method for name, method in METHODS.items() if similar or not method.fused}
+    return fit_decoders(cases, sources, {name: method.decoder(**fitted) for name, method in methods.items()})
+
+
+def fit_decoders(cases: Sequence[Case], sources: Sources, decoders: Mapping[str, Decoder]) -> Calibrations | None:
+    """The calibration of each decoder by its name; None for too few cases."""
     if len(cases) < LEAST_QUERIES:
         return None
+    picks = {name: np.array([decoder.pick(case.evidence) for case in cases]) for name, decoder in decoders.items()}
+    return Calibrations(sources, {name: fit_decoder(cases, picks[name], decoder) for name, decoder in decoders.items()})
+
+
+def fit_decoder(cases: Sequence[Case], picks: np.ndarray, decoder: Decoder) -> Calibration:
+    """The calibration of one decoder that picks ``picks`` (cases,). Raises what ``fit_calibration`` raises."""
     truths = np.array([(case.query.latitude, case.query.longitude) for case in cases])
-    similar = any(case.evidence.has_similarity for case in cases)
-    methods = {}
-    for name, method in METHODS.items():
-        if similar or not method.fused:
-            decoder = method.decoder(**fitted)
-            picks = np.array([decoder.pick(case.evidence) for case in cases])
-            outlooks = case_outlooks(cases, picks, decoder)
-            methods[name] = fit_calibration(outlooks, truths, picked_errors(cases, picks))
-    return Calibrations(sources, methods)
+    return fit_calibration(case_outlooks(cases, picks, decoder), truths, picked_errors(cases, picks))
 
 
 def reach_km(known: Outlook, latitude: float, longitude: float) -> float:
@@ -79,7 +95,14 @@ def reach_km(known: Outlook, latitude: float, longitude: float) -> float:
     return float((distances / np.maximum(known.shares, 1e-9)).min())
 
 
-def conformal_quantile(scores: np.ndarray, level: float) -> float:
+def least_size(known: Outlook, scale: Sequence[float], latitude: float, longitude: float) -> float:
+    """The smallest size, in scales, of the region that holds a truth in degrees; ``LEAST_SIZE`` where any does."""
+    if haversine_km(latitude, longitude, *known.points[0]) <= LEAST_RADIUS_KM:
+        return LEAST_SIZE
+    return reach_km(known, latitude, longitude) / error_scale(scale, known)
+
+
+def conformal_quantile(scores: ArrayLike, level: float) -> float:
     """The smallest score that is at least as large as a share ``level`` of the ``scores`` (n,) and one more."""
     rank = int(np.ceil((len(scores) + 1) * level))
     return float(np.sort(scores)[min(rank, len(scores)) - 1])

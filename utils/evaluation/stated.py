@@ -1,17 +1,20 @@
 """What was stated of the answers of a benchmark, against the truth."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from utils.calibration import LEVELS, Calibration, Outlook, Sources, outlook
-from utils.decoding import METHODS, Decoder
+from utils.decider import Decider
+from utils.decoding import Decoder
 from utils.evaluation.cases import Case, picked_errors
 from utils.evaluation.metrics import Reliability, accuracy, expected_calibration_error, reliability
 from utils.geography.geodesy import THRESHOLDS_KM
-from utils.model.adapter_info import AdapterInfo
+
+logger = logging.getLogger(__name__)
 
 COVERED = (100, 80, 50)  # percent of the queries that are answered, the surest ones
 
@@ -51,6 +54,12 @@ class Stated:
             np.array([[found.area_km2 for found in own] for own in regions]),
             np.array([[found.radius_km for found in own] for own in regions]),
         )
+
+    @classmethod
+    def together(cls, parts: Sequence["Stated"]) -> "Stated":
+        """Of the answers of all parts."""
+        columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
 
     def near(self) -> np.ndarray:
         """(n, radii) whether an answer is that near."""
@@ -96,16 +105,13 @@ class Stated:
         return dict(zip(map(str, THRESHOLDS_KM), values, strict=True))
 
 
-def what_was_stated(
-    info: AdapterInfo, name: str, sources: Sources, cases: Sequence[Case], picks: Mapping[str, np.ndarray]
-) -> Stated | None:
-    """What the adapter's calibration says of the answers of method ``name``; None where it says nothing of such ones.
+def stated_of(decider: Decider, sources: Sources, cases: Sequence[Case], picks: np.ndarray) -> Stated | None:
+    """What is stated of the answers ``picks`` (cases,) of ``decider``.
 
-    ``picks`` are of ``ranker_picks``; ``sources`` say where the candidates of the ``cases`` came from.
+    None, and said why, where nothing is known of candidates of such ``sources``.
     """
-    method = METHODS[name]
-    if info.calibration is None or method.ranker not in picks:
+    calibration = decider.calibration(sources)
+    if calibration is None:
+        logger.info("no confidence is stated: %s", decider.why_unknown(sources))
         return None
-    calibration = info.calibration.of(name, sources)
-    decoder = method.decoder(temperature=info.temperature, similarity_weight=info.similarity_weight)
-    return calibration and Stated.of(cases, picks[method.ranker], decoder, calibration)
+    return Stated.of(cases, picks, decider.decoder, calibration)

@@ -12,7 +12,8 @@ from PIL import Image
 from utils.answer import Answer, Demand, answer
 from utils.calibration import Sources, outlook
 from utils.candidates import Candidate, Query
-from utils.decoding import METHODS, Evidence, decode
+from utils.decider import Decider
+from utils.decoding import Evidence, decode
 from utils.geo_ranker import GeoRanker, RankedCandidate
 from utils.geography.place_names import place_names
 from utils.jobs.files import write_json
@@ -73,17 +74,14 @@ def rank_task(ranker: GeoRanker, task: Task, method: str, demand: Demand | None 
     names = place_names(points, [candidate.texts for candidate in found])
     rewards, similarities = [ranked.reward for ranked in ranking], [candidate.similarity for candidate in found]
     evidence, info = Evidence(points, rewards, similarities), ranker.info
-    fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight}
-    index = decode(evidence, method, **fitted)
-    calibration = None
-    if info.calibration is not None and task.sources is not None:
-        calibration = info.calibration.of(method, task.sources)
+    index = decode(evidence, method, temperature=info.temperature, similarity_weight=info.similarity_weight)
+    decider = Decider.of_adapter(info, method)
     unlike = info.domain is not None and not ranker.knows(photo)
     if unlike:
         message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
         logger.warning(message, task.name, info.domain)
-        calibration = None
-    shares = METHODS[method].decoder(**fitted).shares(evidence)
+    calibration = None if unlike else decider.calibration(task.sources)
+    shares = decider.decoder.shares(evidence)
     known = outlook(points, shares, index, [candidate.source == "generation" for candidate in found])
     stated = answer(found[index], names[index], known, calibration, None if unlike else demand)
     if unlike and demand is not None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from utils.calibration import LEVELS, Outlook, outlook
-from utils.evaluation.fit_calibration import LEAST_QUERIES, conformal_quantile, fit_calibration
+from utils.calibration import LEAST_RADIUS_KM, LEVELS, Outlook, outlook
+from utils.evaluation.fit_calibration import LEAST_QUERIES, LEAST_SIZE, conformal_quantile, fit_calibration, least_size
+from utils.geography.discs import region
 from utils.geography.geodesy import THRESHOLDS_KM, geodesic_km
 
 
@@ -70,3 +71,23 @@ def test_the_conformal_quantile_counts_one_more():
     assert conformal_quantile(scores, 0.9) == 9
     assert conformal_quantile(scores, 0.5) == 5
     assert conformal_quantile(scores, 0.99) == 9
+
+
+def test_the_least_size_is_where_a_region_begins_to_hold_the_truth(fitted):
+    outlooks, truths, _ = drawn(60, 5)
+    for known, truth in zip(outlooks, truths, strict=True):
+        size = least_size(known, fitted.scale, *truth)
+        assert region(known.points, fitted.radii(known, size * 1.001)).contains(*truth)
+        if size > LEAST_SIZE:
+            assert not region(known.points, fitted.radii(known, size * 0.999)).contains(*truth)
+
+
+def test_answers_that_are_right_on_the_spot_need_no_region(fitted):
+    """More than half of the truths lie at the answer: regions of 50% hold them, and are as small as can be."""
+    outlooks, truths, errors = drawn(400, 6)
+    exact = np.arange(400) % 5 > 1
+    truths[exact], errors[exact] = [known.points[0] for known in np.array(outlooks)[exact]], 0.0
+    found = fit_calibration(outlooks, truths, errors)
+    assert found.sizes[0] == LEAST_SIZE
+    radii = [found.radii(known, found.sizes[0]) for known in outlooks]
+    assert all(row[0] == LEAST_RADIUS_KM and not row[1:].any() for row in radii)

@@ -1,0 +1,47 @@
+"""Who decides where a photo was taken, and what is known of its answers."""
+
+import logging
+import os
+from dataclasses import dataclass
+
+from utils.calibration import Calibration, Calibrations, Sources
+from utils.decoding import METHODS, WITHOUT_RANKER, Decoder
+from utils.model.adapter_info import AdapterInfo
+from utils.vote_calibration import VoteCalibration
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decider:
+    """A decoder by its name, with the calibrations of its like."""
+
+    name: str  # among the calibrations
+    ranker: str  # what a report calls it
+    decoder: Decoder
+    calibrations: Calibrations | None = None
+
+    @classmethod
+    def of_adapter(cls, info: AdapterInfo, method: str) -> "Decider":
+        """A GeoRanker whose rewards one of ``METHODS`` decodes."""
+        fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight}
+        return cls(method, METHODS[method].ranker, METHODS[method].decoder(**fitted), info.calibration)
+
+    @classmethod
+    def of_vote(cls, name: str, calibration: str | os.PathLike | None = None) -> "Decider":
+        """One of ``WITHOUT_RANKER``, with the file of its calibration; errors are those of ``VoteCalibration.load``."""
+        known = None if calibration is None else VoteCalibration.load(calibration)
+        if known is not None:
+            logger.info("confidence was fitted on: %s", known.candidates)
+        return cls(name, name, WITHOUT_RANKER[name], known and known.calibrations)
+
+    def calibration(self, sources: Sources | None) -> Calibration | None:
+        """What its answers from candidates of ``sources`` are worth; None where that is not known."""
+        return None if self.calibrations is None or sources is None else self.calibrations.of(self.name, sources)
+
+    def why_unknown(self, sources: Sources) -> str:
+        """Why ``calibration`` has nothing to say of ``sources``, in words."""
+        if self.calibrations is None:
+            return f"{self.name} was not calibrated"
+        difference = self.calibrations.sources.unlike(sources) or f"no {self.name}"
+        return f"{self.name} was calibrated on other candidates: {difference}"

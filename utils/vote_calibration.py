@@ -1,0 +1,53 @@
+"""What the answers of a vote without a ranker are worth: a JSON file of its own, for lack of an adapter to put it into.
+
+``python -m tools.fit_consensus --calibration FILE`` writes it, ``evaluate.py --ranker consensus`` reads it. A candidate
+table does not say who found its candidates, so the file says it in words, for its user to compare.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from utils.calibration import Calibrations
+from utils.decoding import WITHOUT_RANKER
+from utils.jobs.files import write_json
+
+
+@dataclass(frozen=True)
+class VoteCalibration:
+    """The calibrations of ``utils.decoding.WITHOUT_RANKER``, fitted on candidates of the same sources."""
+
+    candidates: str  # in words: whose queries, found by which retriever in which gallery, guessed by which model
+    calibrations: Calibrations
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "VoteCalibration":
+        """Read a file that ``save`` wrote.
+
+        Raises ``FileNotFoundError`` where there is none, and ``ValueError``, naming the file, for anything else and
+        for votes whose weights are not those in use.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(values, dict) or values.keys() != {"candidates", "weights", "sources", "methods"}:
+                raise ValueError("it has candidates, weights, sources and methods")
+            if not isinstance(values["candidates"], str):
+                raise ValueError(f"candidates is {values['candidates']!r}: it must be words")
+            calibrations = Calibrations.from_json({name: values[name] for name in ("sources", "methods")})
+            if values["weights"] != _weights(calibrations):
+                raise ValueError("it was fitted on votes of other weights; python -m tools.fit_consensus fits it anew")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        return cls(values["candidates"], calibrations)
+
+    def save(self, path: str | os.PathLike) -> None:
+        values = {"candidates": self.candidates, "weights": _weights(self.calibrations)}
+        write_json(path, values | asdict(self.calibrations))
+
+
+def _weights(calibrations: Calibrations) -> dict[str, dict[str, float]]:
+    """Those of the decoders in use, by name. Raises ``ValueError`` for a name that is none of them."""
+    if unknown := sorted(calibrations.methods.keys() - WITHOUT_RANKER.keys()):
+        raise ValueError(f"{', '.join(unknown)}: known votes are {', '.join(WITHOUT_RANKER)}")
+    return {name: asdict(WITHOUT_RANKER[name]) for name in calibrations.methods}

@@ -62,8 +62,9 @@ earth-data: .venv/installed $(EARTH)/train/georanking.parquet $(EARTH)/val/geora
 
 calibration: .venv/installed $(CALIBRATION:=/candidates.csv)
 
-earth: earth-data $(TRAINED)/adapter_model.safetensors
-	$(BIN)/python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --model_path $(TRAINED) --calibrate
+# Not calibrated on val, which chose the checkpoint.
+earth: earth-data $(EARTH)/calibration/candidates.csv $(TRAINED)/adapter_model.safetensors
+	$(BIN)/python evaluate.py --dataset earth --split calibration --topn 12 --topn_zs 3 --model_path $(TRAINED) --calibrate
 	$(BIN)/python evaluate.py --dataset earth --topn 12 --topn_zs 3 --model_path $(TRAINED)
 
 # An interrupted training goes on, unless its data or base model are newer than its checkpoints: then the script refuses.

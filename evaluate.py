@@ -4,9 +4,9 @@ IM2GPS3K, as published:
 
     python evaluate.py --model_path=path_to_lora --dataset=im2gps3k --topn=12 --topn_zs=3 --batch_size=16
 
-The embedded world: temperature and similarity weight fitted on validation queries, then the test queries:
+The embedded world: what rewards are worth, fitted on queries that nothing was chosen by; then the test queries:
 
-    python evaluate.py --dataset earth --split val --topn 12 --topn_zs 3 --calibrate
+    python evaluate.py --dataset earth --split calibration --topn 12 --topn_zs 3 --calibrate
     python evaluate.py --dataset earth --topn 12 --topn_zs 3
 
 Without any model, which reads the candidate table only: `--ranker retrieval`. With several GPUs or processes:
@@ -151,7 +151,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         args.split = args.split or "test"
     if args.calibrate and (args.split in REPORTED_SPLITS or (args.split is None and args.candidates is None)):
         parser.error(
-            "calibrating on test queries would spoil the test: use --dataset earth --split val or calibration, or name "
+            "calibrating on test queries would spoil the test: use --dataset earth --split calibration, or name "
             "validation queries of your own with --candidates"
         )
     if args.calibrate and args.ranker != "model":

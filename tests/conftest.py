@@ -8,6 +8,12 @@ from PIL import Image
 from tests.tiny_models import FAMILIES, build_tiny_base
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--fault_seconds", type=float, default=0, help="for each test of tests/faults; 0: one round each")
+    group.addoption("--fault_seed", type=int, default=0, help="of its random numbers")
+
+
 @pytest.fixture(scope="session")
 def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Checkpoint folder by family."""

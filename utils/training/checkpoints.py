@@ -20,11 +20,11 @@ def starting_point(folder: str | os.PathLike, continue_from: str | None) -> Path
 
     ``continue_from``: a checkpoint, a folder of them, or ``latest`` for the newest in ``folder``; None to start anew.
     Raises FileNotFoundError where there is none to go on from, and ValueError for a new start in a folder that has
-    some: ``latest`` would later go on from the wrong training.
+    complete ones: ``latest`` would later go on from the wrong training.
     """
     if continue_from:
         return find_checkpoint(folder if continue_from == "latest" else continue_from)
-    if any(Path(folder).glob("checkpoint-*")):
+    if any(map(is_complete, Path(folder).glob("checkpoint-*"))):
         raise ValueError(
             f"{folder} has checkpoints of an earlier training: go on from them with "
             "--continue_ckpt_path latest, or remove them, or save to another folder"
@@ -38,11 +38,11 @@ def find_checkpoint(path: str | os.PathLike) -> Path:
     A checkpoint whose writing was interrupted is passed over. Raises FileNotFoundError where there is none.
     """
     path = Path(path)
-    if _is_complete(path):
+    if is_complete(path):
         return path
     checkpoints = sorted(path.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
     for checkpoint in reversed(checkpoints):
-        if _is_complete(checkpoint):
+        if is_complete(checkpoint):
             return checkpoint
     raise FileNotFoundError(f"{path} is no complete training checkpoint and holds none")
 
@@ -82,8 +82,11 @@ def adopt_finished(checkpoint: Path, steps: int, folder: str | os.PathLike) -> N
     )
 
 
-def _is_complete(checkpoint: Path) -> bool:
-    """The Trainer writes its state last; a kill while it is written leaves text that is no JSON."""
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a training can go on from a checkpoint.
+
+    The Trainer writes its state last; a kill while it is written leaves text that is no JSON.
+    """
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (FileNotFoundError, ValueError):

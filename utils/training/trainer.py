@@ -5,11 +5,14 @@ The batches come from ``utils/training/batches.py``.
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import EvalPrediction, Trainer
@@ -133,6 +136,10 @@ class RankerTrainer(Trainer):
             self.model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
             self.info.save(output_dir)
 
+    def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
+        with saving(self.args.output_dir):
+            super()._save_checkpoint(model, trial)
+
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         # trainer_state.json is written after this: with it, the checkpoint of every process is complete.
@@ -142,10 +149,21 @@ class RankerTrainer(Trainer):
         """Save the adapter into ``folder``, file by file complete; every process must call it."""
         folder = Path(folder)
         partial = folder / ".partial"
-        self.save_model(str(partial))
-        if self.args.should_save:
-            move_files(partial, folder, last=".safetensors")
+        with saving(folder):
+            self.save_model(str(partial))
+            if self.args.should_save:
+                move_files(partial, folder, last=".safetensors")
         self.accelerator.wait_for_everyone()
+
+
+@contextmanager
+def saving(folder: str | os.PathLike) -> Iterator[None]:
+    """Whatever keeps the block from saving into ``folder``, such as a full disk, becomes an ``OSError`` naming it."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch raises a RuntimeError
+        first_line, *_ = str(error).split("\n")
+        raise OSError(f"{folder}: could not be saved: {first_line}") from error
 
 
 def master_weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ def test_a_training_starts_anew_or_goes_on(tmp_path):
         starting_point(folder, "latest")
     for path in (folder, other):
         (path / "checkpoint-5").mkdir(parents=True)
+        assert starting_point(path, None) is None  # a first checkpoint that a kill left half written
         (path / "checkpoint-5" / "trainer_state.json").write_text("{}")
     assert starting_point(folder, "latest") == folder / "checkpoint-5"
     assert starting_point(folder, str(other)) == other / "checkpoint-5"

@@ -1,0 +1,145 @@
+"""Whatever happens to a run, the next one ends with the results of a run that nothing happened to.
+
+Each test does what the options say (``tests/conftest.py``): by default one round of seed 0; ``make faults`` plays for
+ten minutes with a seed of its own, which it prints. Counts of what was done go into the report's properties.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from tests.faults.bench import Bench
+from tests.faults.jobs import Oracle, build_jobs
+from tests.faults.runs import End, Runs
+from tests.loopback import Response, serving
+
+JOBS = ("evaluate", "quick_start", "retrieve", "lvlm", "finetune")
+
+
+@pytest.fixture(scope="module")
+def runs() -> Runs:
+    return Runs()
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Oracle:
+    return Oracle()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, tiny_base, runs, oracle) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("faults")
+    with serving(oracle) as server:
+        jobs = build_jobs(folder, tiny_base, server.url)
+        bench = Bench(runs, jobs, folder, oracle)
+        bench.succeed("retrieve", folder)  # the index that quick_start searches
+        yield bench
+
+
+@pytest.fixture
+def rounds(request) -> Iterator[np.random.Generator]:
+    """Generators of random numbers, one a round, until the time is up; the first round is always played."""
+    seconds, seed = (request.config.getoption(name) for name in ("--fault_seconds", "--fault_seed"))
+    until = time.monotonic() + seconds
+
+    def play() -> Iterator[np.random.Generator]:
+        number = 0
+        while number == 0 or time.monotonic() < until:
+            yield np.random.default_rng([seed, number])
+            number += 1
+
+    return play()
+
+
+def is_told(end: End) -> bool:
+    """Whether a failed run said what was wrong instead of showing a traceback."""
+    return end.code in (1, 130) and "Traceback" not in end.text and ("error: " in end.text or "problem: " in end.text)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_killed_at_any_moment(bench, rounds, name, record_property) -> None:
+    kills = 0
+    for random in rounds:
+        folder = bench.fresh(name)
+        kills += sum(bench.kill(name, folder, random.uniform(0.05, 1.0)) for _ in range(3))
+        bench.expect_whole(name, folder)
+    record_property("kills", kills)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_full_disk(bench, rounds, name) -> None:
+    for random in rounds:
+        folder = bench.fresh(name)
+        end = bench.run(name, folder, file_size=int(bench.whole(name).largest * random.uniform(0, 1)))
+        assert is_told(end), end.text
+        bench.expect_whole(name, folder)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_two_at_once(bench, rounds, name) -> None:
+    for random in rounds:
+        folder = bench.fresh(name)
+        processes = []
+        for number in range(2):
+            processes.append(bench.start(name, folder, log=f"{number}.txt"))
+            time.sleep(random.uniform(0, 0.5) * bench.whole(name).seconds)
+        ends = [bench.runs.end(process, bench.log(folder, f"{n}.txt")) for n, process in enumerate(processes)]
+        assert any(end.code == 0 for end in ends), "\n".join(end.text for end in ends)
+        for end in ends:
+            assert end.code == 0 or is_told(end), end.text
+        bench.expect_whole(name, folder)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_file_cut_anywhere(bench, rounds, name) -> None:
+    """What a stopped run left is cut: it is made anew, or its file is named; without the file all is well."""
+    for random in rounds:
+        folder = bench.fresh(name)
+        bench.kill(name, folder, random.uniform(0.3, 1.1))
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+        if not files:
+            continue
+        cut = files[int(random.integers(len(files)))]
+        os.truncate(cut, int(random.integers(cut.stat().st_size)))
+        end = bench.run(name, folder)
+        if end.code == 0:
+            assert bench.jobs[name].results(folder) == bench.whole(name).results, cut
+        else:
+            assert is_told(end), end.text
+            assert cut.name in end.text or str(cut.parent) in end.text, (cut, end.text)
+            shutil.rmtree(cut.parent) if cut.parent != folder else cut.unlink()
+            bench.expect_whole(name, folder)
+
+
+def test_a_hostile_server(bench, rounds) -> None:
+    for random in rounds:
+        folder = bench.fresh("lvlm")
+        bench.oracle.fault = spoiling(random)
+        try:
+            for _ in range(3):
+                end = bench.run("lvlm", folder)
+                assert end.code == 0 or is_told(end), end.text
+        finally:
+            bench.oracle.fault = lambda response: response
+        bench.expect_whole("lvlm", folder)
+
+
+def spoiling(random: np.random.Generator) -> Callable[[Response], Response]:
+    """Half of the responses come as they are; the others are errors, cut, late, or no completion."""
+    broken: list[Callable[[Response], Response]] = [
+        lambda response: Response(500, "<html>oops</html>"),
+        lambda response: Response(429, {"error": {"message": "slow down"}}, {"Retry-After": "0.01"}),
+        lambda response: response._replace(cut=True),
+        lambda response: Response(200, '{"id": "x", "choi'),
+        lambda response: Response(200, {"choices": []}),
+        lambda response: response._replace(delay=3.0) if random.random() < 0.1 else response,
+    ]
+
+    def spoil(response: Response) -> Response:
+        return broken[int(random.integers(len(broken)))](response) if random.random() < 0.5 else response
+
+    return spoil

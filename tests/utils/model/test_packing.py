@@ -141,7 +141,9 @@ special_candidates = st.builds(Candidate, st.just(1.5), st.just(-2.0), st.tuples
 @pytest.fixture(scope="module")
 def without_special_tokens(packer) -> Tokenizer:
     """The tokenizer that the same file gives without its special tokens."""
-    return Tokenizer.from_str(json.dumps(json.loads(packer.tokenizer.backend_tokenizer.to_str()) | {"added_tokens": []}))
+    return Tokenizer.from_str(
+        json.dumps(json.loads(packer.tokenizer.backend_tokenizer.to_str()) | {"added_tokens": []})
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

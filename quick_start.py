@@ -7,7 +7,7 @@ a query of the embedded world is ranked by the shipped checkpoint, offline:
     python quick_start.py --dataset earth --query test_000007.jpg
 
 Your own photo, with candidate places in a CSV file (columns latitude, longitude; if you like, also
-place and image, the path of a photo of the place, from the folder of the CSV file):
+place and image, the path of a photo of the place, from the folder of the CSV file; dataset/README.md has more):
 
     python quick_start.py --image photo.jpg --candidates places.csv --model_path path_to_lora
 
@@ -25,7 +25,7 @@ and a GeoJSON file beside it, both written in the end from a log that has each p
 same command goes on at the next photo. A place or photo that cannot be read costs only itself: it is named, and the
 exit code is 1.
 
-Coordinates that a photo carries in its EXIF are never used.
+Coordinates that a photo carries in its EXIF are never used. A flag that has no effect beside the others is an error.
 """
 
 import argparse

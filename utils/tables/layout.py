@@ -53,7 +53,7 @@ def read_layout(path: str | os.PathLike, required: Sequence[str], optional: Sequ
     headers = []
     for delimiter in DELIMITERS:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            headers.append(next(csv.reader(file, delimiter=delimiter), []))
+            headers.append(next(filter(None, csv.reader(file, delimiter=delimiter)), []))  # blank lines count as none
         found = {wanted: _matching(headers[-1], wanted) for wanted in (*required, *optional)}
         if all(found[wanted] for wanted in required):
             for wanted, names in found.items():

@@ -48,7 +48,8 @@ class Layout:
 def read_layout(path: str | os.PathLike, required: Sequence[str], optional: Sequence[str] = ()) -> Layout:
     """The layout of the CSV file ``path``. Its delimiter is the one that gives the header all ``required`` columns.
 
-    Raises ``ValueError``, without the name of the file, where none does, or where two columns may be the same one.
+    Of ``optional`` columns that are there twice the first counts. Raises ``ValueError``, without the name of the file,
+    where no delimiter does, or where two columns may be the same required one.
     """
     headers = []
     for delimiter in DELIMITERS:
@@ -56,8 +57,8 @@ def read_layout(path: str | os.PathLike, required: Sequence[str], optional: Sequ
             headers.append(next(filter(None, csv.reader(file, delimiter=delimiter)), []))  # blank lines count as none
         found = {wanted: _matching(headers[-1], wanted) for wanted in (*required, *optional)}
         if all(found[wanted] for wanted in required):
-            for wanted, names in found.items():
-                if len(names) > 1:
+            for wanted in required:
+                if len(names := found[wanted]) > 1:
                     raise ValueError(f"columns {' and '.join(names)} may both be {wanted}: keep one of them")
             columns = {wanted: names[0] for wanted, names in found.items() if names}
             return Layout(delimiter, tuple(headers[-1]), columns)

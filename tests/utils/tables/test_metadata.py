@@ -82,6 +82,10 @@ def test_coordinates_under_other_names(write, delimiter, lat, lon):
     assert read_column(write(text), "city").tolist() == ["Aosta"]
 
 
+def test_of_two_columns_with_names_the_first_counts(write):
+    assert read_metadata(write("IMG_ID,LAT,LON,city,city\na,1,2,Aosta,Nice\n"))["city"].tolist() == ["Aosta"]
+
+
 def test_the_released_names_come_first(write):
     table = read_metadata(write("IMG_ID,latitude,LAT,LON,lon\na,9,1.5,2.5,9\n"))
     assert table[["LAT", "LON"]].to_numpy().tolist() == [[1.5, 2.5]]

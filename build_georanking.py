@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
+from utils.cli.given import given_flags, refuse
 from utils.data_paths import check_files
 from utils.jobs.progress import progress_bar
 from utils.training.copy_rule import CopyRule
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from utils.training.georanking import GeoRankingRow
 
 logger = logging.getLogger("scripts")
+
+
+WITH_ROOT = ("gallery", "metadata_path", "retrieval_path", "index_path")
+WITH_INDEX = ("num_rows", "seed", "references", "owner_column", "copy_metres", "copy_cosine")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,6 +64,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     gallery.add_argument("--copy_metres", type=float, default=CopyRule.metres, help="of near-copies (%(default)s)")
     gallery.add_argument("--copy_cosine", type=float, default=CopyRule.cosine, help="of near-copies (%(default)s)")
     args = parser.parse_args(arguments)
+    given = given_flags(parser, arguments, args)
+    if args.root_path:
+        refuse(parser, given, WITH_INDEX, "with --root_path")
+    else:
+        refuse(parser, given, WITH_ROOT, "with --index")
     if args.root_path and not args.gallery:
         parser.error("--root_path needs --gallery, the metadata table that I.npy counts in")
     return args

@@ -68,6 +68,8 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     from utils.tables.retrieval_table import read_retrieval_table
 
     index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
+    if index_path is None and args.gallery is not None:
+        raise ValueError(f"--gallery: no use without {root / 'I.npy'}, which says what rows of it were found")
     gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
     beside = (args.index_path or root / "I.npy").with_name("S.npy")  # of the same search
     similarity_path = optional(args.similarity_path, beside, "no similarities")

@@ -39,6 +39,7 @@ from utils.cli.flags import (
     script_parser,
     set_default_paths,
 )
+from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
 from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.jobs.processes import Processes
@@ -145,20 +146,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
 
-    if args.split is not None and args.dataset != "earth":
-        parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
-    if args.dataset == "earth":
-        args.split = args.split or "test"
-    if args.calibrate and (args.split in REPORTED_SPLITS or (args.split is None and args.candidates is None)):
-        parser.error(
-            "calibrating on test queries would spoil the test: use --dataset earth --split calibration, or name "
-            "validation queries of your own with --candidates"
-        )
-    if args.calibrate and args.ranker != "model":
-        parser.error("--calibrate needs --ranker model; python -m tools.fit_consensus calibrates votes without one")
-    if args.calibration and args.ranker not in WITHOUT_RANKER:
-        parser.error(f"--calibration is for --ranker {' or '.join(WITHOUT_RANKER)}")
-
+    check_use(args, parser, given_flags(parser, arguments, args))
     try:
         check_vision_attention(args)
     except ValueError as error:
@@ -175,6 +163,27 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
     return args
+
+
+def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Refuse flags that have no effect beside the others, and calibrating where it would spoil a test."""
+    if args.ranker != "model":
+        refuse(parser, given, ("decode", "name_generated"), f"with --ranker {args.ranker}: they are the model's")
+    if args.max_tokens is not None:
+        refuse(parser, given, ("batch_size",), "with --max_tokens, which says the same")
+    if args.split is not None and args.dataset != "earth":
+        parser.error(f"--dataset {args.dataset} has no splits: leave --split out")
+    if args.dataset == "earth":
+        args.split = args.split or "test"
+    if args.calibrate and (args.split in REPORTED_SPLITS or (args.split is None and args.candidates is None)):
+        parser.error(
+            "calibrating on test queries would spoil the test: use --dataset earth --split calibration, or name "
+            "validation queries of your own with --candidates"
+        )
+    if args.calibrate and args.ranker != "model":
+        parser.error("--calibrate needs --ranker model; python -m tools.fit_consensus calibrates votes without one")
+    if args.calibration and args.ranker not in WITHOUT_RANKER:
+        parser.error(f"--calibration is for --ranker {' or '.join(WITHOUT_RANKER)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

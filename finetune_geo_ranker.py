@@ -40,6 +40,7 @@ from utils.cli.flags import (
     positive,
     script_parser,
 )
+from utils.cli.given import given_flags, refuse
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
@@ -123,6 +124,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--report_to", choices=("none", "wandb"), default="none")
 
     args = parser.parse_args(arguments)
+    check_use(args, parser, given_flags(parser, arguments, args))
     if args.local_rank >= 0 and args.deepspeed is None:
         args.deepspeed = str(ZERO2)
     if not args.image_path and not args.image_data_path:
@@ -144,6 +146,18 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     except ValueError as error:
         parser.error(str(error))
     return args
+
+
+def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Refuse flags that have no effect beside the others."""
+    if "easy_share" not in given:
+        refuse(parser, given, ("gallery", "regional_km"), "without --easy_share")
+    if args.eval_dataset is None:
+        refuse(parser, given, ("eval_steps",), "without --eval_dataset")
+    if args.save_strategy != "steps":
+        refuse(parser, given, ("save_steps",), f"with --save_strategy {args.save_strategy}")
+    if args.feature_cache is not None:
+        refuse(parser, given, ("cache_image_features",), "with --feature_cache, which keeps them for later runs")
 
 
 def shares(text: str) -> tuple[float, float]:

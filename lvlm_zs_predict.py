@@ -22,12 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, at_least, positive, script_parser
+from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, check_files
 from utils.jobs.processes import Processes, SharedWork
 
 if TYPE_CHECKING:
     from utils.generation.tally import Tally
     from utils.photos.store import ImageStore
+
+
+FLAGS_OF = {
+    "api": ("api_key", "model_name", "base_url", "process", "timeout", "max_side"),
+    "local": ("model", "seed", "batch_size", "dtype", "device"),
+}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -75,6 +82,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_device(local.add_argument)
     args = parser.parse_args(arguments)
 
+    other = "local" if args.backend == "api" else "api"
+    refuse(parser, given_flags(parser, arguments, args), FLAGS_OF[other], f"with --backend {args.backend}")
     set_defaults(args)
     if args.split and args.dataset != "earth":
         parser.error("--split belongs to --dataset earth")

@@ -7,7 +7,7 @@ a query of the embedded world is ranked by the shipped checkpoint, offline:
     python quick_start.py --dataset earth --query test_000007.jpg
 
 Your own photo, with candidate places in a CSV file (columns latitude, longitude; if you like, also
-place and image, the path of a photo of the place, from the folder of the CSV file):
+place and image, the path of a photo of the place, from the folder of the CSV file; dataset/README.md has more):
 
     python quick_start.py --image photo.jpg --candidates places.csv --model_path path_to_lora
 
@@ -25,7 +25,7 @@ and a GeoJSON file beside it, both written in the end from a log that has each p
 same command goes on at the next photo. A place or photo that cannot be read costs only itself: it is named, and the
 exit code is 1.
 
-Coordinates that a photo carries in its EXIF are never used.
+Coordinates that a photo carries in its EXIF are never used. A flag that has no effect beside the others is an error.
 """
 
 import argparse
@@ -46,6 +46,7 @@ from utils.cli.flags import (
     script_parser,
     set_default_paths,
 )
+from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
 from utils.decoding import METHODS
 from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
@@ -76,6 +77,12 @@ OUTPUT = "outputs/ranking.json"
 MAP = "outputs/map.png"
 LOCATIONS = "outputs/locations.csv"  # of a folder of photos; the GeoJSON file lies beside it
 
+# As they were before anybody edited them: what is edited counts as given, and what is given is used or is an error.
+UNEDITED = {"dataset": "earth", "query": "test_000437.jpg", "topn": 12, "topn_zs": 3, "within": 200}
+UNEDITED |= {"image_data_path": None, "latitude": None, "longitude": None}
+# What says nothing of one's own photo, and what says nothing of it where its places are listed.
+OF_A_QUERY = ("dataset", "split", "query", "image_path", "topn_zs")
+OF_A_GALLERY = ("topn", "merge_km", "image_data_path", "tar_index_path")
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
 OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path")
 
@@ -122,6 +129,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args = parser.parse_args(arguments)
     if Path(args.locations).suffix != ".csv":
         parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
+    given = given_flags(parser, arguments, args)
+    check_use(args, parser, given | {name for name, value in UNEDITED.items() if getattr(args, name) != value})
     if args.index is None and args.generate:
         parser.error("--generate needs --index; of a benchmark's query, --topn_zs are taken from its table")
     if args.index is not None:
@@ -130,12 +139,39 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         check_own_photo(args, parser)
         choose_base(args, parser, PUBLISHED_BASE)
         return args
-    if args.latitude is not None or args.longitude is not None:
-        parser.error("--latitude and --longitude are those of an --image: of --query the table knows where it is")
     set_default_paths(args, parser)
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
     return args
+
+
+def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Refuse what has no effect on what is asked for."""
+    if args.min_confidence is None:
+        refuse(parser, given, ("within",), "without --min_confidence")
+    check_constants(args, parser)
+    if args.image is None:
+        refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
+        refuse(parser, given, ("locations",), "without a folder as --image")
+        if args.dataset != "earth":
+            refuse(parser, given, ("split",), f"with --dataset {args.dataset}, which has no splits")
+        return
+    refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
+    if args.index is None:
+        refuse(parser, given, OF_A_GALLERY, "with places of one's own for --image: all of them are ranked")
+    if Path(args.image).is_dir():
+        refuse(parser, given, ("output", "map"), "with a folder as --image: see --locations")
+    else:
+        refuse(parser, given, ("locations",), "with one photo as --image: see --output and --map")
+
+
+def check_constants(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse places edited into this file that would not be ranked."""
+    other = "--image" if args.image is None else "--candidates" if args.candidates is not None else "--index"
+    if CANDIDATE_COORDINATES and (args.image is None or args.candidates is not None or args.index is not None):
+        parser.error(f"CANDIDATE_COORDINATES: no use {'without' if args.image is None else 'with'} {other}")
+    if CANDIDATE_IMAGES and not CANDIDATE_COORDINATES:
+        parser.error("CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES")
 
 
 def check_index(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

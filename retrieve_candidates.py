@@ -72,10 +72,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--storage", default="float32", choices=("float32", "float16"), help="of embeddings.npy (%(default)s)"
     )
     making.add_argument("--index_type", default="auto", choices=("auto", "exact", "ivfpq"), help="auto: by --exact_gib")
-    making.add_argument(
-        "--exact_gib", type=at_least(0, float), default=8, help="largest exact index, GiB (%(default)s)"
-    )
-    making.add_argument("--code_bytes", type=at_least(1), default=64, help="size of an ivfpq code (%(default)s)")
+    making.add_argument("--exact_gib", type=at_least(0, float), help="largest exact index, GiB (8)")
+    making.add_argument("--code_bytes", type=at_least(1), help="size of an ivfpq code (64)")
 
     adding = commands.add_parser("add", help="embed further photos and add them to an index")
     adding.set_defaults(run=add)
@@ -116,9 +114,21 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         add_workers(command.add_argument, default=2)
         add_quiet(command.add_argument, default=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    if args.run is build and args.components and args.index_type == "ivfpq":
-        parser.error("--components is for the exact index: ivfpq chooses its own")
+    if args.run is build:
+        check_index_type(args, parser)
     return args
+
+
+def check_index_type(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what says nothing of the index that is asked for, and fill in the defaults."""
+    if args.components and args.index_type == "ivfpq":
+        parser.error("--components is for the exact index: ivfpq chooses its own")
+    if args.code_bytes is not None and args.index_type == "exact":
+        parser.error("--code_bytes: no use with --index_type exact")
+    if args.exact_gib is not None and args.index_type != "auto":
+        parser.error(f"--exact_gib: no use with --index_type {args.index_type}")
+    args.code_bytes = 64 if args.code_bytes is None else args.code_bytes
+    args.exact_gib = 8 if args.exact_gib is None else args.exact_gib
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

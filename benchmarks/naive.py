@@ -30,7 +30,7 @@ def prompts(ranker: GeoRanker, query: Query, photos: ImageStore, gallery: ImageS
         shown = [photos.open(query.image)]
         if candidate.image is not None:
             shown.append(gallery.open(candidate.image))
-        yield frame.prefix(query.negatives, layout) + frame.suffix(candidate, query.negatives, layout), shown
+        yield "".join(frame.prefix(query.negatives, layout) + frame.suffix(candidate, query.negatives, layout)), shown
 
 
 def batch(ranker: GeoRanker, batched: Sequence[Prompt]) -> dict[str, Tensor]:

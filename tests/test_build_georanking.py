@@ -115,6 +115,8 @@ def test_flags_that_do_not_fit(capsys) -> None:
         (["--root_path", "x"], "--root_path needs --gallery"),
         ([], "one of the arguments --root_path --index is required"),
         (["--root_path", "x", "--index", "y"], "not allowed with"),
+        (["--root_path", "x", "--gallery", "g", "--seed", "0"], "--seed: no use with --root_path"),
+        (["--index", "y", "--gallery", "g"], "--gallery: no use with --index"),
     ):
         with pytest.raises(SystemExit):
             main([*flags, "--result_path", "x.parquet"])

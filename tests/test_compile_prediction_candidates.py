@@ -63,6 +63,13 @@ def test_similarities_are_those_of_the_search_that_is_named(root: Path) -> None:
     ]
 
 
+def test_a_gallery_without_an_index_array_is_refused(root: Path) -> None:
+    (root / "I.npy").unlink()
+    (root / "gallery.csv").write_text("IMG_ID,LAT,LON\n")
+    with pytest.raises(SystemExit, match=r"--gallery: no use without .*I\.npy"):
+        main(["--gallery", str(root / "gallery.csv")])
+
+
 def test_the_result_is_the_released_table(root: Path) -> None:
     """Column by column and literal by literal, read as the published code reads it."""
     (root / "S.npy").unlink()

@@ -279,6 +279,8 @@ def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) ->
         ("--root_path=x --backend local", "--backend local needs --model"),
         ("--model_name=m", "--root_path or --dataset is needed"),
         ("--dataset im2gps3k --split val --model_name=m", "--split belongs to --dataset earth"),
+        ("--root_path=x --model_name=m --seed 0 --model m", "--model, --seed: no use with --backend api"),
+        ("--root_path=x --backend local --model m --process 8", "--process: no use with --backend local"),
         ("--root_path=x --model_name=m --process 0", "--process: 0: it is at least 1"),
         ("--root_path=x --model_name=m --timeout nan", "--timeout: nan: it must be positive"),
         ("--root_path=x --model_name=m --num_samples -1", "--num_samples: -1: it is at least 1"),

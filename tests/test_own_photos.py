@@ -71,7 +71,8 @@ def run(own, tiny_base, tmp_path, monkeypatch):
 
     def run(image, *flags):
         gallery = own / "gallery"
-        names = {"output": "ranking.json", "map": "map.png", "locations": "locations.csv"}
+        one = {"output": "ranking.json", "map": "map.png"}
+        names = {"locations": "locations.csv"} if image.is_dir() else one
         arguments = ["--image", image, "--index", gallery / "index", "--image_data_path", gallery]
         arguments += ["--model", tiny_base, "--model_path", own / "adapter", "--device", "cpu", *flags]
         arguments += [part for name, file in names.items() for part in (f"--{name}", tmp_path / file)]

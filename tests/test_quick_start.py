@@ -20,6 +20,8 @@ from utils.model.domain import Domain
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
 
+OWN = ["--image", "x.jpg", "--candidates", "c.csv", "--model_path", "a"]
+GALLERY = ["--index", "i", "--image_data_path", "g", "--model_path", "a"]
 KEYS = {"latitude", "longitude", "reward", "share", "place", "image", "source"}
 
 
@@ -247,7 +249,18 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--topn", "-1"], "--topn: -1: it is at least 0"),
         (["--merge_km", "nan"], "--merge_km: nan: it is at least 0"),
-        (["--latitude", "1", "--longitude", "2"], "are those of an --image"),
+        (["--latitude", "1", "--longitude", "2"], "--latitude, --longitude: no use without --image"),
+        (["--within", "25"], "--within: no use without --min_confidence"),
+        (["--locations", "x.csv"], "--locations: no use without a folder"),
+        (["--dataset", "im2gps3k", "--model_path", "a", "--split", "val"], "--split: no use with --dataset im2gps3k"),
+        ([*OWN, "--query", "q.jpg"], "--query: no use with --image"),
+        ([*OWN, "--query", "test_000437.jpg"], "--query: no use with --image"),  # the default, but given
+        ([*OWN, "--topn_zs", "3", "--dataset", "earth"], "--dataset, --topn_zs: no use with --image"),
+        ([*OWN, "--topn", "12", "--merge_km", "0"], "--topn, --merge_km: no use with places of one's own"),
+        ([*OWN, "--image_data_path", "g"], "--image_data_path: no use with places of one's own"),
+        ([*OWN, "--locations", "x.csv"], "--locations: no use with one photo"),
+        ([*GALLERY, "--image", ".", "--map", "m.png"], "--map: no use with a folder"),
+        ([*GALLERY, "--image", "x.jpg", "--topn_zs", "3"], "--topn_zs: no use with --image"),
         (
             ["--image", "x.jpg", "--candidates", "c", "--model_path", "a", "--latitude", "91", "--longitude", "2"],
             "--latitude 91.0 --longitude 2.0 is no coordinate",
@@ -256,6 +269,27 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
     ],
 )
 def test_impossible_flags(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        quick_start.parse_arguments(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("edited", "arguments", "message"),
+    [
+        ({"IMAGE": "x.jpg"}, ["--candidates", "c.csv", "--query", "q.jpg"], "--query: no use with --image (or IMAGE"),
+        ({"QUERY": "q.jpg"}, OWN, "--query: no use with --image"),
+        ({"TOPN": 5}, OWN, "--topn: no use with places of one's own"),
+        ({"WITHIN_KM": 25}, [], "--within: no use without --min_confidence"),
+        ({"CANDIDATE_COORDINATES": [(1, 2)]}, OWN, "CANDIDATE_COORDINATES: no use with --candidates"),
+        ({"CANDIDATE_COORDINATES": [(1, 2)]}, [*GALLERY, "--image", "x.jpg"], "no use with --index"),
+        ({"CANDIDATE_COORDINATES": [(1, 2)]}, [], "CANDIDATE_COORDINATES: no use without --image"),
+        ({"CANDIDATE_IMAGES": ["a.jpg"]}, OWN, "CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES"),
+    ],
+)
+def test_what_is_edited_in_counts_as_given(edited, arguments, message, monkeypatch, capsys):
+    for name, value in edited.items():
+        monkeypatch.setattr(quick_start, name, value)
     with pytest.raises(SystemExit):
         quick_start.parse_arguments(arguments)
     assert message in capsys.readouterr().err

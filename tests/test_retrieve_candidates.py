@@ -277,6 +277,21 @@ def test_ivfpq_index(earth: dict[str, str], tmp_path: Path, tiny_base: Path, mak
     assert "--components is for the exact index" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--index_type exact --code_bytes 64", "--code_bytes: no use with --index_type exact"),
+        ("--index_type ivfpq --exact_gib 8", "--exact_gib: no use with --index_type ivfpq"),
+    ],
+)
+def test_flags_of_another_index_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        main(
+            ["build", *["--gallery", "g.csv", "--image_data_path", "g", "--model", "m", "--index", "i"], *flags.split()]
+        )
+    assert message in capsys.readouterr().err
+
+
 def test_two_processes_build_the_index_of_one(earth: dict[str, str], tmp_path: Path, monkeypatch) -> None:
     assert main(earth["build"].split()) == 0
     index = Path(earth["gallery"]) / "index"

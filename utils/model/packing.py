@@ -13,13 +13,14 @@ from typing import Protocol
 
 import torch
 from PIL import Image
+from tokenizers import Tokenizer
 from torch import BoolTensor, LongTensor, Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import BaseImageProcessor, PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, PreTrainedTokenizerFast
 
 from utils.candidates import Query
 from utils.model.batch import EncodedImage, PackedBatch, Segment, TokenizedQuery
-from utils.model.prompts import ChatFrame, Layout, Part, leave_out
+from utils.model.prompts import ChatFrame, Layout, Part, Words, leave_out
 
 IMAGE_TOKEN = "<|image_pad|>"  # the placeholder of every Qwen-VL tokenizer
 
@@ -45,7 +46,7 @@ class Packer:
 
     def __init__(
         self,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerFast,
         image_processor: BaseImageProcessor,
         rope_index: RopeIndex,
         layout: Layout,
@@ -58,6 +59,10 @@ class Packer:
         self.omit = tuple(omit)
         self.frame = ChatFrame.of(tokenizer)
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.tags = {
+            part: tokenizer(part.split(IMAGE_TOKEN), add_special_tokens=False)["input_ids"]
+            for part in (self.frame.head + self.frame.image, self.frame.image, self.frame.tail)
+        }
 
     def encode(self, image: Image.Image) -> EncodedImage:
         """An RGB photo as patches, resized by the checkpoint's rule. Raises ``ValueError`` beyond 200 : 1."""
@@ -71,8 +76,7 @@ class Packer:
     def pack(self, queries: Sequence[Query], images: Mapping[Hashable, EncodedImage]) -> PackedBatch:
         """Queries as one batch; ``images`` holds their photos under ``image_key``.
 
-        Raises ``KeyError`` for a photo that ``images`` lacks and ``ValueError`` for a text that contains the
-        image placeholder.
+        Raises ``KeyError`` for a photo that ``images`` lacks.
         """
         return self.collate([self.tokenize(query, images) for query in queries], images)
 
@@ -80,43 +84,51 @@ class Packer:
         """One query, unpadded."""
         if self.omit:
             query = leave_out(self.omit, query)
-        texts = [self.frame.prefix(query.negatives, self.layout)]
-        texts += [self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates]
-        # The placeholder is a token of its own: text before and after it is tokenized independently, and what
-        # candidates have in common (the published prompt's negative examples) only once.
-        pieces = [text.split(IMAGE_TOKEN) for text in texts]
-        distinct = list(dict.fromkeys(piece for parts in pieces for piece in parts))
-        tokens = dict(zip(distinct, self.tokenizer(distinct, add_special_tokens=False)["input_ids"], strict=True))
+        rows = [self.frame.prefix(query.negatives, self.layout)]
+        rows += [self.frame.suffix(candidate, query.negatives, self.layout) for candidate in query.candidates]
+        pieces = self._pieces([part for parts in rows for part in parts])
         image_positions: dict[tuple[int, ...], LongTensor] = {}  # by grid
 
         def segment(parts: list[str], image: str | Image.Image | None, start: int) -> tuple[Segment, int]:
             """A segment whose first token has position ``start``, and the position that follows it."""
-            shown = [] if image is None else [image_key(image)]
-            if len(parts) != len(shown) + 1:
-                raise ValueError(f"a text contains the image placeholder {IMAGE_TOKEN}: {IMAGE_TOKEN.join(parts)!r}")
             ids, positions = [], []
-            for number, part in enumerate(parts):
+            for number, text in [found for part in parts for found in enumerate(pieces[part])]:
                 if number:
-                    grid = tuple(images[shown[number - 1]].grid_thw.tolist())
+                    grid = tuple(images[image_key(image)].grid_thw.tolist())
                     if grid not in image_positions:
                         image_positions[grid] = self._image_positions(grid)
                     found = image_positions[grid] + start
                     ids += [self.image_token_id] * (len(found) - 1)
                     positions.append(found[:-1])
                     start = int(found[-1, 0])
-                ids += tokens[part]
-                positions.append(torch.arange(start, start + len(tokens[part]))[:, None].expand(-1, 3))
-                start += len(tokens[part])
+                ids += text
+                positions.append(torch.arange(start, start + len(text))[:, None].expand(-1, 3))
+                start += len(text)
+            shown = [] if image is None else [image_key(image)]
             return Segment(torch.tensor(ids), torch.cat(positions), shown), start
 
-        prefix, end = segment(pieces[0], query.image, 0)
+        prefix, end = segment(rows[0], query.image, 0)
         return TokenizedQuery(
             prefix,
             [
                 segment(parts, candidate.image, end)[0]
-                for parts, candidate in zip(pieces[1:], query.candidates, strict=True)
+                for parts, candidate in zip(rows[1:], query.candidates, strict=True)
             ],
         )
+
+    def _pieces(self, parts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """The tokens of each distinct part of prompts, cut in pieces where a photo's placeholder stands.
+
+        A special token is a border for the tokenizer, and one stands at either end of all tags: so the parts have the
+        tokens that the whole prompt has, and what candidates have in common is tokenized only once.
+        """
+        words = list({part: None for part in parts if isinstance(part, Words)})
+        # The same tokenizer without its added tokens, made of the same objects: it costs microseconds.
+        whole = self.tokenizer.backend_tokenizer
+        plain = Tokenizer(whole.model)
+        plain.normalizer, plain.pre_tokenizer = whole.normalizer, whole.pre_tokenizer
+        encoded = plain.encode_batch_fast(words, add_special_tokens=False)
+        return self.tags | {part: [text.ids] for part, text in zip(words, encoded, strict=True)}
 
     def _image_positions(self, grid: tuple[int, ...]) -> LongTensor:
         """Positions of a photo at the start of a row and of the token that follows it, (tokens + 1, 3).

@@ -32,6 +32,10 @@ GENERATION_PROMPT = (
 )
 
 
+class Words(str):
+    """A part of a prompt that is text: the name of a special token in it, such as ``<|im_end|>``, is no token."""
+
+
 def place(candidate: Candidate) -> str:
     """``latitude: 46.1, longitude: 7.0, Martigny Valais Switzerland``; without texts the last part is absent.
 
@@ -96,16 +100,21 @@ class ChatFrame:
         head, tail = text.split("\0")
         return cls(head, image.removeprefix(head).removesuffix(tail), tail)
 
-    def prefix(self, negatives: Sequence[Candidate], layout: Layout) -> str:
-        """The part of a query's prompts that its candidates share, from the system prompt on.
+    def prefix(self, negatives: Sequence[Candidate], layout: Layout) -> list[str]:
+        """What a query's prompts share, from the system prompt on, in parts.
 
         In ``negatives_first`` it ends with a line break: a byte-pair tokenizer never merges across a line break
         followed by a letter, so the tokens of prefix and suffix are the tokens of the whole prompt.
         """
         shared = negative_examples(negatives) if layout == "negatives_first" else ""
-        return self.head + self.image + (shared + "\n" if shared else "")
+        return [self.head + self.image, *([Words(shared + "\n")] if shared else [])]
 
-    def suffix(self, candidate: Candidate, negatives: Sequence[Candidate], layout: Layout) -> str:
-        """The part of the prompt that belongs to one candidate, to the start of the answer."""
-        own = question(candidate) + (self.image if candidate.image is not None else "")
-        return own + (negative_examples(negatives) if layout == "published" else "") + self.tail
+    def suffix(self, candidate: Candidate, negatives: Sequence[Candidate], layout: Layout) -> list[str]:
+        """What belongs to one candidate, to the start of the answer, in parts.
+
+        No two ``Words`` are neighbours: a tokenizer may merge across the border.
+        """
+        own, behind = question(candidate), negative_examples(negatives) if layout == "published" else ""
+        if candidate.image is None:
+            return [Words(own + behind), self.tail]
+        return [Words(own), self.image, Words(behind), self.tail]

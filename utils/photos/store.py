@@ -3,6 +3,7 @@
 The released gallery is one large tar, ``mp-16-images.tar``; ``tar_index.py`` says where a photo lies in it.
 """
 
+import errno
 import functools
 import io
 import os
@@ -28,7 +29,12 @@ class Folder:
         # Ids come from tables that others wrote: they may not lead out of the folder.
         if relative.is_absolute() or ".." in relative.parts:
             return False
-        return (self.path / relative).is_file()
+        try:
+            return (self.path / relative).is_file()
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # no file can be called so
+                return False
+            raise
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -117,8 +123,8 @@ class ImageStore:
             else:
                 sources.append(path)
         tars = [source for source in sources if isinstance(source, Path)]
-        if tar_index is not None and len(tars) > 1:
-            raise ValueError(f"{tar_index} is the index of one tar, but there are several")
+        if tar_index is not None and len(tars) != 1:
+            raise ValueError(f"{tar_index} is the index of one tar, but there are {'several' if tars else 'none'}")
         for file in tars if tar_index is None else [*tars, Path(tar_index)]:
             if not file.is_file():
                 raise FileNotFoundError(f"{file} does not exist")

@@ -22,11 +22,19 @@ from typing import Any
 
 from utils.candidates import NUM_NEGATIVES, Candidate, Query, pick_candidates, prompt_texts
 from utils.geography.gazetteer import TEXT_COLUMNS
-from utils.geography.geodesy import (
-    Coordinate,
-    parse_coordinate,
+from utils.geography.geodesy import Coordinate
+from utils.tables.cells import (
+    has_no_value,
+    parse_coordinates,
+    parse_list,
+    parse_truth,
+    plain,
+    read_coordinate,
+    read_rows,
+    shortened,
+    write_rows,
 )
-from utils.tables.cells import parse_coordinates, parse_list, parse_truth, plain, read_rows, shortened, write_rows
+from utils.tables.layout import is_text
 
 # The columns of the released table, and the one that this project adds, at the end.
 TABLE_COLUMNS = ("IMG_ID", "LAT", "LON", "candidate_gps_lis", "candidate_text_lis", "candidate_img_lis")
@@ -80,7 +88,7 @@ def read_candidate_table(
 
 def _retrieved(cells: Mapping[str, str], where: str, problems: list[str]) -> list[Candidate]:
     """The usable retrieved candidates of a row; what was dropped is added to ``problems``."""
-    given = [column for column in _OPTIONAL_COLUMNS if cells.get(column, "").strip()]
+    given = [column for column in _OPTIONAL_COLUMNS if not has_no_value(cells.get(column, ""))]
     lists = {column: parse_list(cells, column) for column in ["candidate_gps_lis", *given]}
     _check_lengths(lists)
     retrieved = []
@@ -119,13 +127,13 @@ def _parse_texts(names: Any) -> tuple[str, ...]:
     if not isinstance(names, (list, tuple)) or len(names) != len(TEXT_COLUMNS):
         raise ValueError(f"{shortened(repr(names))} is not a list of {len(TEXT_COLUMNS)} place names")
     names = ["" if name is None or (isinstance(name, float) and math.isnan(name)) else name for name in names]
-    if not all(isinstance(name, str) for name in names):
+    if not all(isinstance(name, str) and is_text(name) for name in names):
         raise ValueError(f"{shortened(repr(names))} has a place name that is no text")
     return prompt_texts(dict(zip(TEXT_COLUMNS, names, strict=True)))
 
 
 def _parse_image(image_id: Any) -> str:
-    if not isinstance(image_id, str) or not image_id:
+    if not isinstance(image_id, str) or not image_id or not is_text(image_id):
         raise ValueError(f"{image_id!r} is not an image id")
     return image_id
 
@@ -138,7 +146,7 @@ def _parse_similarity(value: Any) -> float:
 
 _OPTIONAL_COLUMNS = ("candidate_text_lis", "candidate_img_lis", "candidate_similarity_lis")
 _ITEM_PARSERS = {
-    "candidate_gps_lis": parse_coordinate,
+    "candidate_gps_lis": read_coordinate,
     "candidate_text_lis": _parse_texts,
     "candidate_img_lis": _parse_image,
     "candidate_similarity_lis": _parse_similarity,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from utils.jobs.files import atomic_path
-from utils.tables.cells import parse_list, read_rows, shortened
+from utils.tables.cells import check_row, has_no_value, parse_list, read_rows, shortened
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def read_generation_table(path: str | os.PathLike) -> tuple[list[GenerationRow],
     for where, cells in read_rows(path, ["IMG_ID", "response"]):
         answers = []
         try:
-            if cells["response"].strip() in ("", "None"):
+            check_row(cells)
+            if has_no_value(cells["response"]):
                 raise ValueError("response: no answer")
             answers = parse_list(cells, "response")
         except ValueError as error:

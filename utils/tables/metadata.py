@@ -1,11 +1,11 @@
 """The metadata table of a gallery or of query photos: IMG_ID, LAT, LON and place names, one photo a row."""
 
-import csv
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.geography.geodesy import is_valid_coordinate
+from utils.tables.layout import has_decimal_commas, parse_number, read_layout
 
 REQUIRED = ("IMG_ID", "LAT", "LON")
 
@@ -24,10 +25,18 @@ def read_whole_metadata(path: str | os.PathLike) -> pd.DataFrame:
     Raises ``ValueError`` as ``read_metadata`` does.
     """
     with _naming(path):
-        header = _read_header(path)
+        layout = read_layout(path, REQUIRED)
         # By number: two columns may have one name. The header is then the first row.
-        cells = _read_columns(path, [str(number) for number in range(len(header))], numbered=True)
-    return cells.iloc[1:].set_axis(header, axis="columns")
+        numbers = {str(number): str(number) for number in range(len(layout.header))}
+        cells = _read_columns(path, layout.delimiter, numbers, numbered=True)
+    return cells.iloc[1:].set_axis(list(layout.header), axis="columns")
+
+
+def read_column(path: str | os.PathLike, column: str) -> pd.Series:
+    """A further column of a metadata table, text, one cell a photo. Raises ``ValueError`` as ``read_metadata`` does."""
+    with _naming(path):
+        layout = read_layout(path, (*REQUIRED, column))
+        return _read_columns(path, layout.delimiter, {column: column})[column]
 
 
 def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd.DataFrame:
@@ -44,16 +53,18 @@ def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd
         and TEXT_COLUMNS (text, empty where a name or its column is missing). Other columns are left out.
 
     Raises:
-        ValueError: naming the file, and the row that has more or fewer cells than there are columns.
+        ValueError: naming the file and the columns it has where one of REQUIRED is missing or may be two of them, or
+            the row that has more or fewer cells than there are columns or bytes that are no text.
     """
     columns = [*REQUIRED, *TEXT_COLUMNS]
     with _naming(path):
-        header = _read_header(path)
-        metadata = _read_columns(path, [column for column in columns if column in header], rows)
+        layout = read_layout(path, REQUIRED, TEXT_COLUMNS)
+        metadata = _read_columns(path, layout.delimiter, layout.columns, rows)
     for column in TEXT_COLUMNS:
         if column not in metadata:
             metadata[column] = ""
-    points = np.array([[_float_or_nan(cell) for cell in metadata[column]] for column in ("LAT", "LON")])
+    comma = has_decimal_commas(layout.delimiter, chain(metadata["LAT"], metadata["LON"]))
+    points = np.array([[_number_or_nan(cell, comma) for cell in metadata[column]] for column in ("LAT", "LON")])
     points[:, ~is_valid_coordinate(*points)] = np.nan
     metadata["LAT"], metadata["LON"] = points
     return metadata[columns]
@@ -64,38 +75,31 @@ def _naming(path: str | os.PathLike) -> Iterator[None]:
     """Let errors of the block name the file: pyarrow's are ValueErrors that do not."""
     try:
         yield
-    except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _read_header(path: str | os.PathLike) -> list[str]:
-    """The names of all columns. Raises ``ValueError`` where one of REQUIRED is missing or there twice."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
-    missing = [column for column in REQUIRED if column not in header]
-    if missing:
-        raise ValueError(f"no column {', '.join(missing)}")
-    twice = [column for column in REQUIRED if header.count(column) > 1]
-    if twice:
-        raise ValueError(f"two columns {', '.join(twice)}")
-    return header
+    except ValueError as error:
+        what_to_do = ": save the file as UTF-8" if "UTF8" in str(error) else ""
+        raise ValueError(f"{path}: {error}{what_to_do}") from error
 
 
 def _read_columns(
-    path: str | os.PathLike, columns: list[str], rows: np.ndarray | None = None, numbered: bool = False
+    path: str | os.PathLike,
+    delimiter: str,
+    columns: Mapping[str, str],
+    rows: np.ndarray | None = None,
+    numbered: bool = False,
 ) -> pd.DataFrame:
-    """These columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending).
+    """Columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending).
 
-    ``numbered``: the columns are named by ``columns``, all of them, and the header is a row.
+    ``columns``: name in the result -> name in the file. ``numbered``: they name all columns of the file, whose header
+    is a row.
     """
     # Not pandas' reader: with `usecols` it cuts rows that are too long without a word.
     reader = pa_csv.open_csv(
         path,
         # Without threads its errors tell the row.
-        read_options=pa_csv.ReadOptions(use_threads=False, column_names=columns if numbered else None),
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        read_options=pa_csv.ReadOptions(use_threads=False, column_names=list(columns) if numbered else None),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
-            include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
+            include_columns=list(columns.values()), column_types=dict.fromkeys(columns.values(), pa.string())
         ),
     )
     kept, numbers, start = [], [], 0
@@ -109,7 +113,7 @@ def _read_columns(
         kept.append(batch)
         numbers.append(inside)
         start = stop
-    metadata = pa.Table.from_batches(kept, reader.schema).to_pandas()
+    metadata = pa.Table.from_batches(kept, reader.schema).to_pandas().set_axis(list(columns), axis="columns")
     return metadata.set_index(np.concatenate([*numbers, np.empty(0, dtype=np.int64)]))
 
 
@@ -139,8 +143,8 @@ def gallery_hash(path: str | os.PathLike | None) -> str | None:
     return ids_hash(read_metadata(path)["IMG_ID"].tolist())
 
 
-def _float_or_nan(cell: str) -> float:
+def _number_or_nan(cell: str, decimal_comma: bool) -> float:
     try:
-        return float(cell)
+        return parse_number(cell, decimal_comma)
     except ValueError:
         return math.nan

@@ -1,36 +1,45 @@
-"""A person's own list of places: a CSV file with columns latitude, longitude and, if known, place and image."""
+"""A person's own list of places: a CSV file with columns latitude, longitude and, if known, place and image.
 
-import csv
+See ``layout.py`` for what else the columns may be called, and what may separate them.
+"""
+
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.candidates import Candidate
 from utils.geography.geodesy import parse_coordinate
+from utils.tables.cells import check_row, rows_of
+from utils.tables.layout import has_decimal_commas, parse_number, read_layout
 
 
 def read_places(path: str) -> tuple[list[Candidate], list[str]]:
-    """Candidates of a CSV file of places, and a message for each row that is left out."""
+    """Candidates of a CSV file of places, and a message for each row that is left out.
+
+    Raises ``ValueError`` naming the file when it lacks a column, telling those that it has.
+    """
+    try:
+        layout = read_layout(path, ("latitude", "longitude"), ("place", "image"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    rows = list(rows_of(path, layout))
+    comma = has_decimal_commas(layout.delimiter, (row[name] for row in rows for name in ("latitude", "longitude")))
     candidates, problems = [], []
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = {"latitude", "longitude"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
-        for number, cells in enumerate(reader):
-            try:
-                point = parse_coordinate((float(cells["latitude"]), float(cells["longitude"])))
-            except ValueError as error:
-                problems.append(f"{path}: row {number}: {error}; place left out")
-                continue
-            place, image = cells.get("place"), cells.get("image")
-            candidates.append(
-                Candidate(
-                    *point,
-                    texts=(place,) if place else (),
-                    image=str(Path(path).parent / image) if image else None,
-                    source="csv",
-                )
+    for number, cells in enumerate(rows):
+        try:
+            check_row(cells)
+            point = parse_coordinate([parse_number(cells[name], comma) for name in ("latitude", "longitude")])
+        except ValueError as error:
+            problems.append(f"{path}: row {number}: {error}; place left out")
+            continue
+        place, image = cells.get("place", "").strip(), cells.get("image", "").strip()
+        candidates.append(
+            Candidate(
+                *point,
+                texts=(place,) if place else (),
+                image=str(Path(path).parent / image) if image else None,
+                source="csv",
             )
+        )
     return candidates, problems
 
 

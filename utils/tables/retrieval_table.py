@@ -4,15 +4,15 @@ Columns IMG_ID, LAT, LON, ``candidate_{i}_gps`` and ``reverse_{i}_gps``, each ce
 returns what is usable, and problems that name file, row, IMG_ID and column of what is not.
 """
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from utils.geography.geodesy import Coordinate, parse_coordinate
-from utils.tables.cells import parse_list, parse_truth, plain, read_rows, write_rows
+from utils.geography.geodesy import Coordinate
+from utils.tables.cells import parse_list, parse_truth, plain, read_coordinate, read_rows, write_rows
+from utils.tables.layout import RELEASED, read_layout
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ def read_retrieval_table(path: str | os.PathLike) -> tuple[list[RetrievalRow], l
 
     A candidate table will do as well: its retrieved candidates are read, nothing else of it.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        is_candidate_table = "candidate_gps_lis" in next(csv.reader(file), [])
+    try:
+        is_candidate_table = "candidate_gps_lis" in read_layout(path, ["IMG_ID", *RELEASED]).header
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     required, parse = (
         ("candidate_gps_lis", _found_in_lists) if is_candidate_table else ("candidate_0_gps", _found_in_cells)
     )
@@ -48,7 +50,7 @@ def read_retrieval_table(path: str | os.PathLike) -> tuple[list[RetrievalRow], l
             found: dict[str, dict[int, Coordinate]] = {"candidate": {}, "reverse": {}}
             for kind, position, column, item in parse(cells):
                 try:
-                    found[kind][position] = parse_coordinate(item)
+                    found[kind][position] = read_coordinate(item)
                 except ValueError as error:
                     problems.append(f"{where}: {column}: {error}; candidate dropped")
             if not found["candidate"]:

@@ -18,12 +18,11 @@ from itertools import islice
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.geography.geodesy import Coordinate, haversine_km
 from utils.retrieval.gallery import Gallery
+from utils.tables.metadata import read_column
 from utils.training.copy_rule import CopyRule
 from utils.training.georanking import GeoRankingRow
 from utils.training.rows_of_queries import texts_of
@@ -55,21 +54,8 @@ def read_owners(paths: Sequence[str | os.PathLike], column: str) -> np.ndarray:
 
     Raises ``ValueError``, naming the file, where one lacks the column.
     """
-    owners = pd.concat([_read_column(path, column) for path in paths])
+    owners = pd.concat([read_column(path, column) for path in paths])
     return pd.factorize(owners.where(owners != ""))[0]
-
-
-def _read_column(path: str | os.PathLike, column: str) -> pd.Series:
-    with open(path, "rb") as file:
-        try:
-            table = pa_csv.read_csv(
-                file,
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-                convert_options=pa_csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()}),
-            )
-        except (pa.ArrowInvalid, KeyError) as error:
-            raise ValueError(f"{path}: {error}") from error
-    return table[column].to_pandas()
 
 
 class ReferenceFinder:

@@ -1,13 +1,16 @@
 import itertools
+import json
 import pickle
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, Qwen2VLImageProcessorPil
 
 from tests.packed import SIZES, segment
+from tests.tiny_models import SPECIAL_TOKENS
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.model.batch import EncodedImage, TokenizedQuery
@@ -16,13 +19,8 @@ from utils.model.prompts import LAYOUTS, PARTS, negative_examples, question
 
 # Place names: letters of many scripts, digits, spaces, line breaks, punctuation, lone combining marks.
 texts = st.lists(st.text(max_size=12), max_size=3).map(tuple)
-candidates = st.builds(
-    Candidate,
-    st.floats(-90, 90),
-    st.floats(-180, 180),
-    texts,
-    st.sampled_from([None, *SIZES]),
-)
+candidates_photos = st.sampled_from([None, *SIZES])
+candidates = st.builds(Candidate, st.floats(-90, 90), st.floats(-180, 180), texts, candidates_photos)
 queries = st.builds(
     Query,
     st.sampled_from(list(SIZES)),
@@ -135,12 +133,46 @@ def test_image_key(make_image):
     assert image_key(photo) == image_key(photo) != image_key(copy)
 
 
-@pytest.mark.parametrize("photo", [None, "wide.jpg"])
-@pytest.mark.parametrize("smuggled", ["<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>"])
-def test_a_text_cannot_smuggle_in_an_image(packer, images, smuggled, photo):
-    query = Query("tiny.jpg", (Candidate(0, 0, (smuggled,), photo),))
-    with pytest.raises(ValueError, match=r"a text contains the image placeholder.*latitude: 0"):
-        packer.pack([query], images)
+SPECIAL = st.sampled_from([*SPECIAL_TOKENS, "<|im_end|><|im_start|>", "<|vision_start|><|image_pad|><|vision_end|>"])
+special_texts = st.lists(st.one_of(st.text(max_size=6), SPECIAL), min_size=1, max_size=4).map("".join)
+special_candidates = st.builds(Candidate, st.just(1.5), st.just(-2.0), st.tuples(special_texts), candidates_photos)
+
+
+@pytest.fixture(scope="module")
+def without_special_tokens(packer) -> Tokenizer:
+    """The tokenizer that the same file gives without its special tokens."""
+    return Tokenizer.from_str(
+        json.dumps(json.loads(packer.tokenizer.backend_tokenizer.to_str()) | {"added_tokens": []})
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(deadline=None, max_examples=20)
+@given(candidate=special_candidates, negatives=st.lists(special_candidates, max_size=2).map(tuple))
+def test_special_tokens_in_names_stay_text(packer, images, without_special_tokens, layout, candidate, negatives):
+    tokenized = with_layout(packer, layout).tokenize(Query("tiny.jpg", (candidate,), negatives), images)
+    found = torch.cat([tokenized.prefix.ids, tokenized.suffixes[0].ids]).tolist()
+
+    def text(words):
+        return without_special_tokens.encode(words).ids
+
+    def tags(words):
+        return packer.tokenizer(words, add_special_tokens=False)["input_ids"]
+
+    start, photo, end = packer.frame.head, packer.frame.image, packer.frame.tail
+    shown = [] if candidate.image is None else tags(photo)
+    if layout == "published":
+        own = question(candidate), negative_examples(negatives)
+        expected = text(own[0]) + shown + text(own[1]) if shown else text("".join(own))
+    else:
+        shared = negative_examples(negatives)
+        expected = text(shared + "\n" if shared else "") + text(question(candidate)) + shown
+    expected = tags(start + photo) + expected + tags(end)
+    # In a batch a photo's placeholder stands once for each of its tokens.
+    assert [token for token, _ in itertools.groupby(found)] == [token for token, _ in itertools.groupby(expected)]
+    assert found.count(packer.image_token_id) == sum(
+        packer.image_tokens(images[name]) for name in ("tiny.jpg", candidate.image) if name
+    )
 
 
 def test_a_missing_photo_is_named(packer, images):

@@ -2,7 +2,7 @@ import pytest
 
 from tests.tiny_models import build_tiny_tokenizer
 from utils.candidates import Candidate, Query
-from utils.model.prompts import PARTS, ChatFrame, leave_out, negative_examples, place, question
+from utils.model.prompts import LAYOUTS, PARTS, ChatFrame, Words, leave_out, negative_examples, place, question
 
 MARTIGNY = Candidate(46.167286, 7.099698, ("Martigny", "Valais", "Switzerland"), image="a.jpg")
 GENERATED = Candidate(-33.87, 151.0)
@@ -38,14 +38,21 @@ def test_frame_is_read_off_the_chat_template(frame):
 
 
 def test_published_prompt(frame):
-    assert frame.prefix(NEGATIVES, "published") == HEAD + IMAGE
-    assert frame.suffix(MARTIGNY, NEGATIVES, "published") == QUESTION + IMAGE + NEGATIVE_EXAMPLES + TAIL
-    assert frame.suffix(GENERATED, (), "published") == question(GENERATED) + TAIL
+    assert frame.prefix(NEGATIVES, "published") == [HEAD + IMAGE]
+    assert frame.suffix(MARTIGNY, NEGATIVES, "published") == [QUESTION, IMAGE, NEGATIVE_EXAMPLES, TAIL]
+    assert frame.suffix(GENERATED, NEGATIVES, "published") == [question(GENERATED) + NEGATIVE_EXAMPLES, TAIL]
+    assert "".join(frame.suffix(GENERATED, (), "published")) == question(GENERATED) + TAIL
 
 
 def test_negatives_first_prompt(frame):
-    assert frame.prefix(NEGATIVES, "negatives_first") == HEAD + IMAGE + NEGATIVE_EXAMPLES + "\n"
-    assert frame.suffix(MARTIGNY, NEGATIVES, "negatives_first") == QUESTION + IMAGE + TAIL
+    assert frame.prefix(NEGATIVES, "negatives_first") == [HEAD + IMAGE, NEGATIVE_EXAMPLES + "\n"]
+    assert "".join(frame.suffix(MARTIGNY, NEGATIVES, "negatives_first")) == QUESTION + IMAGE + TAIL
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_said_of_places_is_words_and_no_tag_is(frame, layout):
+    parts = frame.prefix(NEGATIVES, layout) + frame.suffix(MARTIGNY, NEGATIVES, layout)
+    assert [isinstance(part, Words) for part in parts] == [part not in (HEAD + IMAGE, IMAGE, TAIL) for part in parts]
 
 
 def test_layouts_agree_without_negatives(frame):

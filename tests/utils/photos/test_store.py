@@ -152,6 +152,15 @@ def test_ids_do_not_lead_out_of_the_folder(tmp_path):
             store.open(image_id)
 
 
+@pytest.mark.parametrize("name", ["x" * 252, "x" * 300, "ü" * 150, "folder/" * 900, "\0", "\ud800"])
+def test_a_name_that_no_file_can_have_is_that_of_no_photo(tmp_path, name):
+    """252 bytes fit, but not with `.jpeg` behind them."""
+    store = ImageStore.from_paths([tmp_path])
+    assert (name in store, store.place(name)) == (False, None)
+    with pytest.raises(ImageError, match=f"not in {tmp_path}"):
+        store.open(name)
+
+
 def test_an_exact_id_goes_before_one_with_an_extension(tmp_path):
     for name, seed in [("a/photo.jpg", 1), ("b/photo", 2)]:
         (tmp_path / name).parent.mkdir()
@@ -183,6 +192,7 @@ def test_first_source_answers(gallery, tmp_path):
 
 
 def test_wrong_paths(gallery, tmp_path):
+    (tmp_path / "empty").mkdir()
     tar_path, _ = gallery
     with pytest.raises(FileNotFoundError, match="nowhere"):
         ImageStore.from_paths([tmp_path / "nowhere"])
@@ -190,6 +200,8 @@ def test_wrong_paths(gallery, tmp_path):
         ImageStore.from_paths([tmp_path / "nowhere.tar"])
     with pytest.raises(FileNotFoundError, match=r"no\.pkl"):
         ImageStore.from_paths([tar_path], tar_index=str(tmp_path / "no.pkl"))
+    with pytest.raises(ValueError, match="none"):
+        ImageStore.from_paths([tmp_path / "empty"], tar_index=str(tmp_path / "tar_index.pkl"))
     with pytest.raises(ValueError, match="several"):
         ImageStore.from_paths([tar_path, tar_path], tar_index=str(tmp_path / "tar_index.pkl"))
 

@@ -194,6 +194,31 @@ def test_unusable_coordinate_drops_its_candidate(table, point, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("cell", ["nan", "None", "NaN", ""])
+def test_a_cell_without_a_value_is_an_empty_list(table, cell):
+    columns = ("zs_gps_lis", "candidate_text_lis", "candidate_img_lis")
+    [query], problems = read_candidate_table(table(released_row(**dict.fromkeys(columns, cell))), topn=2, topn_zs=2)
+    assert (query.candidates, problems) == ((Candidate(*GPS[0]), Candidate(*GPS[1])), [])
+
+
+def test_a_list_that_numpy_wrote(table):
+    points = [tuple(map(np.float64, point)) for point in GPS]
+    assert "np.float64(46.1)" in str(points)
+    found = read_candidate_table(table(released_row(candidate_gps_lis=str(points))), 7, 2)
+    assert found == read_candidate_table(table(released_row()), 7, 2)
+
+
+def test_a_lone_surrogate_costs_its_candidate(table):
+    """A text that no file and no tokenizer takes."""
+    texts, images = [list(names) for names in TEXTS], list(IMAGES)
+    texts[0][1], images[1] = "\ud83d", "\udcff.jpg"
+    row = released_row(candidate_text_lis=ascii(texts), candidate_img_lis=ascii(images))
+    [query], problems = read_candidate_table(table(row), topn=7, topn_zs=0)
+    assert places(query.candidates) == GPS[2:]
+    assert ["candidate_text_lis[0]" in problems[0], "candidate_img_lis[1]" in problems[1]] == [True, True]
+    assert "".join(problems).isascii()
+
+
 def test_unusable_guess_is_dropped(table):
     row = released_row(zs_gps_lis="[(nan, nan), (46.0, 7.0), '[45.5, 8.5]', 'somewhere']")
     [query], problems = read_candidate_table(table(row), 0, 5)

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.tables.cells import parse_coordinates, parse_list, parse_truth, plain, read_rows, shortened, write_rows
+from utils.tables.cells import (
+    parse_coordinates,
+    parse_list,
+    parse_truth,
+    plain,
+    read_coordinate,
+    read_rows,
+    shortened,
+    write_rows,
+)
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)
 
@@ -38,11 +47,30 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
 def test_a_missing_column_and_what_is_no_text_name_the_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("IMG_ID,LAT\na,1\n", encoding="utf-8-sig")
-    with pytest.raises(ValueError, match=r"table\.csv: no column LON, city$"):
+    with pytest.raises(ValueError, match=r"table\.csv: no column LON, city; it has IMG_ID, LAT$"):
         list(read_rows(path, ["IMG_ID", "LON", "city"]))
-    path.write_bytes(b"IMG_ID,LAT\n\xff,1\n")
-    with pytest.raises(ValueError, match=r"table\.csv: .*utf-8"):
+    path.write_bytes("IMG_ID,LAT\na,1\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"table\.csv: the header is not UTF-8: save the file as UTF-8$"):
         list(read_rows(path, ["IMG_ID"]))
+
+
+def test_a_row_that_is_no_text_costs_no_other(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"IMG_ID,LAT,LON,city\na,1,2,Orl\xe9ans\n\xe9,1,2,\nc,1,2,Orl\xc3\xa9ans\n")
+    rows = list(read_rows(path, ["IMG_ID", "LAT", "LON"]))
+    assert [where for where, _ in rows] == [f"{path}: row {number} ({name})" for number, name in enumerate("a?c")]
+    for (_, cells), column in zip(rows, ("city", "IMG_ID"), strict=False):
+        with pytest.raises(ValueError, match=f"^{column} is not UTF-8: save the file as UTF-8$"):
+            parse_truth(cells)
+    assert (parse_truth(rows[2][1]), rows[2][1]["city"]) == ((1, 2), "Orléans")
+
+
+def test_a_cell_may_be_longer_than_csv_allows(tmp_path):
+    path = tmp_path / "table.csv"
+    words = "x" * 200_000
+    write_rows(path, ["IMG_ID", "more"], [{"IMG_ID": "a", "more": words}])
+    [(_, cells)] = read_rows(path, ["IMG_ID"])
+    assert cells["more"] == words
 
 
 @pytest.mark.parametrize(
@@ -68,9 +96,30 @@ def test_lists_are_literals():
     assert items[1:] == [-math.inf, "a", (1, 2)]
     assert parse_list({"c": "(1, 2)"}, "c") == [1, 2]
     assert parse_list({"c": " "}, "c") == parse_list({}, "c") == []
+    assert [parse_list({"c": cell}, "c") for cell in ("nan", "None", " NaN ")] == [[], [], []]
 
 
-@pytest.mark.parametrize("cell", ["[1", "{'a': 1}", "5", "'text'", "[name]", "[1 + 1]", "(" * 5000])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.str_])
+def test_lists_that_numpy_wrote(dtype):
+    items = [(dtype(45), dtype(-112)), (dtype(1), dtype(2))]
+    assert "np." in repr(items)
+    assert parse_list({"c": repr(items)}, "c") == items
+    rows = [np.array(point, dtype) for point in items]
+    assert parse_list({"c": repr(rows)}, "c") == [list(point) for point in items]
+
+
+def test_coordinates_that_numpy_wrote():
+    points = [(np.float64(45.21), np.float64(112.58)), (np.float64(np.nan), np.float64(1))]
+    problems = []
+    cells = {"c": repr(points)}
+    assert parse_coordinates(cells, "c", "row", problems) == [(45.21, 112.58)]
+    assert len(problems) == 1
+    assert read_coordinate(repr([np.float64(45.21), np.float64(112.58)])) == (45.21, 112.58)
+
+
+@pytest.mark.parametrize(
+    "cell", ["[1", "{'a': 1}", "5", "'text'", "[name]", "[1 + 1]", "[np.float64()]", "[np.save(1)]", "(" * 5000]
+)
 def test_what_is_no_list_names_its_column(cell):
     with pytest.raises(ValueError, match=r"^c: .* is not a"):
         parse_list({"c": cell}, "c")
@@ -78,8 +127,9 @@ def test_what_is_no_list_names_its_column(cell):
 
 def test_nothing_in_a_cell_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="not a Python literal"):
-        parse_list({"c": "[open('trace', 'w')]"}, "c")
+    for call in ("open('trace', 'w')", "np.float64(open('trace', 'w'))", "open('trace', 'w').float64(1)"):
+        with pytest.raises(ValueError, match="not a Python literal"):
+            parse_list({"c": f"[{call}]"}, "c")
     assert os.listdir(tmp_path) == []
 
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from utils.geography.gazetteer import TEXT_COLUMNS
-from utils.tables.metadata import metadata_problems, read_metadata, read_whole_metadata
+from utils.tables.metadata import metadata_problems, read_column, read_metadata, read_whole_metadata
 
 latitudes = st.floats(-90, 90)
 longitudes = st.floats(-180, 180)
@@ -54,16 +54,59 @@ def test_metadata_without_names(write):
     ("text", "reason"),
     [
         ("IMG_ID,LAT\na,1\n", "no column LON"),
-        ("", "no column IMG_ID, LAT, LON"),
+        ("", "no column IMG_ID, LAT, LON; it is empty"),
+        ("IMG_ID,lat,Latitude,LON\na,1,2,3\n", "columns lat and Latitude may both be LAT: keep one of them"),
+        ("id;x;y\na;1;2\n", "no column IMG_ID, LAT, LON; it has id, x, y"),
         ("IMG_ID,LAT,LON\na,1,2\nb,1,2,3\n", "Row #3"),
         ("IMG_ID,LAT,LON\na,1,2\nb,1\n", "Row #3"),
-        ("IMG_ID,LAT,LAT,LON\na,1,2,3\n", "two columns LAT"),
+        ("IMG_ID,LAT,LAT,LON\na,1,2,3\n", "columns LAT and LAT may both be LAT: keep one of them"),
     ],
 )
 @pytest.mark.parametrize("read", [read_metadata, read_whole_metadata])
 def test_no_metadata(write, read, text, reason):
     with pytest.raises(ValueError, match=rf"table\.csv: .*{reason}"):
         read(write(text))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(("lat", "lon"), [("lat", "lng"), ("Latitude", "LONGITUDE"), (" LAT", "long"), ("LAT", "Lon")])
+def test_coordinates_under_other_names(write, delimiter, lat, lon):
+    text = f"{lon},IMG_ID,{lat},city\n2.5,a.jpg,1.5,Aosta\n".replace(",", delimiter)
+    assert read_metadata(write(text)).iloc[0, :5].tolist() == ["a.jpg", 1.5, 2.5, "", "Aosta"]
+    assert read_whole_metadata(write(text)).to_dict("list") == {
+        lon: ["2.5"],
+        "IMG_ID": ["a.jpg"],
+        lat: ["1.5"],
+        "city": ["Aosta"],
+    }
+    assert read_column(write(text), "city").tolist() == ["Aosta"]
+
+
+def test_of_two_columns_with_names_the_first_counts(write):
+    assert read_metadata(write("IMG_ID,LAT,LON,city,city\na,1,2,Aosta,Nice\n"))["city"].tolist() == ["Aosta"]
+
+
+def test_the_released_names_come_first(write):
+    table = read_metadata(write("IMG_ID,latitude,LAT,LON,lon\na,9,1.5,2.5,9\n"))
+    assert table[["LAT", "LON"]].to_numpy().tolist() == [[1.5, 2.5]]
+
+
+def test_decimal_commas_are_read_where_they_can_be_nothing_else(write):
+    text = "IMG_ID;LAT;LON\na;48,85;-2\nb;;2,5\nc;-1,5;+0,25\nd;1,2,3;0\n"
+    metadata = read_metadata(write(text))
+    assert metadata[["LAT", "LON"]].dropna().to_numpy().tolist() == [[48.85, -2], [-1.5, 0.25]]
+    assert metadata["LAT"].isna().tolist() == [False, True, False, True]
+    # With a point anywhere, a comma may group thousands.
+    assert read_metadata(write(text + "e;1.5;2\n"))["LAT"].dropna().tolist() == [1.5]
+    assert read_metadata(write('IMG_ID,LAT,LON\na,"48,85",2\n'))["LAT"].isna().all()
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "metadata.csv"
+    path.write_bytes(b"IMG_ID,LAT,LON,city\na,1,2,b\nb,1,2,Orl\xe9ans\n")
+    for read in (read_metadata, read_whole_metadata):
+        with pytest.raises(ValueError, match=r"metadata\.csv: .*Row #3.*: save the file as UTF-8"):
+            read(path)
 
 
 @settings(deadline=None, max_examples=60)

@@ -29,8 +29,8 @@ class Angle:
 
     size: float  # degrees without sign, NaN for what nobody would write (46.5°75')
     sign: str  # "-", "+", "", or "?" for a dash that may be a minus
-    sides: str  # the sides that it is given, as letters
-    decimals: int
+    sides: str = ""  # those that it is given, as letters
+    decimals: int = 0
     name_before: str = ""  # "a" or "o" where the name of the angle stands among its parts
     name_after: str = ""
     start: int = 0

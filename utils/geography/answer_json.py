@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from utils.geography.angles import LATITUDE, LONGITUDE, Angle, DoubtError, whole_angle
@@ -18,36 +19,18 @@ _BEHIND = 80  # characters behind an object in which sides may be its
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
-# What else the name of a member may say: nothing of importance, that its value is a side, or a part of the angle.
-_VALUE = {
-    "gps",
-    "geo",
-    "decimal",
-    "deg",
-    "degree",
-    "degrees",
-    "dd",
-    "value",
-    "coordinate",
-    "estimated",
-    "predicted",
-    "final",
+# What else the name of a member may say: nothing of importance; that the value is the side of an axis, which the name
+# of the axis may have to tell; or that it is a part of the angle.
+_KINDS = {
+    word: kind
+    for kind, words in {
+        "value": "gps geo decimal deg degree degrees dd value coordinate estimated predicted final",
+        "side": "direction dir ref reference side cardinal sign letter indicator",
+        "own side": "hemisphere hemi ns ew n s e w",
+        "part": "minute minutes min second seconds sec",
+    }.items()
+    for word in words.split()
 }
-_SIDE = {
-    "direction",
-    "dir",
-    "ref",
-    "reference",
-    "hemisphere",
-    "hemi",
-    "side",
-    "cardinal",
-    "sign",
-    "letter",
-    "indicator",
-}
-_OF_AXES = {"ns", "ew", "n", "s", "e", "w"}
-_PART = {"minute", "minutes", "min", "second", "seconds", "sec"}
 # An angle that is an object of its own, and how its members are written behind one another.
 _MEMBERS = {
     **dict.fromkeys(("degrees", "degree", "deg", "d", "value", "decimal"), "{}°"),
@@ -121,17 +104,19 @@ class _Role(NamedTuple):
     sides: str = ""  # those that the name itself says
 
 
+@lru_cache(maxsize=256)  # all answers have the same members
 def _role(name: str) -> _Role:
     words = [word.lower() for word in _WORD.findall(name[:_LONGEST_NAME])]
     axes = {_AXES[word] for word in words if word in _AXES}
-    rest = {word for word in words if word not in _AXES and word not in _VALUE}
     axis = axes.pop() if len(axes) == 1 else ""
+    rest = [word for word in words if word not in _AXES and _KINDS.get(word) != "value"]
+    kinds = {_KINDS.get(word) for word in rest}
     sides = Tokens(" ".join(rest).upper()).codes
     if axis and len(sides) <= 1 and set(sides) <= set("NSEW"):
         return _Role(axis, "value", sides)
-    if rest <= _SIDE | _OF_AXES and (axis or rest & (_OF_AXES | {"hemisphere", "hemi"})):
+    if kinds <= {"side", "own side"} and (axis or "own side" in kinds):
         return _Role(axis, "side")
-    return _Role(axis, "part" if rest & _PART else "")
+    return _Role(axis, "part" if "part" in kinds else "")
 
 
 def _angles(members: dict[str, Any], axis: str) -> list[Angle]:
@@ -162,9 +147,9 @@ def _angle(value: Any) -> Angle:
         if not value.keys() <= _MEMBERS.keys():
             raise DoubtError
         value = "".join(form.format(value[name]) for name, form in _MEMBERS.items() if name in value)
-    if isinstance(value, bool) or not isinstance(value, str | float):
-        raise DoubtError
-    angle = whole_angle(Tokens(plain(value) if isinstance(value, str) else repr(value)))
+    if isinstance(value, float):
+        return Angle(abs(value), "-" if value < 0 else "")
+    angle = whole_angle(Tokens(plain(value))) if isinstance(value, str) else None
     if angle is None:
         raise DoubtError
     return angle
@@ -172,12 +157,20 @@ def _angle(value: Any) -> Angle:
 
 def _sides_of_strings(value: Any) -> str:
     """The sides that those strings in ``value`` name which say little else ("S", "Southern Hemisphere")."""
-    if isinstance(value, dict):
-        names = (name for name, member in value.items() if _role(name).kind != "side" or not isinstance(member, str))
-        return "".join(map(_sides_of_strings, (*value.values(), *names)))
-    if isinstance(value, list):
-        return "".join(map(_sides_of_strings, value))
-    if not isinstance(value, str) or len(value) > _LONGEST_NAME:
-        return ""
-    codes = Tokens(plain(value.upper() if len(value) == 1 else value)).codes
+    sides, left = "", [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += item.values()
+            left += (name for name, member in item.items() if _role(name).kind != "side" or not isinstance(member, str))
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, str) and len(item) <= _LONGEST_NAME:
+            sides += _sides_of(item)
+    return sides
+
+
+@lru_cache(maxsize=256)
+def _sides_of(text: str) -> str:
+    codes = Tokens(plain(text.upper() if len(text) == 1 else text)).codes
     return "".join(re.findall("[NSEWX]", codes.replace("x", "X"))) if re.fullmatch("[^nbwzgu]*", codes) else ""

@@ -22,12 +22,10 @@ _ORDER_AFTER = re.compile(r"[)\]}]{0,2}[(\[{,]{0,2}f{0,2}([ao])[^aonb.wL]{0,4}(?
 # What may stand between two angles: names and words around them; or what only separates them.
 _WORDLESS = re.compile(r"[^wzuxX]{0,10}")
 _SEPARATOR = re.compile(r"[qm]?[)\]}]?[,;/|L&]{0,2}[(\[{]?[qm]?")
-# The end of a pair that nothing but its digits says to be a place.
+# How a pair ends that nothing but its digits says to be a place; and how its line does.
 _ENDS = re.compile(r"[)\]}qm]*(?:$|[.,;:L<|&f])")
-_MEMBER = re.compile(r"([qm])[ao]\1:[qm]?$")
 _LINE_ENDS = re.compile(r"[)\]}qm.]*(?:$|L)")
-
-
+_MEMBER = re.compile(r"([qm])[ao]\1:[qm]?$")
 # In the text: what may stand behind an angle that is not finished, and what says that no side follows it.
 _UNFINISHED = " \t\n.°'\""
 _VALUE_ENDS = re.compile(r"[ \t°'\"]*[,}]")
@@ -101,11 +99,11 @@ def _axes(pair: _Pair) -> tuple[str, str] | None:
     """The axes of both angles by their names, sides and the stated order; None where these do not say them."""
     before = (
         pair.first.name_before or _name_before(pair.left, pair.between),
-        (pair.second.name_before or _name_before(pair.between, pair.right)),
+        pair.second.name_before or _name_before(pair.between, pair.right),
     )
     after = (
-        pair.first.name_after or _group(_NAME_AFTER, pair.between),
-        (pair.second.name_after or _group(_NAME_AFTER, pair.right)),
+        pair.first.name_after or _name_after(pair.between),
+        pair.second.name_after or _name_after(pair.right),
     )
     readings = [before] if any(before) else []
     if _WORDLESS.fullmatch(pair.between):
@@ -143,8 +141,8 @@ def _name_before(text: str, behind: str) -> str:
     return match["name"]
 
 
-def _group(pattern: re.Pattern[str], text: str) -> str:
-    match = pattern.match(text)
+def _name_after(text: str) -> str:
+    match = _NAME_AFTER.match(text)
     return match[1] if match else ""
 
 
@@ -154,7 +152,9 @@ def _unmarked(pair: _Pair, codes: str) -> tuple[str, str] | None:
     Raises ``DoubtError`` where such two are rather no place: the first ones of a text decide.
     """
     first, second = pair.first, pair.second
-    whole = re.fullmatch(r"[(\[{qmL]*", codes[: first.start]) and re.fullmatch(r"[)\]}qm.L]*", codes[second.end :])
+    whole = len(codes) == len(pair.left) + (second.end - first.start) + len(pair.right) and (
+        re.fullmatch(r"[(\[{qmL]*", pair.left) and re.fullmatch(r"[)\]}qm.L]*", pair.right)
+    )
     wkt = pair.left.endswith("g(")
     if not (pair.between in (",", ";") and first.decimals and second.decimals) and not (
         (whole or wkt) and pair.between in ("", ",", ";")
@@ -181,18 +181,8 @@ def _is_trusted(pair: _Pair, codes: str) -> bool:
         return False
     alone = not re.search("[wfp]", clause) and _LINE_ENDS.match(pair.right) is not None
     bracketed = clause[-1:] in ("(", "[", "{")
-    return (
-        alone
-        or "p" in clause
-        or "a" in clause
-        or "o" in clause
-        or (fewest >= (2 if bracketed else 3) and _is_large(pair))
-    )
-
-
-def _is_large(pair: _Pair) -> bool:
-    """Whether the numbers are no two shares of one."""
-    return max(pair.first.size, pair.second.size) > 1
+    exact = fewest >= (2 if bracketed else 3) and max(pair.first.size, pair.second.size) > 1  # no shares of one
+    return alone or exact or bool(set(clause) & set("pao"))
 
 
 def _check_end(pair: _Pair, tokens: Tokens, cut: bool) -> None:

@@ -16,6 +16,7 @@ _TAG = re.compile(
     r"|^(?P<bare>analysis)(?=[A-Z])|(?P<final>assistantfinal)",
     re.IGNORECASE,
 )
+_CLOSING = re.compile(r"\W*/|\W*(?:\w*_)?(?:end|suffix)(?:_|\b)", re.IGNORECASE)
 _FENCE = re.compile(rf"```\s?(?:{_THOUGHT})\w{{0,9}}\n(?:[^`]|`(?!``))*+(?P<closed>```)?", re.IGNORECASE)
 # Members of JSON that hold thinking, closed or cut off.
 _THOUGHT_MEMBER = re.compile(
@@ -85,7 +86,7 @@ def final_text(text: str) -> str | None:
             depth = max(depth - 1, 0)
         elif not tag["empty"]:
             depth += 1
-    text = "".join(kept) + text[end:]
+    text = "\n".join([*kept, text[end:]])
     if depth or any(not fence["closed"] for fence in _FENCE.finditer(text)):
         return None
     return _THOUGHT_MEMBER.sub(r'\1""', _FENCE.sub(" ", text))
@@ -93,7 +94,7 @@ def final_text(text: str) -> str | None:
 
 def _closes(tag: re.Match[str]) -> bool:
     if tag["name"] is not None:
-        return "/" in tag[0] or re.search(r"(?:^|_)(?:end|suffix)(?:_|$)", tag["name"], re.IGNORECASE) is not None
+        return _CLOSING.match(tag[0]) is not None
     if tag["bare"] is not None:
         return False
     return tag["channel"] in (None, "final") and tag["number"] in (None, "95")

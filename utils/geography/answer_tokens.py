@@ -5,7 +5,7 @@
 | `n`, `b` | a number; what looks like one but is broken or part of something else (46,17, 46.1.7, gpt-4.1, 40-45) |
 | `d`, `m`, `q` | degrees; minutes or an apostrophe; seconds or a quotation mark |
 | `N`, `S`, `E`, `W`, `h` | a side, as a letter or a word; hemisphere |
-| `X` | what may mean south or west without saying which: SW, O, sud |
+| `X` | what may mean south or west without saying which: SW, O, minus |
 | `x` | a side that qualifies another word: southern coast, west of (names, such as South Africa, are plain words) |
 | `a`, `o`, `g` | latitude; longitude; a format that puts longitude first |
 | `f`, `t`, `r`, `p`, `&` | words around numbers: is, about; to, or; between; coordinates, location; and |
@@ -38,6 +38,8 @@ _LONGEST_NUMBER = 32
 _BEFORE_NUMBER = set("([{<>=:,;|/\"'°~≈@&?.•·")
 _AFTER_NUMBER = set(")]}<>=:,;|/\"'°~≈&?!.([{")
 _REFERENCE = re.compile(r"\s+of\s+(?:the\s+)?(?:equator|greenwich|prime|meridian)\b", re.IGNORECASE)
+
+_HEMISPHERE = re.compile("h[eé]mis", re.IGNORECASE)
 
 # 46 to 47, 46.1 ± 0.2, 46 - 47 and "between 46 and 47" name no one number.
 _RANGES = re.compile(r"n[dmq]?[NSEW]?(?:[tr]|-)f?-?n|rf?n[dmq]?[NSEW]?&f?n")
@@ -74,12 +76,6 @@ class Tokens:
             self.tokens += self._read(match)
         codes = "".join(self._in_context(place) for place in range(len(self.tokens)))
         self.codes = _RANGES.sub(lambda found: found[0].replace("n", "b"), codes)
-
-    @property
-    def hemispheres(self) -> str:
-        """The sides of the hemispheres that the text names."""
-        found = re.findall("([NSEWX])(?:&([NSEWX]))?h|h[:=f]{0,3}([NSEWX])", self.codes)
-        return "".join(side for sides in found for side in sides)
 
     def _read(self, match: re.Match[str]) -> list[Token]:
         kind, text = match.lastgroup, match[0]
@@ -133,3 +129,11 @@ class Tokens:
         if not qualifies or _REFERENCE.match(self.text, token.end):
             return token.code
         return "w" if token.capitalised and following[0].capitalised and not after_number else "x"
+
+
+def hemispheres(text: str) -> str:
+    """The sides of the hemispheres that ``text`` names, as letters."""
+    if not _HEMISPHERE.search(text):
+        return ""
+    found = re.findall("([NSEWX])(?:&([NSEWX]))?h|h[:=f]{0,3}([NSEWX])", Tokens(text).codes)
+    return "".join(side for sides in found for side in sides)

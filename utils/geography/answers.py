@@ -6,7 +6,7 @@ from utils.geography.angles import DoubtError
 from utils.geography.answer_json import place_in_json
 from utils.geography.answer_prose import place_in_prose
 from utils.geography.answer_text import LOOKED_AT, final_text, plain
-from utils.geography.answer_tokens import Tokens
+from utils.geography.answer_tokens import Tokens, hemispheres
 from utils.geography.geodesy import is_valid_coordinate
 
 
@@ -27,9 +27,10 @@ def parse_answer(text: str, *, cut: bool = False) -> tuple[float, float] | None:
         return None
     cut = cut or len(text) > LOOKED_AT
     text = text[:LOOKED_AT]
-    tokens = Tokens(plain(text))
+    written = plain(text)
+    sides = hemispheres(written)
     try:
-        place = place_in_json(text, tokens.hemispheres) or place_in_prose(tokens, tokens.hemispheres, cut)
+        place = place_in_json(text, sides) or place_in_prose(Tokens(written), sides, cut)
     except DoubtError:
         return None
     if place is None or not is_valid_coordinate(*place) or place == (0, 0):

@@ -1,0 +1,176 @@
+"""Coordinates in the JSON of an answer."""
+
+import json
+import re
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from utils.geography.angles import LATITUDE, LONGITUDE, Angle, DoubtError, whole_angle
+from utils.geography.answer_text import plain
+from utils.geography.answer_tokens import Tokens, of_this_or_later_lines
+
+_OBJECT = re.compile(r'\{(?=\s{0,50}")')
+# How many objects are tried. One that turns out to be broken may cost a reading of all the text.
+_ATTEMPTS = 64
+_DEEPEST = 8
+_LONGEST_NAME = 40
+_BEHIND = 80  # characters behind an object in which sides may be its
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+_AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
+# What else the name of a member may say: nothing of importance; that the value is the side of an axis, which the name
+# of the axis may have to tell; or that it is a part of the angle.
+_KINDS = {
+    word: kind
+    for kind, words in {
+        "value": "gps geo decimal deg degree degrees dd value coordinate estimated predicted final",
+        "side": "direction dir ref reference side cardinal sign letter indicator",
+        "own side": "hemisphere hemi ns ew n s e w",
+        "part": "minute minutes min second seconds sec",
+    }.items()
+    for word in words.split()
+}
+# An angle that is an object of its own, and how its members are written behind one another.
+_MEMBERS = {
+    **dict.fromkeys(("degrees", "degree", "deg", "d", "value", "decimal"), "{}°"),
+    **dict.fromkeys(("minutes", "minute", "min", "m"), "{}'"),
+    **dict.fromkeys(("seconds", "second", "sec", "s"), '{}"'),
+    **dict.fromkeys(("direction", "dir", "ref", "hemisphere", "side", "cardinal"), " {}"),
+    **dict.fromkeys(("unit", "units"), ""),
+}
+
+
+def place_in_json(text: str, others: str) -> tuple[float, float] | None:
+    """(latitude, longitude) of the first JSON object in ``text`` that has both; None where there is none.
+
+    ``others`` are sides that the text names elsewhere. Raises ``DoubtError`` where the object does not say one place.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_members, parse_int=float, strict=False)
+    attempts = end = 0
+    for match in _OBJECT.finditer(text):
+        if match.start() < end:
+            continue
+        if (attempts := attempts + 1) > _ATTEMPTS:
+            raise DoubtError
+        try:
+            value, end = decoder.raw_decode(text, match.start())
+        except (json.JSONDecodeError, RecursionError):
+            continue
+        behind = of_this_or_later_lines(re.match("[^wz]*", Tokens(plain(text[end : end + _BEHIND])).codes)[0])
+        if (place := _place(value, _sides_of_strings(value) + behind + others)) is not None:
+            return place
+    return None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ``DoubtError`` where it has a latitude or longitude twice."""
+    members = {}
+    for name, value in pairs:
+        if members.get(name, value) != value and _role(name).axis:
+            raise DoubtError
+        members[name] = value
+    return members
+
+
+def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | None:
+    """The place that ``value`` holds: its own, else the first of a list, else the only one in its members."""
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, list):
+        return next((place for item in value if (place := _place(item, others, depth + 1)) is not None), None)
+    if not isinstance(value, dict):
+        return None
+    latitudes, longitudes = (_angles(value, axis) for axis in (LATITUDE, LONGITUDE))
+    if latitudes and longitudes:
+        return _only({north.on(LATITUDE, others) for north in latitudes}), _only(
+            {east.on(LONGITUDE, others) for east in longitudes}
+        )
+    places = {_place(member, others, depth + 1) for member in value.values()} - {None}
+    return _only(places) if places else None
+
+
+def _only(found: set) -> Any:
+    if len(found) != 1:
+        raise DoubtError
+    return next(iter(found))
+
+
+class _Role(NamedTuple):
+    """What the value of a member is: the angle of an ``axis`` ("value"), a part or the side of it, or neither."""
+
+    axis: str = ""
+    kind: str = ""
+    sides: str = ""  # those that the name itself says
+
+
+@lru_cache(maxsize=256)  # all answers have the same members
+def _role(name: str) -> _Role:
+    words = [word.lower() for word in _WORD.findall(name[:_LONGEST_NAME])]
+    axes = {_AXES[word] for word in words if word in _AXES}
+    axis = axes.pop() if len(axes) == 1 else ""
+    rest = [word for word in words if word not in _AXES and _KINDS.get(word) != "value"]
+    kinds = {_KINDS.get(word) for word in rest}
+    sides = Tokens(" ".join(rest).upper()).codes
+    if axis and len(sides) <= 1 and set(sides) <= set("NSEW"):
+        return _Role(axis, "value", sides)
+    if kinds <= {"side", "own side"} and (axis or "own side" in kinds):
+        return _Role(axis, "side")
+    return _Role(axis, "part" if "part" in kinds else "")
+
+
+def _angles(members: dict[str, Any], axis: str) -> list[Angle]:
+    """The angles of ``axis`` that an object states, with the sides that other members give them."""
+    roles = {name: _role(name) for name in members}
+    sides = "".join(_sides(members[name], role, axis) for name, role in roles.items() if role.kind == "side")
+    values = {name: role for name, role in roles.items() if role.axis == axis and role.kind == "value"}
+    if values and any(role.axis == axis and role.kind == "part" for role in roles.values()):
+        raise DoubtError
+    found = [(_angle(members[name]), role) for name, role in values.items()]
+    return [replace(angle, sides=angle.sides + role.sides + sides) for angle, role in found]
+
+
+def _sides(value: Any, role: _Role, axis: str) -> str:
+    """The sides of ``axis`` that a member names. Raises ``DoubtError`` where one that has to does not (sign: -1)."""
+    named = _sides_of_strings(value)
+    if role.axis and not named and value is not None:
+        raise DoubtError
+    return "".join(side for side in named if side in axis)
+
+
+def _angle(value: Any) -> Angle:
+    """The angle that a member's value is. Raises ``DoubtError`` where it is none."""
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    if isinstance(value, dict):
+        value = {name.lower(): part for name, part in value.items()}
+        if not value.keys() <= _MEMBERS.keys():
+            raise DoubtError
+        value = "".join(form.format(value[name]) for name, form in _MEMBERS.items() if name in value)
+    if isinstance(value, float):
+        return Angle(abs(value), "-" if value < 0 else "")
+    angle = whole_angle(Tokens(plain(value))) if isinstance(value, str) else None
+    if angle is None:
+        raise DoubtError
+    return angle
+
+
+def _sides_of_strings(value: Any) -> str:
+    """The sides that those strings in ``value`` name which say little else ("S", "Southern Hemisphere")."""
+    sides, left = "", [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += item.values()
+            left += (name for name, member in item.items() if _role(name).kind != "side" or not isinstance(member, str))
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, str) and len(item) <= _LONGEST_NAME:
+            sides += _sides_of(item)
+    return sides
+
+
+@lru_cache(maxsize=256)
+def _sides_of(text: str) -> str:
+    codes = Tokens(plain(text.upper() if len(text) == 1 else text)).codes
+    return "".join(re.findall("[NSEWX]", codes.replace("x", "X"))) if re.fullmatch("[^nbwzgu]*", codes) else ""

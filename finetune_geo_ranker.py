@@ -41,6 +41,7 @@ from utils.cli.flags import (
     script_parser,
 )
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
+from utils.jobs.locks import alone_in
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS
@@ -190,8 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def finetune(args: argparse.Namespace) -> list[str]:
     """Train and save the adapter. Rows that cannot be used are reported, and are no reason to exit with 1."""
-    checkpoint = start(args)
-    with TemporaryDirectory(prefix="features-") as scratch:
+    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
+    check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
+    with (
+        alone_in(args.model_save_path, Processes.from_environment().rank),
+        TemporaryDirectory(prefix="features-") as scratch,
+    ):
+        checkpoint = starting_point(args.model_save_path, args.continue_ckpt_path)
         trainer = prepare(args, scratch)
         steps = trainer.train_dataset.total // args.total_batch_size
         if checkpoint and is_finished(checkpoint, steps):  # the Trainer would add a step
@@ -201,13 +207,6 @@ def finetune(args: argparse.Namespace) -> list[str]:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_adapter(args.model_save_path)
     return []
-
-
-def start(args: argparse.Namespace) -> Path | None:
-    """The checkpoint to go on from, None for a new training. Raises where files are missing, or old ones in the way."""
-    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
-    check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
-    return starting_point(args.model_save_path, args.continue_ckpt_path)
 
 
 def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":

@@ -15,10 +15,9 @@ from utils.jobs.json_lines import JsonLines, OtherSettings, check_settings, firs
 OPEN_END = " \t\r\n-+.,:;0123456789\u00b0\u00ba\u02da'\"\u2032\u2033\u2018\u2019\u201d"
 
 
-def names_whole_place(answer: str) -> bool:
-    """Whether an answer that was cut off names a place before its end: what stands there may lack digits or a side."""
-    place = parse_answer(answer)
-    return place is not None and place == parse_answer(answer.rstrip(OPEN_END))
+def breaks_off_in_a_place(answer: str) -> bool:
+    """Whether the place that an answer names stands at its very end, where digits or the side may be missing."""
+    return parse_answer(answer) != parse_answer(answer.rstrip(OPEN_END))
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,11 @@ class Reply:
 
     @property
     def whole(self) -> list[str]:
-        """The answers without those that were cut off before they had named a place."""
+        """The answers without those that were cut off in the middle of a place, which would be read as another one."""
         return [
-            answer for number, answer in enumerate(self.answers) if number not in self.cut or names_whole_place(answer)
+            answer
+            for number, answer in enumerate(self.answers)
+            if number not in self.cut or not breaks_off_in_a_place(answer)
         ]
 
 
@@ -54,10 +55,11 @@ class _Place(NamedTuple):
 class Journal(Mapping[str, list[str]], AbstractContextManager):
     """Answers by photo, kept as one JSON line each, appended as they come (``utils/jobs/json_lines.py``).
 
-    As a mapping it has the answers of use (``Reply.whole``); ``reply`` has all of them. Process ``rank`` of several
-    appends to a file of its own (``PATH``, ``PATH.1``, ``PATH.2``, ...), and every process reads them all when it
-    starts. The first line of a file says how the model was asked, each record its longest answer, ``max_tokens``, and
-    which answers that cut off. Memory holds where each answer stands, not the answers: millions of photos fit.
+    As a mapping it has the answers that may be read (``Reply.whole``); ``reply`` has all of them. Process ``rank`` of
+    several appends to a file of its own (``PATH``, ``PATH.1``, ``PATH.2``, ...), and every process reads them all when
+    it starts. The first line of a file says how the model was asked, each record how many tokens an answer could have
+    (``max_tokens``) and which answers that cut off. Memory holds where each answer stands, not the answers: millions
+    of photos fit.
 
     Raises ``ValueError`` when a file of other settings is there, or when another process writes to this one's file.
     """

@@ -50,19 +50,21 @@ class Tally:
 
 
 def summary(replies: Iterable[Reply], photos: int) -> str:
-    """How many of the answers about so many ``photos`` are of use, and what more tokens an answer would change."""
+    """How many of the answers about so many ``photos`` are of use, and how many more tokens would have made longer."""
     count = Counter()
     for reply in replies:
-        whole = reply.whole
-        count.update("place" if parse_answer(answer) else "nowhere" if answer.strip() else "empty" for answer in whole)
-        count.update(cut=len(reply.cut), lost=len(reply.answers) - len(whole), cut_photos=bool(reply.cut))
+        count["places"] += sum(parse_answer(answer) is not None for answer in reply.whole)
+        count["answers"] += len(reply.whole)
+        count["empty"] += sum(not answer.strip() for n, answer in enumerate(reply.answers) if n not in reply.cut)
+        count.update(cut=len(reply.cut), lost=len(reply.answers) - len(reply.whole), cut_photos=bool(reply.cut))
     text = (
-        f"{count['place']} places for {photos} photos; "
-        f"{count['nowhere'] + count['empty']} answers name no usable place, {count['empty']} of them are empty"
+        f"{count['places']} places for {photos} photos; "
+        f"{count['answers'] - count['places']} answers name no usable place, {count['empty']} of them are empty"
     )
     if not count["cut"]:
         return text
     return (
-        f"{text}; {count['cut']} answers of {count['cut_photos']} photos were cut off by --max_tokens, {count['lost']} "
-        "of them before they had named a place, and left out: a run with more tokens asks about these photos again"
+        f"{text}; {count['cut']} answers about {count['cut_photos']} photos were cut off by --max_tokens, "
+        f"{count['lost']} of them in the middle of a place, and left out: a run with more tokens asks about these "
+        "photos again"
     )

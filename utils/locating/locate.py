@@ -101,7 +101,7 @@ class Locator:
         ]
 
     def _generated(self, photo: Image.Image, name: str) -> list[Candidate]:
-        """Answers that name no usable place, or were cut off before, are left out and counted."""
+        """Answers that name no usable place, or were cut off in the middle of it, are left out and counted."""
         if self.generator is None:
             return []
         (reply,) = self.generator.replies({name: photo}, num_samples=self.topn_zs)

@@ -81,10 +81,10 @@ def test_damage_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 
 
 CUT = Reply("cut", ("(1.5, 2.5). It is", "(1.5, 2.5", "", "(3.5, 4.5)"), cut=(0, 1, 2))
-WHOLE = ["(1.5, 2.5). It is", "(3.5, 4.5)"]
+WHOLE = ["(1.5, 2.5). It is", "", "(3.5, 4.5)"]
 
 
-def test_answers_that_were_cut_off_are_kept_but_of_no_use(tmp_path: Path) -> None:
+def test_answers_that_were_cut_off_are_kept_and_asked_for_again_with_more_tokens(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     with Journal(path, SETTINGS, 20) as journal:
         journal.add(CUT)
@@ -133,22 +133,22 @@ def test_older_journals_have_the_token_limit_among_their_settings(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("answer", "whole"),
+    ("answer", "kept"),
     [
         ('{"latitude": 46.17, "longitude": 7.1', False),
         ('{"latitude": 46.17, "longitude": 7.10}', True),
-        ('{"latitude": 46.17, "longi', False),
+        ('{"latitude": 46.17, "longi', True),  # names none
         ("(46.17, 7.10)", True),
         ("46.17, 7.1", False),
-        ("46.17\u00b0 N, 7.10\u00b0", False),
+        ("46.17\u00b0 N, 7.10\u00b0", True),  # names none
         ("latitude 46.17\u00b0, longitude 7.10\u00b0 ", False),
-        ("46\u00b010'12\" N, 7\u00b06'", False),
+        ("46\u00b010'12\" N, 7\u00b06' E", True),
         ("46.17 N, 7.10 W, near Les Diablerets in", True),
         ("(46.17, 7.10), taken in 19", True),
-        ("It lies", False),
-        ("", False),
+        ("It lies", True),
+        ("", True),
     ],
 )
-def test_a_place_at_the_end_of_an_answer_that_was_cut_off_is_not_whole(answer: str, whole: bool) -> None:
-    assert Reply("a", (answer,), cut=(0,)).whole == [answer] * whole
+def test_a_place_at_the_end_of_an_answer_that_was_cut_off_is_not_whole(answer: str, kept: bool) -> None:
+    assert Reply("a", (answer,), cut=(0,)).whole == [answer] * kept
     assert Reply("a", (answer,)).whole == [answer]

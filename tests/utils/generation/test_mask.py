@@ -33,8 +33,11 @@ def test_keys_of_servers_without_keys_stand_in_other_words() -> None:
 def test_user_and_password_of_the_address() -> None:
     mask = Mask.of(KEY, "https://user:pa%3Assword@host/v1")
     basic = base64.b64encode(b"user:pa:ssword").decode()
-    for secret in ("user:pa%3Assword", "user:pa:ssword", "pa:ssword", basic, KEY):
-        assert mask(f"<{secret}>") == "<[key]>"
+    for text in ("https://user:pa%3Assword@host", "user:pa:ssword", "<pa:ssword>", f"Basic {basic}", KEY):
+        masked = mask(text)
+        assert "[key]" in masked
+        assert not any(part in masked for part in ("ssword", basic[:6], "AbC"))
+    assert Mask.of(KEY, "https://user:pw@host/v1")("<user:pw>") == "<[key]>"
     assert mask("user at host") == "user at host"
 
 

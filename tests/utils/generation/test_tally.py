@@ -66,12 +66,12 @@ def test_summary():
 
 def test_summary_of_answers_that_were_cut_off():
     replies = [
-        Reply("a", ("(1.5, 2.5). I see a", "(1.5, 2.", "", ""), cut=(0, 1, 2)),
+        Reply("a", ("(1.5, 2.5). I see a", "1.5, 2.2", ""), cut=(0, 1, 2)),
         Reply("b", ("(1.5, 2.5)",)),
         Reply("c", ("The photo shows",), cut=(0,)),
     ]
     assert summary(replies, 3) == (
-        "2 places for 3 photos; 1 answers name no usable place, 1 of them are empty; 4 answers of 2 photos were cut "
-        "off by --max_tokens, 3 of them before they had named a place, and left out: a run with more tokens asks about "
+        "2 places for 3 photos; 2 answers name no usable place, 0 of them are empty; 4 answers about 2 photos were cut "
+        "off by --max_tokens, 1 of them in the middle of a place, and left out: a run with more tokens asks about "
         "these photos again"
     )

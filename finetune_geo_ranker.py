@@ -18,8 +18,9 @@ The embedded world, one process, CPU or GPU (torchrun for several); `make earth`
         --num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
 
 An interrupted run goes on from its last complete checkpoint, with the same data, when the same command is
-given with `--continue_ckpt_path latest`. Rows that cannot be used are named, counted and left out; a photo that
-turns out to be broken while training costs only its candidate, or gives the place of its row to the next one.
+given with `--continue_ckpt_path latest`; a second one that saves into its folder meanwhile is refused. Rows that
+cannot be used are named, counted and left out; a photo that turns out to be broken while training costs only its
+candidate, or gives the place of its row to the next one.
 """
 
 import argparse

@@ -26,7 +26,8 @@ writes into --output_dir
 
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
 none of them; it is named, the others go on, and the exit code is 1. An interrupted `build` or `add` goes on where it
-was when it is started again. docs/retrieval.md has encoders, index types and what they cost.
+was when it is started again; a second one that writes to the index meanwhile is refused. docs/retrieval.md has
+encoders, index types and what they cost.
 """
 
 import argparse

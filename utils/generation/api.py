@@ -56,7 +56,7 @@ def api_root(url: str) -> str:
     shown = re.sub(r"//.*@", "//[key]@", url, flags=re.DOTALL)
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
     except ValueError:  # the port is no number
         usable = False
     if not usable:
@@ -100,9 +100,10 @@ class ApiModel:
             )
         except openai.OpenAIError as error:
             raise ValueError(str(error)) from error
-        if not self.client.api_key.strip() or not self.client.api_key.isascii():
+        key = self.client.api_key
+        if not key.strip() or not key.isascii() or not key.isprintable():
             raise ValueError("the API key is empty or holds characters that no key has")
-        self.mask = Mask.of(self.client.api_key, root)
+        self.mask = Mask.of(key, root)
         self.name = name
         self.num_samples = num_samples
         self.at_once = num_samples

@@ -83,13 +83,15 @@ def test_both_forms_of_address(ending: str, store: ImageStore, monkeypatch) -> N
     assert server.paths == ["/v1/chat/completions"]
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000/v1", "ftp://host/v1", "https:///v1"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000/v1", "ftp://host/v1", "https:///v1", "http://host:x/v1", "http://host\n/v1"]
+)
 def test_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="is no address such as"):
         api_root(url)
 
 
-@pytest.mark.parametrize("key", [" ", "sk-\u201cx\u201d"])
+@pytest.mark.parametrize("key", [" ", "sk-\u201cx\u201d", "sk-x\n"])
 def test_no_key(key: str) -> None:
     with pytest.raises(ValueError, match="the API key is empty or") as raised:
         ApiModel("m", key)

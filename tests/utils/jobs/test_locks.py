@@ -9,30 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.held import ROOT, end, hold
 from utils.jobs.locks import InUse, alone_in
-
-ROOT = Path(__file__).parents[3]
-
-
-def holding(folder: Path, code: str = "") -> subprocess.Popen:
-    """A process that is alone in ``folder`` until it is killed."""
-    code = (
-        "import os, sys, time\nfrom utils.jobs.locks import alone_in\n"
-        f"with alone_in(sys.argv[1]):\n    {code}\n    print('there', flush=True)\n    time.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, folder], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "there\n"
-    return process
-
-
-def end(process: subprocess.Popen) -> None:
-    process.kill()
-    process.communicate()
 
 
 def test_a_second_writer_is_told_who_is_there(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "folder"
-    process = holding(folder)
+    process = hold(folder)
     try:
         with pytest.raises(InUse, match=f"folder is being written by process {process.pid} on {platform.node()}$"):
             alone_in(folder).__enter__()
@@ -57,7 +40,7 @@ def test_an_error_frees_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_forked_process_that_ends_does_not_free_the_folder(tmp_path: Path) -> None:
-    process = holding(tmp_path, "child = os.fork()\n    if not child: sys.exit()\n    os.waitpid(child, 0)")
+    process = hold(tmp_path, "child = os.fork()\n    if not child: sys.exit()\n    os.waitpid(child, 0)")
     try:
         with pytest.raises(InUse, match=f"process {process.pid} on "):
             alone_in(tmp_path).__enter__()
@@ -67,7 +50,7 @@ def test_a_forked_process_that_ends_does_not_free_the_folder(tmp_path: Path) -> 
 
 
 def test_a_forked_process_that_lives_on_does_not_keep_the_folder(tmp_path: Path) -> None:
-    end(holding(tmp_path, "if not os.fork(): os.close(1); time.sleep(5); os._exit(0)"))
+    end(hold(tmp_path, "if not os.fork(): os.close(1); time.sleep(5); os._exit(0)"))
     with alone_in(tmp_path):
         pass
 

@@ -132,7 +132,7 @@ def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> 
 def test_cut_answers_are_asked_for_again_with_more_tokens(root: Path, monkeypatch, capsys) -> None:
     def respond(body: dict, number: int) -> Response:
         if body["max_tokens"] == 8 and number < 4:
-            kinds = {1: (ANSWER[:-2], None), 2: (ANSWER + " The sky", ANSWER), 3: ("", f"the key is {KEY[:7]}")}
+            kinds = {1: (ANSWER[:-1], None), 2: (ANSWER + " The sky", ANSWER), 3: ("", f"the key is {KEY[:7]}")}
             return completion(*kinds[number], finish="length" if number < 3 else "stop")
         return completion(ANSWER, "no idea")
 
@@ -159,7 +159,7 @@ def test_cut_answers_are_asked_for_again_with_more_tokens(root: Path, monkeypatc
     journal = table.with_name(f"{table.name}.jsonl")
     settings, first, *_ = map(json.loads, journal.read_text().splitlines())
     assert "max_tokens" not in settings
-    assert first == {"IMG_ID": "0.jpg", "response": [ANSWER[:-2], ""], "max_tokens": 8, "cut": [0, 1]}
+    assert first == {"IMG_ID": "0.jpg", "response": [ANSWER[:-1], ""], "max_tokens": 8, "cut": [0, 1]}
     assert KEY[:6] not in journal.read_text() + table.read_text() + said.err + said.out
 
     assert run(7) == run(8) == 0

@@ -142,7 +142,7 @@ def test_older_journals_have_the_token_limit_among_their_settings(tmp_path: Path
         ("46.17, 7.1", False),
         ("46.17\u00b0 N, 7.10\u00b0", True),  # names none
         ("latitude 46.17\u00b0, longitude 7.10\u00b0 ", False),
-        ("46\u00b010'12\" N, 7\u00b06' E", True),
+        ("46\u00b010'12\" N, 7\u00b06' E, by", True),
         ("46.17 N, 7.10 W, near Les Diablerets in", True),
         ("(46.17, 7.10), taken in 19", True),
         ("It lies", True),

@@ -66,8 +66,8 @@ def test_summary():
 
 def test_summary_of_answers_that_were_cut_off():
     replies = [
-        Reply("a", ("(1.5, 2.5). I see a", "1.5, 2.2", ""), cut=(0, 1, 2)),
-        Reply("b", ("(1.5, 2.5)",)),
+        Reply("a", ("(46.17, 7.10). I see a", "46.17, 7.1", ""), cut=(0, 1, 2)),
+        Reply("b", ("(46.17, 7.10)",)),
         Reply("c", ("The photo shows",), cut=(0,)),
     ]
     assert summary(replies, 3) == (

@@ -18,8 +18,9 @@ The embedded world, one process, CPU or GPU (torchrun for several); `make earth`
         --num_train_epochs 2 --eval_steps 375 --save_steps 125 --logging_steps 25
 
 An interrupted run goes on from its last complete checkpoint, with the same data, when the same command is
-given with `--continue_ckpt_path latest`. Rows that cannot be used are named, counted and left out; a photo that
-turns out to be broken while training costs only its candidate, or gives the place of its row to the next one.
+given with `--continue_ckpt_path latest`; a second one that saves into its folder meanwhile is refused. Rows that
+cannot be used are named, counted and left out; a photo that turns out to be broken while training costs only its
+candidate, or gives the place of its row to the next one.
 """
 
 import argparse
@@ -42,6 +43,7 @@ from utils.cli.flags import (
 )
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
+from utils.jobs.locks import alone_in
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS
@@ -204,8 +206,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def finetune(args: argparse.Namespace) -> list[str]:
     """Train and save the adapter. Rows that cannot be used are reported, and are no reason to exit with 1."""
-    checkpoint = start(args)
-    with TemporaryDirectory(prefix="features-") as scratch:
+    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
+    check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
+    with (
+        alone_in(args.model_save_path, Processes.from_environment().rank),
+        TemporaryDirectory(prefix="features-") as scratch,
+    ):
+        checkpoint = starting_point(args.model_save_path, args.continue_ckpt_path)
         trainer = prepare(args, scratch)
         steps = trainer.train_dataset.total // args.total_batch_size
         if checkpoint and is_finished(checkpoint, steps):  # the Trainer would add a step
@@ -215,13 +222,6 @@ def finetune(args: argparse.Namespace) -> list[str]:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.save_adapter(args.model_save_path)
     return []
-
-
-def start(args: argparse.Namespace) -> Path | None:
-    """The checkpoint to go on from, None for a new training. Raises where files are missing, or old ones in the way."""
-    files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
-    check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
-    return starting_point(args.model_save_path, args.continue_ckpt_path)
 
 
 def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":

@@ -7,8 +7,8 @@
 
 The result is the metadata table, all its columns as they are, with a column `response`: the answers, word for
 word, as a Python list, or None. Answers are kept in RESULT.csv.jsonl as they arrive; a second run asks only about
-photos that have none. A photo that cannot be read or gets no answer is named, the others go on, and the exit code
-is 1.
+photos that have none, and with more --max_tokens about those whose answers were cut off. A photo that cannot be read or
+gets no answer is named, the others go on, and the exit code is 1.
 
 A local model answers greedily first and samples the other answers; processes started by torchrun share the
 photos. The API key is best kept in OPENAI_API_KEY: other users of a machine can read command lines.
@@ -53,7 +53,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     answers = parser.add_argument_group("answers")
     answers.add_argument("--num_samples", type=at_least(1), help="answers a photo (10; earth: 3)")
     answers.add_argument("--temperature", type=positive, default=1.2, help="of the sampling (%(default)s)")
-    answers.add_argument("--max_tokens", type=at_least(1), default=200, help="longest answer (%(default)s)")
+    answers.add_argument("--max_tokens", type=at_least(1), default=200, help="longest answer, in tokens (%(default)s)")
     api = parser.add_argument_group("--backend api")
     api.add_argument("--api_key", help="default: the environment's OPENAI_API_KEY")
     api.add_argument("--model_name", help="the server's name of the model")
@@ -62,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="of an OpenAI-compatible server, with or without /chat/completions (OPENAI_BASE_URL, else OpenAI's)",
     )
     api.add_argument("--process", type=at_least(1), default=8, help="photos asked about at a time (%(default)s)")
-    api.add_argument("--timeout", type=positive, default=120, help="seconds a server may stay silent (%(default)s)")
+    api.add_argument("--timeout", type=positive, default=120, help="seconds a request may take (%(default)s)")
     api.add_argument(
         "--max_side",
         type=at_least(1),
@@ -135,10 +135,10 @@ def predict(args: argparse.Namespace) -> list[str]:
     metadata, store = read_whole_metadata(text_path), ImageStore.from_paths([image_path])
     processes = Processes.from_environment()
     journal_path = result_path.with_name(result_path.name + ".jsonl")
-    with Journal(journal_path, how_asked(args), processes.rank) as journal:
+    with Journal(journal_path, how_asked(args), args.max_tokens, processes.rank) as journal:
         # The list is the same in all processes, whatever each of them knows of what the others have finished by now.
         work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")
-        missing = [img_id for img_id in work.items if img_id not in journal]
+        missing = [img_id for img_id in work.items if journal.lacks(img_id)]
         tally = Tally(journal, len(missing), work)
         with tally.bar:
             if missing:
@@ -149,17 +149,18 @@ def predict(args: argparse.Namespace) -> list[str]:
             return []
         journal.read()  # what the other processes added
         write_generation_table(result_path, metadata, journal)
-        print(f"{result_path}: {summary(journal, metadata['IMG_ID'])}")
+        replies = (journal.reply(img_id) for img_id in metadata["IMG_ID"] if img_id in journal)
+        print(f"{result_path}: {summary(replies, len(metadata))}")
     return [problem for of_process in problems for problem in of_process]
 
 
 def sampling(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("num_samples", "temperature", "max_tokens", *(["seed"] if args.backend == "local" else []))
+    names = ("num_samples", "temperature", *(["seed"] if args.backend == "local" else []))
     return {name: getattr(args, name) for name in names}
 
 
 def how_asked(args: argparse.Namespace) -> dict[str, Any]:
-    """What answers depend on, for the first line of the journal."""
+    """What answers depend on, for the first line of the journal; their records say by what --max_tokens."""
     if args.backend == "api":
         return {"backend": "api", "model": args.model_name, **sampling(args), "max_side": args.max_side}
     from utils.model.fingerprints import weights_hash
@@ -173,7 +174,13 @@ def ask_server(args: argparse.Namespace, image_ids: Sequence[str], store: "Image
     from utils.generation.api import ApiModel, ask_api
 
     model = ApiModel(
-        args.model_name, args.api_key, args.base_url, max_side=args.max_side, timeout=args.timeout, **sampling(args)
+        args.model_name,
+        args.api_key,
+        args.base_url,
+        max_tokens=args.max_tokens,
+        max_side=args.max_side,
+        timeout=args.timeout,
+        **sampling(args),
     )
     asyncio.run(ask_api(model, image_ids, store, tally.take, args.process))
 
@@ -186,7 +193,8 @@ def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageS
     model = LocalModel.from_pretrained(args.model, args.dtype, device)
     missing = set(image_ids)  # of them this process asks about those that no other takes
     unanswered = (img_id for img_id in tally.work if img_id in missing)
-    for reply in ask_local(model, unanswered, store, args.batch_size, **sampling(args)):
+    settings = sampling(args) | {"max_tokens": args.max_tokens}
+    for reply in ask_local(model, unanswered, store, args.batch_size, **settings):
         tally.take(reply)
 
 

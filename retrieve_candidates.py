@@ -26,7 +26,8 @@ writes into --output_dir
 
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
 none of them; it is named, the others go on, and the exit code is 1. An interrupted `build` or `add` goes on where it
-was when it is started again. docs/retrieval.md has encoders, index types and what they cost.
+was when it is started again; a second one that writes to the index meanwhile is refused. docs/retrieval.md has
+encoders, index types and what they cost.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
 from utils.data_paths import check_files
+from utils.jobs.locks import alone_in
 from utils.jobs.processes import Processes
 
 if TYPE_CHECKING:
@@ -139,7 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build(args: argparse.Namespace) -> list[str]:
     """Embed and index the gallery. Returns what could not be used."""
     check_files(gallery_files(args))
+    with alone_in(args.index, Processes.from_environment().rank):
+        return build_alone(args)
 
+
+def build_alone(args: argparse.Namespace) -> list[str]:
+    """The same, while no other process writes to the index."""
     from utils.retrieval.building import build_index, choose_index_type
     from utils.retrieval.embedding import compute_dtype
     from utils.retrieval.gallery import IndexInfo
@@ -176,7 +183,12 @@ def build(args: argparse.Namespace) -> list[str]:
 def add(args: argparse.Namespace) -> list[str]:
     """Embed further photos and add them to the index. Returns what could not be used."""
     check_files([("index", args.index / "index.json"), *gallery_files(args)])
+    with alone_in(args.index, Processes.from_environment().rank):
+        return add_alone(args)
 
+
+def add_alone(args: argparse.Namespace) -> list[str]:
+    """The same, while no other process writes to the index."""
     from utils.retrieval.gallery import Gallery, IndexInfo, add_part
     from utils.tables.metadata import metadata_problems, read_metadata
 

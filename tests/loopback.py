@@ -22,10 +22,12 @@ class Response(NamedTuple):
     """What the server answers: a body, and what goes wrong with it."""
 
     status: int
-    body: Record | str  # a record is sent as JSON, a text as it is
+    body: Record | str | bytes  # a record is sent as JSON, a text or bytes as they are
     headers: Mapping[str, str] = {"Retry-After-Ms": "1"}  # keeps tests of repeated requests short
     delay: float = 0.0  # seconds of silence before the answer
     cut: bool = False  # the connection breaks in the middle of the body
+    drip: float = 0.0  # seconds between any two bytes of the body
+    times: int = 1  # the body is sent so often, one after the other
 
 
 class Server(ThreadingHTTPServer):
@@ -39,6 +41,7 @@ class Server(ThreadingHTTPServer):
         self.paths: list[str] = []
         self.bodies: list[Record] = []
         self.authorizations: list[str] = []
+        self.sent = 0  # bytes of bodies that clients took
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
@@ -60,16 +63,26 @@ class Handler(BaseHTTPRequestHandler):
             number = len(self.server.bodies)
         response = Response(*self.server.respond(body, number))
         self.server.stopping.wait(response.delay)
-        text = isinstance(response.body, str)
-        data = response.body.encode() if text else json.dumps(response.body).encode()
+        record = isinstance(response.body, dict)
+        text = json.dumps(response.body) if record else response.body
+        data = text.encode() if isinstance(text, str) else text
         self.send_response(response.status)
-        self.send_header("Content-Type", "text/html" if text else "application/json")
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Type", "application/json" if record else "text/html")
+        self.send_header("Content-Length", str(response.times * len(data)))
         for name, value in response.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if response.cut else data)
         self.close_connection = response.cut
+        self._send(data[: len(data) // 2] if response.cut else data, response)
+
+    def _send(self, data: bytes, response: Response) -> None:
+        for _ in range(response.times):
+            for piece in (bytes([byte]) for byte in data) if response.drip else (data,):
+                self.wfile.write(piece)
+                with self.server.lock:
+                    self.server.sent += len(piece)
+                if response.drip and self.server.stopping.wait(response.drip):
+                    return
 
     def log_message(self, *args: object) -> None:
         """Says nothing."""
@@ -89,10 +102,10 @@ def serving(respond: Callable[[Record, int], tuple]) -> Iterator[Server]:
             thread.join()
 
 
-def completion(*contents: str | None, **fields: Any) -> Response:
-    """A chat completion with these choices, and more ``fields`` of its body."""
+def completion(*contents: str | list | None, finish: str = "stop", **fields: Any) -> Response:
+    """A chat completion with these choices, all of which ``finish`` alike, and more ``fields`` of its body."""
     choices = [
-        {"index": i, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
+        {"index": i, "finish_reason": finish, "message": {"role": "assistant", "content": content}}
         for i, content in enumerate(contents)
     ]
     record = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices}

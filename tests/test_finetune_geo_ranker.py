@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import finetune_geo_ranker
+from tests.held import held
 from tests.naive import naive_rewards
 from tests.released import saved_as_jpeg
 from tests.training_world import arguments, build_broken_jpegs, build_training_world, logged, losses, train
@@ -228,6 +229,14 @@ def test_resuming_in_the_second_epoch_equals_going_on(world, tiny_base, tmp_path
     assert losses(again) == pytest.approx(losses(whole), rel=1e-6)
     for name, weight in load_file(tmp_path / "adapter_model.safetensors").items():
         assert torch.equal(weight, weights[name])
+
+
+@pytest.mark.parametrize("more", [{}, {"continue_ckpt_path": "latest"}])
+def test_a_folder_that_another_training_saves_into_is_left_alone(world, tiny_base, tmp_path, more):
+    with held(tmp_path) as message:
+        with pytest.raises(SystemExit, match=message):
+            train(world, tiny_base, tmp_path, **more)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_nothing_left_to_train_is_said(world, tiny_base, tmp_path, capsys):

@@ -129,6 +129,88 @@ def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> 
     assert sum(lines) == 5  # each was asked about once
 
 
+def test_cut_answers_are_asked_for_again_with_more_tokens(root: Path, monkeypatch, capsys) -> None:
+    def respond(body: dict, number: int) -> Response:
+        if body["max_tokens"] == 8 and number < 4:
+            kinds = {1: (ANSWER[:-1], None), 2: (ANSWER + " The sky", ANSWER), 3: ("", f"the key is {KEY[:7]}")}
+            return completion(*kinds[number], finish="length" if number < 3 else "stop")
+        return completion(ANSWER, "no idea")
+
+    def run(tokens: int) -> int:
+        with serving(respond) as server:
+            flags = [f"--root_path={root}", "--model_name=m", "--num_samples=2", "--process=1"]
+            assert main([*flags, f"--base_url={server.url}", f"--max_tokens={tokens}"]) == 1  # photo 2 is no image
+        return len(server.bodies)
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    table = root / "llm_predict_results_zs_m.csv"
+    assert run(8) == 4
+    whole = (ANSWER, "no idea")
+    assert answers(table) == {
+        "0.jpg": ("",),
+        "1.jpg": (ANSWER + " The sky", ANSWER),
+        "2.jpg": (),
+        "3.jpg": ("", "the key is [key]"),
+        "4.jpg": whole,
+    }
+    said = capsys.readouterr()
+    assert "1 failed, 0 refused, 4 answers cut off" in said.err
+    assert "3 places for 5 photos; 4 answers name no usable place, 1 of them are empty; 4 answers about" in said.out
+    journal = table.with_name(f"{table.name}.jsonl")
+    settings, first, *_ = map(json.loads, journal.read_text().splitlines())
+    assert "max_tokens" not in settings
+    assert first == {"IMG_ID": "0.jpg", "response": [ANSWER[:-1], ""], "max_tokens": 8, "cut": [0, 1]}
+    assert KEY[:6] not in journal.read_text() + table.read_text() + said.err + said.out
+
+    assert run(7) == run(8) == 0
+    assert run(9) == 2
+    assert answers(table) == {
+        "0.jpg": whole,
+        "1.jpg": whole,
+        "2.jpg": (),
+        "3.jpg": ("", "the key is [key]"),
+        "4.jpg": whole,
+    }
+    assert run(100) == 0
+
+
+def test_journals_with_the_token_limit_among_their_settings_are_continued(root: Path, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    table = root / "llm_predict_results_zs_m.csv"
+    settings = {"backend": "api", "model": "m", "num_samples": 1, "temperature": 1.2, "max_tokens": 5, "max_side": 1024}
+    finished = [{"IMG_ID": f"{number}.jpg", "response": ["(1.5, 2.5"]} for number in (0, 1, 3)]
+    lines = "".join(json.dumps(record) + "\n" for record in (settings, *finished))
+    table.with_name(f"{table.name}.jsonl").write_text(lines)
+    with serving(lambda body, number: completion("(3.5, 4.5)")) as server:
+        flags = [f"--root_path={root}", "--model_name=m", "--num_samples=1", f"--base_url={server.url}"]
+        assert main(flags) == 1
+        assert len(server.bodies) == 1
+    given = answers(table)
+    assert given == {"2.jpg": (), "4.jpg": ("(3.5, 4.5)",)} | {f"{number}.jpg": ("(1.5, 2.5",) for number in (0, 1, 3)}
+
+
+def test_a_second_run_on_one_result_file_is_refused(root: Path, monkeypatch) -> None:
+    """The first one waits for its server meanwhile, and loses nothing."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def respond(body: dict, number: int) -> Response:
+        asked.set()
+        go_on.wait(60)
+        return completion("first")
+
+    with serving(respond) as server:
+        flags = [f"--root_path={root}", "--model_name=m", "--num_samples=1", f"--base_url={server.url}"]
+        with subprocess.Popen([sys.executable, str(SCRIPT), *flags], stderr=subprocess.DEVNULL) as first:
+            assert asked.wait(60)
+            with pytest.raises(SystemExit, match=rf"m\.csv\.jsonl is being written by process {first.pid} on "):
+                main(flags)
+            go_on.set()
+        assert first.returncode == 1
+    given = answers(root / "llm_predict_results_zs_m.csv")
+    assert given == {f"{number}.jpg": () if number == 2 else ("first",) for number in range(5)}
+
+
 PHOTOS = 1000
 AT_A_TIME = 8
 

@@ -17,6 +17,7 @@ import retrieve_candidates
 from tests.world import build_world
 from tools import gallery_from_exif as exif
 from utils.candidates import Candidate
+from utils.generation.journal import Reply
 from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
@@ -105,8 +106,8 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
         for row in table.loc[order].itertuples()
     ]
     assert retrieved[0].image == "trip/g3.png"
-    (answers,) = LocalModel.from_pretrained(tiny_base).answers({photo.name: open_image(photo)}, num_samples=4)
-    places, unusable = parse_answers(answers)
+    (reply,) = LocalModel.from_pretrained(tiny_base).replies({photo.name: open_image(photo)}, num_samples=4)
+    places, _ = parse_answers(reply.whole)
     candidates = [*retrieved[:6], *(Candidate(*place) for place in places)]
     ranker = GeoRanker.from_pretrained(tiny_base, own / "adapter", device="cpu")
     expected = ranker.rank(photo, candidates, retrieved[-5:], images=gallery)
@@ -117,7 +118,7 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
         assert record["source"] == ("retrieval" if place.candidate.image else "generation")
 
     printed = capsys.readouterr()
-    assert f"name no usable place, dropped: {unusable}\n" in printed.err
+    assert f"name no usable place, dropped: {4 - len(places)}\n" in printed.err
     assert f"Prediction: {ranking[0]['latitude']:.5f}" in printed.out
     assert "EXIF" not in printed.out + printed.err
     with Image.open(tmp_path / "map.png") as picture:
@@ -125,14 +126,14 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
 
 
 def test_guesses_are_ranked_too(own, run, tmp_path, monkeypatch, capsys) -> None:
-    answers = ('{"latitude": 1.5, "longitude": 2.5}', "no idea", "(0.0, 0.0)", "3.25 S, 4.5 W")
-    monkeypatch.setattr(LocalModel, "answers", lambda *_, num_samples: [answers[:num_samples]])
-    assert run(own / "new" / "like g3.png", "--topn", 2, "--generate", 4) == 0
+    answers = ('{"latitude": 1.5, "longitude": 2.5}', "no idea", "(0.0, 0.0)", "3.25 S, 4.5 W", "(5.5, 6.7")
+    monkeypatch.setattr(LocalModel, "replies", lambda *_, num_samples: [Reply("", answers[:num_samples], cut=(4,))])
+    assert run(own / "new" / "like g3.png", "--topn", 2, "--generate", 5) == 0
     ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))["candidates"]
     guesses = {(record["latitude"], record["longitude"]) for record in ranking if record["source"] == "generation"}
     assert guesses == {(1.5, 2.5), (-3.25, -4.5)}
     assert len(ranking) == 4
-    assert "name no usable place, dropped: 2\n" in capsys.readouterr().err
+    assert "name no usable place, dropped: 3\n" in capsys.readouterr().err
 
 
 def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, capsys) -> None:

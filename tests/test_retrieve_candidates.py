@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from retrieve_candidates import main
+from tests.held import held
 from tests.tiny_models import build_tiny_base
 from utils.photos.tar_index_pickle import write_tar_index
 from utils.retrieval import compressed_index, gallery_embeddings
@@ -193,6 +194,19 @@ def test_added_photos_are_found(earth: dict[str, str], components: int, tmp_path
         main(add.split())
     with pytest.raises(SystemExit, match=r"has photos in added-001, which would be lost"):
         main(earth["build"].split())
+
+
+def test_an_index_that_another_process_writes_is_left_alone(earth: dict[str, str], tmp_path: Path, make_image) -> None:
+    assert main(earth["build"].split()) == 0
+    index, addition = Path(earth["gallery"]) / "index", more_photos(earth, tmp_path, make_image)
+    files = {path.name: path.read_bytes() for path in index.iterdir()}
+    with held(index) as message:
+        for command in (earth["build"], addition):
+            with pytest.raises(SystemExit, match=message):
+                main(command.split())
+        assert main(earth["search"].split()) == 0
+    (index / ".lock").unlink()
+    assert {path.name: path.read_bytes() for path in index.iterdir()} == files
 
 
 def test_an_interrupted_addition_leaves_the_index_as_it_was(

@@ -1,6 +1,5 @@
 """The ablation queue: what a run trains and evaluates, and how several queues share the runs."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -8,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -22,6 +21,7 @@ from earth.studies.ablation_runs import TRAINING, Setting
 from utils.data_paths import check_files
 from utils.geography.geodesy import THRESHOLDS_KM
 from utils.jobs.files import write_json
+from utils.jobs.locks import InUse, alone_in
 
 logger = logging.getLogger(__name__)
 
@@ -126,14 +126,13 @@ def execute(script: str, flags: dict[str, str], switches: Sequence[str], log: Pa
 @contextmanager
 def taken(folder: Path) -> Iterator[int | None]:
     """Keep other queues off ``folder``; yields the file that does so, or None where another one is at work."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield file.fileno()
+            lock = held.enter_context(alone_in(folder))
+        except InUse as error:
+            logger.info("  another queue is at it: %s", error)
+            lock = None
+        yield lock
 
 
 def run(queue: Queue, setting: Setting, seed: int, folder: Path, lock: int) -> Result:
@@ -219,10 +218,7 @@ def attempt(queue: Queue, setting: Setting, seed: int, path: Path) -> Result | N
     """
     folder = queue.folder(setting, seed)
     with taken(folder) as lock:
-        if lock is None:
-            logger.info("  another queue is at it")
-            return None
-        if not unfinished(queue, [(setting, seed)], path):
+        if lock is None or not unfinished(queue, [(setting, seed)], path):
             return None
         result = run(queue, setting, seed, folder, lock)
         append_result(path, result)

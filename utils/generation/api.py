@@ -2,25 +2,28 @@
 
 The official client sits out what passes by itself: it asks again after 408, 409, 429, 5xx, time-outs and broken
 connections, backing off from 0.5 to 8 seconds with jitter, or as long as Retry-After says (seconds or a date,
-up to two minutes). Added here: answers that are no completion are asked for again, servers that give fewer
-choices than asked for are asked for the rest, those that refuse more than one choice for one at a time, and a run
-ends where going on is pointless.
+up to two minutes). Added here: answers that are no completion, too long or too late are asked for again, servers that
+give fewer choices than asked for are asked for the rest, those that refuse more than one choice for one at a time, the
+key is masked in all that comes back, and a run ends where going on is pointless.
 """
 
 import asyncio
 import base64
 import io
 import itertools
-import json
 import os
 import random
+import re
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import openai
 from PIL import Image
 
+from utils.generation.bounded_client import BoundedClient
+from utils.generation.completion import Answer, BadCompletion, Completion, read_completion
 from utils.generation.journal import Reply
+from utils.generation.mask import Mask
 from utils.model.prompts import GENERATION_PROMPT
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
@@ -33,10 +36,7 @@ CHARACTERS_PER_TOKEN = 4  # of English text and numbers, roughly
 HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 # Codes by which servers refuse a photo with an error instead of an empty answer.
 REFUSALS = ("content_filter", "content_policy_violation")
-
-
-class BadCompletion(openai.OpenAIError):
-    """The server says it succeeded, but its body is no chat completion with choices."""
+MESSAGE = 300  # characters of what a server says that are shown
 
 
 def encode_photo(image: Image.Image, max_side: int) -> str:
@@ -51,33 +51,21 @@ def encode_photo(image: Image.Image, max_side: int) -> str:
 def api_root(url: str) -> str:
     """The address under which ``/chat/completions`` lies, given with or without that ending.
 
-    Raises ``ValueError`` for what is no http address.
+    Raises ``ValueError`` for what is no http address, without the user and password that it may have.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"base_url {url!r} is no address such as https://host/v1")
+    shown = re.sub(r"//.*@", "//[key]@", url, flags=re.DOTALL)
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:  # the port is no number
+        usable = False
+    if not usable:
+        raise ValueError(f"base_url {shown!r} is no address such as https://host/v1")
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
-def read_completion(body: str) -> tuple[list[str], int | None]:
-    """The answers in the body of a response, and the tokens it cost where it says so.
-
-    A refusal counts as an answer: its words, or an empty text. Raises ``BadCompletion``.
-    """
-    try:
-        record = json.loads(body)
-        messages = [choice["message"] for choice in record["choices"]]
-        answers = [message.get("content") or message.get("refusal") or "" for message in messages]
-        tokens = (record.get("usage") or {}).get("total_tokens")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadCompletion(f"the response is no chat completion ({type(error).__name__}): {body[:200]!r}") from error
-    if not answers or not all(isinstance(answer, str) for answer in answers):
-        raise BadCompletion(f"the response has no answer: {body[:200]!r}")
-    return answers, tokens if isinstance(tokens, int) else None
-
-
 class ApiModel:
-    """A model behind a server; all answers are sampled. Its key never enters a message."""
+    """A model behind a server; all answers are sampled. Its key never enters a message or an answer."""
 
     def __init__(
         self,
@@ -95,7 +83,7 @@ class ApiModel:
 
         Args:
             max_side: larger photos are reduced to this many pixels before they are sent.
-            timeout: seconds that a server may stay silent during a request.
+            timeout: seconds that a request may take, its whole answer included.
             max_retries: how often a request is repeated.
 
         Raises ``ValueError`` when there is no key, or when key or address are unusable.
@@ -103,11 +91,19 @@ class ApiModel:
         base_url = base_url or os.environ.get("OPENAI_BASE_URL")
         root = api_root(base_url) if base_url else None
         try:
-            self.client = openai.AsyncOpenAI(api_key=api_key, base_url=root, timeout=timeout, max_retries=max_retries)
+            self.client = openai.AsyncOpenAI(
+                api_key=api_key,
+                base_url=root,
+                timeout=timeout,
+                max_retries=max_retries,
+                http_client=BoundedClient(timeout),
+            )
         except openai.OpenAIError as error:
             raise ValueError(str(error)) from error
-        if not self.client.api_key.strip() or not self.client.api_key.isascii():
+        key = self.client.api_key
+        if not key.strip() or not key.isascii() or not key.isprintable():
             raise ValueError("the API key is empty or holds characters that no key has")
+        self.mask = Mask.of(key, root)
         self.name = name
         self.num_samples = num_samples
         self.at_once = num_samples
@@ -115,21 +111,21 @@ class ApiModel:
         self.max_side = max_side
         self.max_retries = max_retries
 
-    async def answers(self, photo: str) -> tuple[tuple[str, ...], int]:
+    async def answers(self, photo: str) -> tuple[list[Answer], int]:
         """``num_samples`` answers about a photo (data URL), and the tokens that they cost.
 
         Raises ``openai.OpenAIError`` when the server does not give them.
         """
-        answers: list[str] = []
+        answers: list[Answer] = []
         tokens = 0
         # Some servers give one choice whatever n says, so this takes at most num_samples requests.
         while len(answers) < self.num_samples:
-            more, cost = await self._ask(photo, min(self.at_once, self.num_samples - len(answers)))
-            answers += more[: self.num_samples - len(answers)]
-            tokens += cost
-        return tuple(answers), tokens
+            more = await self._ask(photo, min(self.at_once, self.num_samples - len(answers)))
+            answers += more.answers[: self.num_samples - len(answers)]
+            tokens += estimated_tokens(more) if more.tokens is None else more.tokens
+        return answers, tokens
 
-    async def _ask(self, photo: str, count: int) -> tuple[list[str], int]:
+    async def _ask(self, photo: str, count: int) -> Completion:
         content = [
             {"type": "text", "text": GENERATION_PROMPT},
             {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
@@ -139,23 +135,17 @@ class ApiModel:
                 response = await self.client.chat.completions.with_raw_response.create(
                     model=self.name, messages=[{"role": "user", "content": content}], n=count, **self.settings
                 )
+                return read_completion(response.text)
             except openai.BadRequestError as error:
                 if count == 1 or error.code in REFUSALS:
                     raise
                 one = await self._ask(photo, 1)
                 self.at_once = 1  # it was n that the server took offence at
                 return one
-            try:
-                answers, tokens = read_completion(response.text)
             except BadCompletion:
                 if attempt == self.max_retries:
                     raise
                 await asyncio.sleep(min(0.5 * 2**attempt, 8.0) * random.uniform(0.75, 1))
-                continue
-            if tokens is None:
-                characters = len(GENERATION_PROMPT) + sum(map(len, answers))
-                tokens = LOW_DETAIL_TOKENS + characters // CHARACTERS_PER_TOKEN
-            return answers, tokens
 
     async def reply(self, img_id: str, photo: str) -> Reply:
         """What the server says about a photo (data URL), or why it says nothing.
@@ -164,7 +154,9 @@ class ApiModel:
         """
         try:
             answers, tokens = await self.answers(photo)
-            return Reply(img_id, answers, tokens=tokens)
+            texts = tuple(self.mask(answer.text) for answer in answers)
+            cut = tuple(number for number, answer in enumerate(answers) if answer.cut)
+            return Reply(img_id, texts, tokens=tokens, cut=cut)
         except openai.OpenAIError as error:
             code = error.code if isinstance(error, openai.APIError) else None
             if isinstance(error, HOPELESS) or code == "insufficient_quota":
@@ -174,8 +166,16 @@ class ApiModel:
             return Reply(img_id, problem=f"{img_id}: {self.explain(error)}")
 
     def explain(self, error: openai.OpenAIError) -> str:
-        """What went wrong, without the key, which some servers repeat in their messages."""
-        return f"{type(error).__name__}: {error}".replace(self.client.api_key, "[key]")
+        """What went wrong, in one line, without the key, which some servers repeat in their messages."""
+        message = self.mask(f"{type(error).__name__}: {error}")  # before it is cut, which may leave half a key
+        shown = message if len(message) <= MESSAGE else message[:MESSAGE] + "..."
+        return "".join(sign if sign.isprintable() else " " for sign in shown)
+
+
+def estimated_tokens(completion: Completion) -> int:
+    """What a request cost whose server does not say so."""
+    characters = len(GENERATION_PROMPT) + sum(len(answer.text) for answer in completion.answers)
+    return LOW_DETAIL_TOKENS + characters // CHARACTERS_PER_TOKEN
 
 
 async def ask_api(

@@ -130,6 +130,8 @@ class LocalModel:
     def __init__(self, model: PreTrainedModel, encode: QwenEncoder | ProcessorEncoder) -> None:
         self.model = model.eval()
         self.encode = encode
+        ends = model.generation_config.eos_token_id  # one, several, or None
+        self.ends = torch.tensor([] if ends is None else ends).flatten()
 
     @classmethod
     def from_pretrained(
@@ -149,14 +151,14 @@ class LocalModel:
         return cls(model.to(device), encode)
 
     @torch.inference_mode()
-    def answers(
+    def replies(
         self,
         photos: Mapping[str, Image.Image],
         num_samples: int = 10,
         temperature: float = 1.2,
         seed: int = 0,
         max_tokens: int = 200,
-    ) -> list[tuple[str, ...]]:
+    ) -> list[Reply]:
         """``num_samples`` answers about each of ``photos`` (RGB, by id), all in one batch."""
         inputs = {
             name: values.to(self.model.device, self.model.dtype if values.is_floating_point() else None)
@@ -185,9 +187,17 @@ class LocalModel:
                 top_p=1.0,
             ),
         )
-        new = output[:, rows["input_ids"].shape[1] :]
+        new = output[:, rows["input_ids"].shape[1] :].cpu()  # (rows, at most max_tokens)
         texts = self.encode.tokenizer.batch_decode(new, skip_special_tokens=True)
-        return [tuple(texts[start : start + num_samples]) for start in range(0, len(texts), num_samples)]
+        cut = (~torch.isin(new, self.ends).any(dim=1)).view(-1, num_samples)  # (photos, num_samples)
+        return [
+            Reply(
+                img_id,
+                tuple(texts[number * num_samples : (number + 1) * num_samples]),
+                cut=tuple(cut[number].nonzero().flatten().tolist()),
+            )
+            for number, img_id in enumerate(photos)
+        ]
 
     def _prefill(self, inputs: Mapping[str, Tensor], num_samples: int) -> Cache:
         """Photo and question, but for the prompt's last token, computed once, kept ``num_samples`` times."""
@@ -211,7 +221,7 @@ def ask_local(
     batch_size: int = 8,
     **sampling: float,
 ) -> Iterator[Reply]:
-    """Ask ``model`` about photos, ``batch_size`` at a time; ``sampling`` goes to ``LocalModel.answers``.
+    """Ask ``model`` about photos, ``batch_size`` at a time; ``sampling`` goes to ``LocalModel.replies``.
 
     Where that is too many for the GPU's memory, half as many from then on; a photo that does not fit even alone has a
     problem instead of answers.
@@ -228,11 +238,11 @@ def ask_local(
                 except ImageError as error:
                     problems.append(Reply(img_id, problem=str(error)))
             try:
-                answers = model.answers(photos, **sampling) if photos else []
+                replies = model.replies(photos, **sampling) if photos else []
             except torch.OutOfMemoryError:
                 batch_size = min(batch_size, (stop - start + 1) // 2)
                 raise
-            return problems + [Reply(img_id, given) for img_id, given in zip(photos, answers, strict=True)]
+            return problems + replies
 
         for start, _, replies in in_halves(ask, 0, len(batch), "photos"):
             yield from replies or [Reply(batch[start], problem=f"{batch[start]}: does not fit into memory")]

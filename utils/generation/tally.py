@@ -1,7 +1,7 @@
 """What asking about many photos has brought so far: kept as it arrives, counted, shown."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
@@ -22,19 +22,22 @@ class Tally:
         self.work = work
         self.answered = 0
         self.problems: list[str] = []
-        self.refused = self.tokens = 0
+        self.refused = self.cut = self.tokens = 0
         self.bar = progress_bar(total=total, desc="asking", unit="photo", smoothing=0)
 
     def take(self, reply: Reply) -> None:
         """Keep a reply, or note the problem that kept it away."""
         if reply.problem is None:
-            self.journal.add(reply.img_id, reply.answers)
+            self.journal.add(reply)
             self.answered += 1
-            self.refused += not any(reply.answers)
+            self.refused += not reply.cut and not any(reply.answers)
+            self.cut += len(reply.cut)
             self.tokens += reply.tokens
         else:
             self.problems.append(reply.problem)
-        self.bar.set_postfix_str(f"{len(self.problems)} failed, {self.refused} refused{self._cost()}", refresh=False)
+        cut = f", {self.cut} answers cut off" if self.cut else ""
+        met = f"{len(self.problems)} failed, {self.refused} refused{cut}{self._cost()}"
+        self.bar.set_postfix_str(met, refresh=False)
         self.bar.update(self.work.finish() - self.bar.n)
 
     def _cost(self) -> str:
@@ -46,15 +49,22 @@ class Tally:
         return f", {used} of about {all_of_them} tokens"
 
 
-def summary(answers: Mapping[str, Sequence[str]], image_ids: Iterable[str]) -> str:
-    """How many of the ``answers`` about photos, by their ids, are of use."""
-    ids = list(image_ids)
-    count = Counter(
-        "place" if parse_answer(answer) else "nowhere" if answer.strip() else "empty"
-        for img_id in ids
-        for answer in answers.get(img_id, ())
+def summary(replies: Iterable[Reply], photos: int) -> str:
+    """How many of the answers about so many ``photos`` are of use, and how many more tokens would have made longer."""
+    count = Counter()
+    for reply in replies:
+        count["places"] += sum(parse_answer(answer) is not None for answer in reply.whole)
+        count["answers"] += len(reply.whole)
+        count["empty"] += sum(not answer.strip() for n, answer in enumerate(reply.answers) if n not in reply.cut)
+        count.update(cut=len(reply.cut), lost=len(reply.answers) - len(reply.whole), cut_photos=bool(reply.cut))
+    text = (
+        f"{count['places']} places for {photos} photos; "
+        f"{count['answers'] - count['places']} answers name no usable place, {count['empty']} of them are empty"
     )
+    if not count["cut"]:
+        return text
     return (
-        f"{count['place']} places for {len(ids)} photos; "
-        f"{count['nowhere'] + count['empty']} answers name no usable place, {count['empty']} of them are empty"
+        f"{text}; {count['cut']} answers about {count['cut_photos']} photos were cut off by --max_tokens, "
+        f"{count['lost']} of them in the middle of a place, and left out: a run with more tokens asks about these "
+        "photos again"
     )

@@ -5,20 +5,18 @@ it, the next writer cuts it off. Blank lines are ignored.
 """
 
 import errno
-import fcntl
 import json
 import logging
 import os
-import platform
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
+from utils.jobs.locks import take, this_process
+
 logger = logging.getLogger(__name__)
 
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems say that know no locks
 BLOCK = 65536  # bytes that are read at once when the last line break is looked for
 
 
@@ -34,16 +32,15 @@ class OtherSettings(ValueError):
 class JsonLines(AbstractContextManager):
     """The log at ``path``, open for its one writer: a JSON object a line, the first of them with the settings.
 
-    The file is locked until ``close``, or until its process ends, however it does. Forked processes, such as the
-    workers of a DataLoader, let go of the log when they start: they cannot write, and one that outlives its parent
-    does not keep the file locked. What threads add must not overlap.
+    The file is locked (``utils/jobs/locks.py``) until ``close``, or until its process ends, however it does. Forked
+    processes cannot write. What threads add must not overlap.
 
     Args:
         settings: what the records depend on, ready for JSON. A new file begins with them; with None, with a record.
         wait: wait for another writer instead of refusing.
 
     Raises:
-        ValueError: when another process or object writes this file: names the file and its writer.
+        InUse: when another process or object writes this file: names the file and its writer.
         OtherSettings: when the file begins with anything but ``settings``. It is left as it was.
     """
 
@@ -55,8 +52,8 @@ class JsonLines(AbstractContextManager):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = self.path.with_name(f"{self.path.name}.lock")  # says who writes, while somebody does
         self._file = open(self.path, "ab+", buffering=0)  # noqa: SIM115
-        _open_logs.add(self)
-        self._lock(wait)
+        take(self._file, self.path, self._writer, wait=wait)
+        self._writer.write_text(f"{this_process()}\n")
         try:
             if settings is not None:
                 check_settings(self.path, settings)
@@ -93,25 +90,6 @@ class JsonLines(AbstractContextManager):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _lock(self, wait: bool) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            self._file.close()
-            raise ValueError(f"{self.path} is being written by {self._holder()}") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                self._file.close()
-                raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(self.path)) from None
-            logger.warning("%s cannot be locked on this file system: let no other process write to it", self.path)
-        self._writer.write_text(f"process {os.getpid()} on {platform.node()}\n")
-
-    def _holder(self) -> str:
-        try:
-            return self._writer.read_text().strip() or "another process"
-        except FileNotFoundError:  # it is just beginning or ending
-            return "another process"
 
     def _end(self) -> int:
         return self._file.seek(0, os.SEEK_END)
@@ -164,6 +142,12 @@ def check_settings(path: str | os.PathLike, settings: Mapping[str, Any]) -> None
         _skip_settings(file, Path(path), settings)
 
 
+def first_record(path: str | os.PathLike) -> dict[str, Any]:
+    """The record of the first line, such as its settings; empty where it holds none."""
+    with open(path, "rb") as file:
+        return _parse(file.readline()) or {}
+
+
 def read_record(path: str | os.PathLike, offset: int) -> dict[str, Any]:
     """The record whose line begins at ``offset`` (bytes)."""
     with open(path, "rb") as file:
@@ -188,15 +172,3 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
-
-
-_open_logs: weakref.WeakSet[JsonLines] = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    """Close the parent's logs in a forked process, which leaves them locked by the parent alone."""
-    for log in _open_logs:
-        log._file.close()
-
-
-os.register_at_fork(after_in_child=_let_go)

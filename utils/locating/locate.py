@@ -101,10 +101,10 @@ class Locator:
         ]
 
     def _generated(self, photo: Image.Image, name: str) -> list[Candidate]:
-        """Answers that name no usable place are left out and counted."""
+        """Answers that name no usable place, or were cut off in the middle of it, are left out and counted."""
         if self.generator is None:
             return []
-        (answers,) = self.generator.answers({name: photo}, num_samples=self.topn_zs)
-        places, unusable = parse_answers(answers)
-        self.unusable += unusable
+        (reply,) = self.generator.replies({name: photo}, num_samples=self.topn_zs)
+        places, _ = parse_answers(reply.whole)
+        self.unusable += len(reply.answers) - len(places)
         return [Candidate(*place, source="generation") for place in places]

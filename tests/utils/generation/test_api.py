@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import gzip
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -82,13 +83,15 @@ def test_both_forms_of_address(ending: str, store: ImageStore, monkeypatch) -> N
     assert server.paths == ["/v1/chat/completions"]
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000/v1", "ftp://host/v1", "https:///v1"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000/v1", "ftp://host/v1", "https:///v1", "http://host:x/v1", "http://host\n/v1"]
+)
 def test_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="is no address such as"):
         api_root(url)
 
 
-@pytest.mark.parametrize("key", [" ", "sk-\u201cx\u201d"])
+@pytest.mark.parametrize("key", [" ", "sk-\u201cx\u201d", "sk-x\n"])
 def test_no_key(key: str) -> None:
     with pytest.raises(ValueError, match="the API key is empty or") as raised:
         ApiModel("m", key)
@@ -112,6 +115,12 @@ OVERLOADED = {"error": {"message": "try later"}}
         Response(200, {"choices": [5]}),
         completion("yes" * 1000)._replace(cut=True),
         completion("late")._replace(delay=30),
+        completion("dripping" * 100)._replace(drip=0.1),
+        Response(200, "x" * 2**20, times=50),
+        Response(500, "x" * 2**20, times=50),
+        Response(200, gzip.compress(b"x" * 2**24, 1), {"Content-Encoding": "gzip"}),
+        Response(200, b"no gzip", {"Content-Encoding": "gzip"}),
+        Response(200, "[" * 100_000),
     ],
 )
 def test_what_may_pass_is_asked_again(fault: Response, store: ImageStore) -> None:
@@ -198,6 +207,66 @@ def test_failures_cost_one_photo_and_never_show_the_key(store: ImageStore) -> No
     assert problems["1.png"].startswith("1.png: BadRequestError")
     assert "[key]" in problems["1.png"]
     assert KEY not in problems["1.png"]
+
+
+@pytest.mark.parametrize("before", [*range(280, 301), 1000])
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_key_is_masked_before_the_message_is_cut(before: int, status: int, store: ImageStore) -> None:
+    key = "q7W-zX9" * 3
+    body = {"error": {"message": "." * before + key, "code": "x"}}
+    with serving(lambda _, number: (status, body)) as server:
+        (reply,) = [*ask_with(key, server, store)]
+    assert not any(key[at : at + 3] in reply.problem for at in range(len(key) - 2))
+    assert len(reply.problem) < 320
+
+
+def ask_with(key: str, server: Server, store: ImageStore) -> list[Reply]:
+    replies = []
+    model = ApiModel("m", key, server.url, num_samples=1, max_retries=0)
+    asyncio.run(ask_api(model, ["0.png"], store, replies.append, 1))
+    return replies
+
+
+def test_messages_are_one_line_that_a_terminal_shows(store: ImageStore) -> None:
+    reply, _ = ask_one(store, lambda body, number: (400, {"error": {"message": "\x1b[31mbad\nworse\ud800"}}))
+    assert reply.problem == "0.png: BadRequestError: Error code: 400 -  [31mbad worse "
+
+
+def test_answers_that_repeat_the_key_do_not_hold_it(store: ImageStore) -> None:
+    parts = [{"type": "text", "text": KEY[:4]}, {"type": "text", "text": KEY[4:]}]
+    whole, _ = ask_one(store, lambda body, number: completion(f"It is {KEY}.", parts, "1.5, 2.5"), num_samples=3)
+    assert whole.answers == ("It is [key].", "[key]", "1.5, 2.5")
+    cut, _ = ask_one(store, lambda body, number: completion(f"It is {KEY[:7]}", finish="length"))
+    assert (cut.answers, cut.cut) == (("It is [key]",), (0,))
+
+
+def test_the_address_may_have_user_and_password(store: ImageStore) -> None:
+    def respond(body: dict, number: int) -> tuple:
+        said = f"{server.authorizations[0]} of user:pass-word is wrong"
+        return completion(said) if number == 2 else (400, {"error": {"message": said}})
+
+    with serving(respond) as server:
+        url = server.url.replace("//", "//user:pass-word@")
+        replies = []
+        asyncio.run(ask_api(ApiModel("m", KEY, url, num_samples=1), ["0.png", "1.png"], store, replies.append, 1))
+    assert server.authorizations[0] == "Basic " + base64.b64encode(b"user:pass-word").decode()
+    assert replies[0].problem.endswith("Basic [key] of user:[key] is wrong")
+    assert replies[1].answers == ("Basic [key] of user:[key] is wrong",)
+
+
+@pytest.mark.parametrize("url", ["ftp://me:pass/word@host", "http://me:pass/word@host", "//me:pass@word@host"])
+def test_a_bad_address_is_shown_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"//\[key\]@host' is no address such as") as raised:
+        ApiModel("m", KEY, url)
+    assert "pass" not in str(raised.value)
+
+
+def test_answers_that_the_token_limit_cut_off_are_known(store: ImageStore) -> None:
+    def respond(body: dict, number: int) -> Response:
+        return completion(None, "1.5, 2.", finish="length") if number == 1 else completion("1.5, 2.5")
+
+    reply, _ = ask_one(store, respond, num_samples=3)
+    assert (reply.answers, reply.cut) == (("", "1.5, 2.", "1.5, 2.5"), (0, 1))
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, None), (403, None), (404, None), (429, "insufficient_quota")])

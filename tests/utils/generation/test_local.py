@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from tests.tiny_models import build_tiny_tokenizer
+from utils.generation.journal import Reply
 from utils.generation.local import LocalModel, SeededSampling, answer_generator, ask_local
 from utils.model.prompts import GENERATION_PROMPT, ChatFrame
 from utils.photos.store import ImageStore
@@ -62,9 +63,9 @@ def stock_greedy(base: Path, image, max_tokens: int) -> str:
 def test_first_answer_is_the_stock_models_greedy_one(local: tuple[LocalModel, Path], make_image) -> None:
     model, base = local
     photos = {"a": make_image(16, 24, 0), "b": make_image(40, 24, 1)}
-    answers = model.answers(photos, num_samples=2, max_tokens=6)
-    for image, (first, _) in zip(photos.values(), answers, strict=True):
-        assert first == stock_greedy(base, image, 6)
+    replies = model.replies(photos, num_samples=2, max_tokens=6)
+    for image, reply in zip(photos.values(), replies, strict=True):
+        assert reply.answers[0] == stock_greedy(base, image, 6)
 
 
 @pytest.fixture(scope="module", params=["llava", "llava_next"])
@@ -108,32 +109,32 @@ def other_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def test_models_that_are_no_qwen(other_family: Path, make_image) -> None:
     photos = {"a": make_image(16, 40, 0), "b": make_image(40, 24, 1), "c": make_image(60, 60, 2)}
     model = LocalModel.from_pretrained(other_family)
-    answers = model.answers(photos, num_samples=3, max_tokens=6)
+    replies = model.replies(photos, num_samples=3, max_tokens=6)
     stock = AutoModelForImageTextToText.from_pretrained(other_family).eval()
     processor = AutoProcessor.from_pretrained(other_family)
     head, tail = (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<image>",
         "<|im_end|>\n<|im_start|>assistant\n",
     )
-    for (name, image), given in zip(photos.items(), answers, strict=True):
+    for (name, image), given in zip(photos.items(), replies, strict=True):
         inputs = processor(text=head + GENERATION_PROMPT + tail, images=image, return_tensors="pt")
         output = stock.generate(**inputs, max_new_tokens=6, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-        assert given[0] == processor.tokenizer.decode(output, skip_special_tokens=True)
-        assert model.answers({name: image}, num_samples=3, max_tokens=6) == [given]
-        assert len(set(model.answers({name: image}, num_samples=6, max_tokens=6)[0])) > 1
+        assert given.answers[0] == processor.tokenizer.decode(output, skip_special_tokens=True)
+        assert model.replies({name: image}, num_samples=3, max_tokens=6) == [given]
+        assert len(set(model.replies({name: image}, num_samples=6, max_tokens=6)[0].answers)) > 1
 
 
 def test_answers_do_not_depend_on_company(local: tuple[LocalModel, Path], make_image) -> None:
     model, _ = local
     photos = {"a": make_image(16, 24, 0), "b": make_image(40, 24, 1), "c": make_image(24, 24, 2)}
-    together = model.answers(photos, num_samples=3, max_tokens=6)
-    for (name, image), answers in zip(photos.items(), together, strict=True):
-        assert model.answers({name: image}, num_samples=3, max_tokens=6) == [answers]
-        assert model.answers({name: image}, num_samples=5, max_tokens=6)[0][:3] == answers
-        assert len(set(model.answers({name: image}, num_samples=6, max_tokens=6)[0])) > 1
-        other = model.answers({name: image}, num_samples=3, max_tokens=6, seed=1)[0]
-        assert other[0] == answers[0]
-        assert other[1:] != answers[1:]
+    together = model.replies(photos, num_samples=3, max_tokens=6)
+    for (name, image), reply in zip(photos.items(), together, strict=True):
+        assert model.replies({name: image}, num_samples=3, max_tokens=6) == [reply]
+        assert model.replies({name: image}, num_samples=5, max_tokens=6)[0].answers[:3] == reply.answers
+        assert len(set(model.replies({name: image}, num_samples=6, max_tokens=6)[0].answers)) > 1
+        other = model.replies({name: image}, num_samples=3, max_tokens=6, seed=1)[0]
+        assert other.answers[0] == reply.answers[0]
+        assert other.answers[1:] != reply.answers[1:]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.2])
@@ -170,11 +171,11 @@ def test_too_large_a_batch_is_halved(store: ImageStore) -> None:
     class Small:
         """Has room for one photo."""
 
-        def answers(self, photos: dict) -> list[tuple[str, ...]]:
+        def replies(self, photos: dict) -> list[Reply]:
             sizes.append(len(photos))
             if len(photos) > 1:
                 raise torch.OutOfMemoryError("no room")
-            return [(name,) for name in photos]
+            return [Reply(name, (name,)) for name in photos]
 
     names = [f"{number}.png" for number in range(5)]
     replies = list(ask_local(Small(), names, store, 4))
@@ -183,10 +184,31 @@ def test_too_large_a_batch_is_halved(store: ImageStore) -> None:
     assert sizes == [3, 2, 1, 1, 1, 1]
 
     class Full:
-        def answers(self, photos: dict) -> list[tuple[str, ...]]:
+        def replies(self, photos: dict) -> list[Reply]:
             raise torch.OutOfMemoryError("no room")
 
     problems = {reply.img_id: reply.problem for reply in ask_local(Full(), names, store, 4)}
     assert list(problems) == names
     assert problems["0.png"] == "0.png: does not fit into memory"
     assert all(problems.values())
+
+
+def test_answers_without_an_end_are_cut_off(local: tuple[LocalModel, Path], make_image) -> None:
+    model, base = local
+    photos = {"a": make_image(16, 24, 0), "b": make_image(40, 24, 1)}
+    end = AutoTokenizer.from_pretrained(base).convert_tokens_to_ids("<|im_end|>")
+
+    def cut(max_tokens: int) -> set[tuple[str, int]]:
+        replies = model.replies(photos, num_samples=20, max_tokens=max_tokens)
+        return {(reply.img_id, number) for reply in replies for number in reply.cut}
+
+    with torch.inference_mode():  # a head that likes the end: answers of a token or two
+        head = model.model.get_output_embeddings()
+        forward = head.forward
+        head.forward = lambda hidden: forward(hidden).index_add(
+            -1, torch.tensor([end]), torch.full((*hidden.shape[:-1], 1), 5.0)
+        )
+    try:
+        assert {(name, number) for name in photos for number in range(20)} >= cut(1) > cut(3) >= cut(40) == set()
+    finally:
+        head.forward = forward

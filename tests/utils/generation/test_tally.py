@@ -10,7 +10,7 @@ NAMES = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
 @pytest.fixture
 def journal(tmp_path):
-    with Journal(tmp_path / "answers.jsonl", {"model": "m"}) as journal:
+    with Journal(tmp_path / "answers.jsonl", {"model": "m"}, 200) as journal:
         yield journal
 
 
@@ -28,6 +28,14 @@ def test_replies_are_kept_and_counted_as_they_arrive(journal):
     assert (tally.answered, tally.refused, tally.tokens) == (2, 1, 16_000)
     # The four photos would cost 8,000 tokens each.
     assert tally.bar.postfix == "1 failed, 1 refused, 16.0k of about 32.0k tokens"
+
+
+def test_what_the_token_limit_cut_off_is_no_refusal(journal):
+    tally = tally_of(journal)
+    tally.take(Reply("a.jpg", ("", ""), cut=(0, 1)))
+    tally.take(Reply("b.jpg", ("", "no idea")))
+    tally.take(Reply("c.jpg", ("", "")))
+    assert tally.bar.postfix == "0 failed, 1 refused, 2 answers cut off"
 
 
 def test_what_costs_no_tokens_names_none(journal):
@@ -48,12 +56,22 @@ def test_the_bar_shows_how_far_all_processes_are(journal, capsys):
 
 
 def test_summary():
-    answers = {
-        "a": ['{"latitude": 1.5, "longitude": 2.5}', "no idea", " \n"],
-        "b": ["3.25 S, 4.5 W", ""],
-        "elsewhere": ["(1, 2)"],
-    }
-    assert summary(answers, ["a", "b", "never asked"]) == (
-        "2 places for 3 photos; 3 answers name no usable place, 2 of them are empty"
+    replies = [
+        Reply("a", ('{"latitude": 1.5, "longitude": 2.5}', "no idea", " \n")),
+        Reply("b", ("3.25 S, 4.5 W", "")),
+    ]
+    assert summary(replies, 3) == "2 places for 3 photos; 3 answers name no usable place, 2 of them are empty"
+    assert summary(iter([]), 0) == "0 places for 0 photos; 0 answers name no usable place, 0 of them are empty"
+
+
+def test_summary_of_answers_that_were_cut_off():
+    replies = [
+        Reply("a", ("(46.17, 7.10). I see a", "46.17, 7.1", ""), cut=(0, 1, 2)),
+        Reply("b", ("(46.17, 7.10)",)),
+        Reply("c", ("The photo shows",), cut=(0,)),
+    ]
+    assert summary(replies, 3) == (
+        "2 places for 3 photos; 2 answers name no usable place, 0 of them are empty; 4 answers about 2 photos were cut "
+        "off by --max_tokens, 1 of them in the middle of a place, and left out: a run with more tokens asks about "
+        "these photos again"
     )
-    assert summary({}, iter([])) == "0 places for 0 photos; 0 answers name no usable place, 0 of them are empty"

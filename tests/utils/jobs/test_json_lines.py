@@ -69,7 +69,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         _, errors = second.communicate(timeout=60)
         assert second.returncode == 1
         holder = f"process {os.getpid()} on {platform.node()}"
-        assert errors.strip().splitlines()[-1] == f"ValueError: {path} is being written by {holder}"
+        assert errors.strip().splitlines()[-1].endswith(f"InUse: {path} is being written by {holder}")
         with pytest.raises(ValueError, match=holder):  # nor may another object of this process
             JsonLines(path, SETTINGS)
         assert path.read_bytes() == before

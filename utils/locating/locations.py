@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.jobs.files import atomic_path
 from utils.jobs.json_lines import JsonLines, OtherSettings
 from utils.jobs.progress import progress_bar
-from utils.photos.exif import photo_names
+from utils.photos.formats import photo_names
 
 logger = logging.getLogger(__name__)
 

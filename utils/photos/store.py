@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from utils.photos.images import EXTENSIONS, ImageError, open_image
+from utils.photos.formats import EXTENSIONS
+from utils.photos.images import ImageError, open_image
 from utils.photos.tar_index import open_index
 from utils.photos.tar_index_pickle import Member
 

@@ -41,8 +41,8 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
     """Decode one photo of any of the formats of ``utils/photos/formats.py`` to upright 8-bit RGB.
 
     EXIF rotation is applied, transparency composited over white, 16-bit grey scaled to 8 bits, of an
-    animation the first frame taken. Damage that costs no pixel is overlooked: in EXIF and in what else stands beside the
-    picture of a PNG, and a JPEG's missing end-of-image marker.
+    animation the first frame taken. Damage that costs no pixel is overlooked: in EXIF, in what else stands beside the
+    picture in a PNG, and a JPEG's missing end-of-image marker.
 
     Args:
         source: path, encoded bytes, or a binary file.

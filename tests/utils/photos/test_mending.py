@@ -87,6 +87,7 @@ def png_of(parts, broken=()):
 BESIDE = [b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"gAMA", b"pHYs", b"cHRM", b"tIME", b"acTL"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", BESIDE)
 @pytest.mark.parametrize("content", [b"", b"\0\x08\0\x02\x01\x12\0\x03", b"\xff" * 40])
 @pytest.mark.parametrize("broken", [(), BESIDE])
@@ -116,6 +117,7 @@ def test_a_damaged_picture_is_refused():
             open_image(png_of((parts | {kind: parts[kind][:-4] + b"away", b"tEXt": b""}).items(), [kind, b"tEXt"]))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 @settings(deadline=None, max_examples=40)
 @given(st.data())

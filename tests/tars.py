@@ -22,7 +22,8 @@ def numbered(path, count=50):
 def members_of(path):
     """What tarfile finds in one go."""
     with tarfile.open(path) as tar:
-        return {m.name.removeprefix("./"): Member(m.offset_data, m.size) for m in tar.getmembers() if m.isreg()}
+        files = [(member.name.removeprefix("./"), member) for member in tar.getmembers() if member.isreg()]
+        return {name: Member(member.offset_data, member.size, member.offset, name) for name, member in files}
 
 
 def interrupt():

@@ -80,7 +80,7 @@ def described(ranker: "GeoRanker", folder: Path, jpeg_quality: int | None, probl
 
     from utils.jobs.progress import progress_bar
     from utils.model.domain import describe_photos
-    from utils.photos.exif import photo_names
+    from utils.photos.formats import photo_names
     from utils.photos.images import open_image
     from utils.photos.jpeg import as_jpeg
 

@@ -17,7 +17,8 @@ from utils.cli.command import run_command
 from utils.cli.flags import script_parser
 from utils.jobs.files import atomic_path
 from utils.jobs.progress import progress_bar
-from utils.photos.exif import photo_coordinate, photo_names
+from utils.photos.exif import photo_coordinate
+from utils.photos.formats import photo_names
 from utils.photos.images import ImageError
 
 if TYPE_CHECKING:

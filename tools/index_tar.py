@@ -4,8 +4,9 @@
     python -m tools.index_tar shards/*.tar                           an index for each
     python -m tools.index_tar images.tar --pickle tar_index.pkl      from the released pickle, without the pass
 
-The index of ``X.tar`` is ``X.tar.index`` beside it, that of a pickle ``tar_index.pkl.index`` beside the pickle. Where a
-damaged tar cannot be read on, that is named as a problem, and the exit code is 1.
+The index of ``X.tar`` is ``X.tar.index`` beside it, that of a pickle ``tar_index.pkl.index`` beside the pickle. What it
+leaves out is counted and named: sparse members, symbolic links, hard links to what it has not, and members whose id
+comes again. Where a damaged tar cannot be read on, that is named as a problem, and the exit code is 1.
 """
 
 import argparse
@@ -50,7 +51,10 @@ def index_tars(args: argparse.Namespace) -> list[str]:
             index_pickle(args.pickle, tar, path)
         else:
             problems += index_tar(tar, path, args.strip)
-        print(f"{path}: {len(TarIndex(path)):,} photos")
+        index = TarIndex(path)
+        print(f"{path}: {len(index):,} photos")
+        if left_out := index.left_out():
+            print(f"Left out: {len(left_out):,} members", *(f"{name}: {why}" for name, why in left_out), sep="\n  ")
     return problems
 
 

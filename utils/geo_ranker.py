@@ -249,8 +249,8 @@ class GeoRanker(nn.Module):
         # In memory, the query's path cannot be mistaken for the id of a candidate's photo.
         query_photo = image if isinstance(image, Image.Image) else open_image(image)
         quality = self.info.candidate_jpeg_quality
-        if quality is not None:  # a candidate may show the same photo, in another form
-            query_photo = query_photo.copy()
+        if quality is not None and any(candidate.image is query_photo for candidate in candidates):
+            query_photo = query_photo.copy()  # which is shown in another form
         photos = [query_photo, *(candidate.image for candidate in candidates if candidate.image is not None)]
         distinct = {image_key(photo): photo for photo in photos}
         encoded = {

@@ -21,7 +21,8 @@ def folder(tmp_path: Path) -> Path:
     photo.save(tmp_path / "a.png", exif=exif)
     photo.save(tmp_path / "plain.jpg")
     (tmp_path / "notes.txt").write_text("no photo")
-    (tmp_path / "trip" / "phone.HEIC").write_bytes(b"no photo that PIL reads")
+    (tmp_path / "trip" / "film.MOV").write_bytes(b"no photo")
+    photo.save(tmp_path / "trip" / "without extension", "JPEG", exif=exif)
     return tmp_path
 
 
@@ -29,12 +30,12 @@ def test_a_folder_becomes_a_gallery(folder: Path, capsys, caplog) -> None:
     assert main([str(folder), str(folder / "metadata.csv")]) == 0
     table = read_metadata(folder / "metadata.csv")
     assert metadata_problems(folder / "metadata.csv", table) == []
-    assert table["IMG_ID"].tolist() == ["a.png", "trip/b, c.JPG"]
-    assert table[["LAT", "LON"]].to_numpy().tolist() == [[46.1008333, 7.07]] * 2
+    assert table["IMG_ID"].tolist() == ["a.png", "trip/b, c.JPG", "trip/without extension"]
+    assert table[["LAT", "LON"]].to_numpy().tolist() == [[46.1008333, 7.07]] * 3
     assert table[["city", "country"]].drop_duplicates().to_numpy().tolist() == [["Martigny-Ville", "Switzerland"]]
     output = capsys.readouterr().out
-    assert "2 photos in 1 countries" in output
-    assert f"{folder}: 2 files are no JPEG, PNG or WebP and are left alone (1 .txt, 1 .heic)" in caplog.messages
+    assert "3 photos in 1 countries" in output
+    assert f"{folder}: 2 files are no photos and are left alone (1 .txt, 1 .mov)" in caplog.messages
     assert "no GPS coordinates: 1 photos\n  plain.jpg\n" in output
     before = (folder / "metadata.csv").read_bytes()
     main([str(folder), str(folder / "metadata.csv")])
@@ -48,9 +49,13 @@ def test_damaged_photos_cost_only_themselves(folder: Path, capsys) -> None:
     Image.new("RGB", (8, 8)).save(folder / "sideless.jpg", exif=exif)
     assert main([str(folder), str(folder / "metadata.csv")]) == 1
     errors = capsys.readouterr().err
-    assert "broken.jpg: cannot identify image file" in errors
+    assert "broken.jpg: not an image of a known format" in errors
     assert "sideless.jpg: GPSLatitudeRef is ''" in errors
-    assert pd.read_csv(folder / "metadata.csv")["IMG_ID"].tolist() == ["a.png", "trip/b, c.JPG"]
+    assert pd.read_csv(folder / "metadata.csv")["IMG_ID"].tolist() == [
+        "a.png",
+        "trip/b, c.JPG",
+        "trip/without extension",
+    ]
 
 
 def test_a_folder_without_places_is_an_error(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ MAP_SIZE = (15.0, 6.1)
 MAP_BOX = (54, 62, 1000, 500)  # left, bottom, width, height in pixels; the width to height fits the whole Earth
 LIST_BOX = (1086, 62, 390, 500)
 PHOTO_HEIGHT, ROW_HEIGHT = 212, 24  # pixels
+SHARPEST = 4  # a photo is drawn from at most so many times the pixels a side that it is drawn with
 
 TRUTH_COLOUR = "#00e5ff"
 SHARE_COLOURS = LinearSegmentedColormap.from_list(
@@ -84,12 +85,21 @@ def ranking_map(
     left, bottom, width, height = LIST_BOX
     if photo is not None:
         frame = _axes(figure, left, bottom + height - PHOTO_HEIGHT, width, PHOTO_HEIGHT)
-        frame.imshow(photo, interpolation="hanning")
+        frame.imshow(_reduced(photo, SHARPEST * width, SHARPEST * PHOTO_HEIGHT), interpolation="hanning")
         frame.set_axis_off()
         frame.set_anchor("NW")
         height -= PHOTO_HEIGHT + 16
     _list(_axes(figure, left, bottom, width, height), names, shares, ranks, predicted, truth)
     return figure
+
+
+def _reduced(photo: Image.Image, width: int, height: int) -> Image.Image:
+    """A photo that fits into a box in pixels; matplotlib would take 40 bytes for each pixel of a large one."""
+    if photo.width <= width and photo.height <= height:
+        return photo
+    factor = min(width / photo.width, height / photo.height)
+    size = [max(1, round(side * factor)) for side in photo.size]
+    return photo.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.jobs.files import atomic_path
 from utils.jobs.json_lines import JsonLines, OtherSettings
 from utils.jobs.progress import progress_bar
-from utils.photos.exif import photo_names
+from utils.photos.formats import photo_names
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +69,12 @@ def locate_photos(
         All rows of the table.
 
     Raises:
-        ValueError: when table or log are of another folder or other settings, when the table is there without the
-            log, or when another process is at it.
+        ValueError: when the folder has no photo, when table or log are of another folder or other settings, when the
+            table is there without the log, or when another process is at it.
     """
+    names = photo_names(folder)
     with _open_log(table, {"folder": str(folder.resolve()), **settings}) as log:
         rows = {row.file: row for row in (Location(**record) for _, record in log) if row.latitude is not None}
-        names = photo_names(folder)
         missing = [name for name in names if name not in rows]
         if len(missing) < len(names):
             done = len(names) - len(missing)

@@ -1,18 +1,14 @@
-"""Where photos say they were taken: GPS coordinates in EXIF; and which photos a folder holds."""
+"""Where photos say they were taken: GPS coordinates in EXIF."""
 
-import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from utils.geography.geodesy import Coordinate, parse_coordinate
-from utils.photos.images import EXTENSIONS, ImageError
-
-logger = logging.getLogger(__name__)
+from utils.photos.formats import open_photo
+from utils.photos.images import ImageError
 
 # A step in the seventh digit is a centimetre; what follows is the rounding of seconds to degrees.
 DIGITS = 7
@@ -63,8 +59,8 @@ def photo_coordinate(path: Path) -> Coordinate | None:
     Raises ``ImageError``, naming the photo, when it is no image or its coordinate is unusable (``gps_coordinate``).
     """
     try:
-        with Image.open(path) as image:
-            return gps_coordinate(image.getexif().get_ifd(IFD.GPSInfo))
+        with open(path, "rb") as file:
+            return gps_coordinate(open_photo(file).getexif().get_ifd(IFD.GPSInfo))
     # Malformed bytes lead PIL into exceptions of any type.
     except Exception as error:
         raise ImageError(f"{path}: {error}") from error
@@ -76,24 +72,3 @@ def has_gps(path: Path) -> bool:
         return photo_coordinate(path) is not None
     except ImageError:
         return False
-
-
-def photo_names(folder: Path) -> list[str]:
-    """The photos of a folder and its subfolders, by extension: sorted paths relative to it, with slashes.
-
-    Says what other files there are: a folder of HEIC photos should not look empty. A name that is not UTF-8, as old zip
-    files hold, is left out, too: no table could hold it.
-    """
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    photos = [path for path in files if path.suffix.lower() in EXTENSIONS]
-    others = Counter(path.suffix.lower() or path.name for path in files if path.suffix.lower() not in EXTENSIONS)
-    if others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
-        logger.info(f"{folder}: {sum(others.values())} files are no JPEG, PNG or WebP and are left alone ({kinds})")
-    names = sorted(path.relative_to(folder).as_posix() for path in photos)
-    unwritable = [name for name in names if any("\ud800" <= character <= "\udfff" for character in name)]
-    if unwritable:
-        logger.info(
-            f"{folder}: {len(unwritable)} photos have names that are not UTF-8 and are left alone ({unwritable[0]!a})"
-        )
-    return [name for name in names if name not in unwritable]

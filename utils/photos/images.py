@@ -5,25 +5,44 @@ import os
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+from PIL.ExifTags import Base
 
-# More pixels than this (some 540 MB of RGB) is taken for a decompression bomb; PIL draws its line here too.
-MAX_PIXELS = 178_956_970
+from utils.photos.formats import UnknownFormat, open_photo
+from utils.photos.mending import mended
+
+# More pixels than this (1 GiB as PIL holds them) are taken for a decompression bomb; phones take 200 million.
+MAX_PIXELS = 2**28
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # PIL refuses twice as many, by itself it would refuse less than ours
 # Qwen-VL's preprocessing takes no photo that is longer by more than this factor one way than the other.
 MAX_ASPECT = 200
-# An id may leave the extension out; these are tried after the id itself, in this order.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
+
+# What undoes an EXIF orientation.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageError(ValueError):
     """A photo that is missing or cannot be decoded; the message names it."""
 
 
+class _BadSize(ValueError):
+    pass
+
+
 def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = None) -> Image.Image:
-    """Decode one photo to upright 8-bit RGB.
+    """Decode one photo of any of the formats of ``utils/photos/formats.py`` to upright 8-bit RGB.
 
     EXIF rotation is applied, transparency composited over white, 16-bit grey scaled to 8 bits, of an
-    animation the first frame taken.
+    animation the first frame taken. Damage that costs no pixel is overlooked: in EXIF, in what else stands beside the
+    picture in a PNG, and a JPEG's missing end-of-image marker.
 
     Args:
         source: path, encoded bytes, or a binary file.
@@ -36,18 +55,54 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
     if name is None:
         name = str(source) if isinstance(source, (str, os.PathLike)) else "image in memory"
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
-            if max(image.size) > MAX_ASPECT * min(image.size):
-                raise ValueError(f"{image.width} x {image.height} pixels are longer than {MAX_ASPECT} : 1")
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError as error:  # PIL would name the buffer
-        raise ImageError(f"{name}: not an image of a known format") from error
+        if isinstance(source, (str, os.PathLike)):
+            with open(source, "rb") as file:
+                return _decoded(file)
+        return _decoded(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except (UnknownFormat, _BadSize) as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels ({error})") from error
     # Malformed bytes lead PIL's decoders into exceptions of any type, and none may cost the other photos.
     except Exception as error:
         raise ImageError(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _decoded(file: BinaryIO) -> Image.Image:
+    try:
+        image = _loaded(file)
+    except (_BadSize, Image.DecompressionBombError):
+        raise
+    except Exception:
+        file.seek(0)
+        data = mended(file.read())
+        if data is None:
+            raise
+        image = _loaded(io.BytesIO(data))
+    photo = _to_rgb(_upright(image))
+    photo.info = {}  # the rotation is applied: nothing may ask for it again
+    return photo
+
+
+def _loaded(file: BinaryIO) -> Image.Image:
+    """The photo with its pixels, once its head has said that they are not too many."""
+    image = open_photo(file)
+    size = f"{image.width} x {image.height} pixels"
+    if image.width * image.height > MAX_PIXELS:
+        raise _BadSize(f"{size} are more than {MAX_PIXELS:,}")
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        raise _BadSize(f"{size} are longer than {MAX_ASPECT} : 1")
+    image.load()
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A copy that is rotated as EXIF says; damaged EXIF, which leads PIL into exceptions of any type, says nothing."""
+    try:
+        method = _UPRIGHT.get(image.getexif().get(Base.Orientation))
+    except Exception:
+        method = None
+    return image.copy() if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -64,4 +119,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -8,14 +8,15 @@ import functools
 import io
 import os
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from utils.photos.images import EXTENSIONS, ImageError, open_image
-from utils.photos.tar_index import open_index
-from utils.photos.tar_index_pickle import Member
+from utils.photos.formats import EXTENSIONS
+from utils.photos.images import ImageError, open_image
+from utils.photos.tar_index import TarIndex, open_index
+from utils.photos.tar_index_pickle import Member, is_whole_file
 
 
 class Folder:
@@ -39,6 +40,9 @@ class Folder:
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
+    def why_left_out(self, name: str) -> None:
+        """A folder has what it has."""
+
     def __str__(self) -> str:
         return str(self.path)
 
@@ -50,7 +54,7 @@ class Tar:
     when the first member is read, and again in a process that received the instance pickled.
     """
 
-    def __init__(self, path: str | os.PathLike, index: Mapping[str, Member]) -> None:
+    def __init__(self, path: str | os.PathLike, index: TarIndex) -> None:
         self.path = Path(path)
         self.index = index
 
@@ -65,24 +69,40 @@ class Tar:
         return name in self.index
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member. Raises OSError when the tar has no member of its size at its place."""
-        offset, size = self.index[name]
-        missing = offset + size - os.fstat(self._file.fileno()).st_size
+        """The bytes of a member. Raises OSError when the tar has no member of its name and size at its place."""
+        member = self.index[name]
+        missing = member.offset + member.size - os.fstat(self._file.fileno()).st_size
         if missing > 0:
             raise OSError(f"the tar ends {missing} bytes too early")
-        start = offset - tarfile.BLOCKSIZE
-        data = os.pread(self._file.fileno(), offset + size - start, start) if start >= 0 else b""
-        try:
-            # The header before the data tells whether this is still the tar that was indexed.
-            header = tarfile.TarInfo.frombuf(data[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
-            if header.size != size:
-                raise tarfile.HeaderError(f"its size is {header.size}")
-        except tarfile.HeaderError as error:
-            raise OSError(f"no member of {size} bytes at byte {offset}: {error}; is the index of this tar?") from error
-        return data[tarfile.BLOCKSIZE :]
+        headers = member.offset - member.start
+        data = os.pread(self._file.fileno(), headers + member.size, member.start)
+        # What stands before the data tells whether this is still the tar that was indexed.
+        other = _other_than(member, data[:headers])
+        if other is not None:
+            place = f"of {member.size} bytes at byte {member.offset}"
+            raise OSError(f"no member {place}: {other}; is the index of this tar?")
+        return data[headers:]
+
+    def why_left_out(self, name: str) -> str | None:
+        return self.index.why_left_out(name)
 
     def __str__(self) -> str:
         return str(self.path)
+
+
+def _other_than(member: Member, headers: bytes) -> str | None:
+    """What the bytes before its data, which may be several headers, say of another member; None if they are its own."""
+    try:
+        found = tarfile.TarFile(fileobj=io.BytesIO(headers), encoding="utf-8").firstmember
+    except (tarfile.TarError, ValueError) as error:
+        return str(error)
+    if found is None or found.offset_data != len(headers) or not is_whole_file(found.type, found.sparse is not None):
+        return "no file begins there"
+    if found.size != member.size:
+        return f"its size is {found.size}"
+    if member.name and found.name.removeprefix("./") != member.name:
+        return f"its name is {found.name}, not {member.name}"
+    return None
 
 
 class ImageStore:
@@ -155,7 +175,8 @@ class ImageStore:
         """
         found = self._find(image_id)
         if found is None:
-            raise ImageError(f"{image_id}: not in {', '.join(map(str, self.sources))}")
+            reasons = [f"; {reason}" for source in self.sources if (reason := source.why_left_out(image_id))]
+            raise ImageError(f"{image_id}: not in {', '.join(map(str, self.sources))}{''.join(reasons)}")
         source, name = found
         try:
             data = source.read(name)

@@ -1,9 +1,9 @@
 """Where each photo of a tar lies: an index file that any number of processes share and none loads.
 
 The index of ``X.tar`` is ``X.tar.index`` beside it, that of a pickle ``tar_index.pkl.index`` beside the pickle;
-``python -m tools.index_tar`` makes it beforehand. It is an SQLite file: a B-tree from id to offset and size, of which a
-lookup reads a few pages. So memory does not grow with the number of photos, and interrupted passes and exact comparison
-of ids need no code of ours. ``docs/data.md`` has figures.
+``python -m tools.index_tar`` makes it beforehand. It is an SQLite file: a B-tree from id to the place of a member, of
+which a lookup reads a few pages. So memory does not grow with the number of photos, and interrupted passes and exact
+comparison of ids need no code of ours. ``docs/data.md`` has figures.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from utils.photos.tar_index_build import alone, index_pickle, key, stamp
-from utils.photos.tar_index_pickle import Member
+from utils.photos.tar_index_build import VERSION, alone, index_pickle, key, stamp, text
+from utils.photos.tar_index_pickle import LeftOut, Member
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +41,14 @@ class TarIndex(Mapping[str, Member]):
         self.path = Path(path)
         self._connection = _Connection()
         try:
+            (version,) = self._execute("PRAGMA user_version").fetchone()
             about = self._execute("SELECT tar_size, pickle, count FROM about").fetchone()
         except OSError as error:
             raise ValueError(f"{self.path} is not a tar index: {error.__cause__}") from error
         if about is None or about[2] is None:
             raise ValueError(f"{self.path} is not a complete tar index")
+        if version != VERSION:
+            raise ValueError(f"{self.path} is of another version: make it anew with `python -m tools.index_tar`")
         self.tar_size, self.pickle, self._count = about
 
     def __getstate__(self) -> Path:
@@ -67,14 +70,26 @@ class TarIndex(Mapping[str, Member]):
             raise OSError(f"{self.path}: {error}") from error
 
     def __getitem__(self, image_id: str) -> Member:
-        found = self._execute("SELECT offset, size FROM members WHERE id = ?", key(image_id)).fetchone()
+        found = self._execute("SELECT offset, size, headers, name FROM members WHERE id = ?", key(image_id)).fetchone()
         if found is None:
             raise KeyError(image_id)
-        return Member(*found)
+        offset, size, headers, name = found
+        return Member(offset, size, offset - headers, text(key(image_id) if name is None else name))
+
+    def left_out(self) -> list[LeftOut]:
+        """What the tar has and the index does not, in the order of the tar."""
+        return [
+            LeftOut(text(name), text(reason)) for name, reason in self._execute("SELECT name, reason FROM left_out")
+        ]
+
+    def why_left_out(self, name: str) -> str | None:
+        """Why the index has no such id, where the tar has a member of this name."""
+        found = self._execute("SELECT reason FROM left_out WHERE name = ?", key(name)).fetchone()
+        return found and text(found[0])
 
     def __iter__(self) -> Iterator[str]:
         for (name,) in self._execute("SELECT id FROM members ORDER BY id"):
-            yield name.decode("utf-8", "surrogatepass")
+            yield text(name)
 
     def __len__(self) -> int:
         return self._count
@@ -141,4 +156,10 @@ def _converted(tar_path: Path, pickle_path: Path) -> TarIndex:
     with alone(path):
         if fresh(path) is None:  # no other process has made it meanwhile
             index_pickle(pickle_path, tar_path, path)
-    return TarIndex(path)
+    index = TarIndex(path)
+    if left_out := index.left_out():
+        some = ", ".join(f"{name}: {reason}" for name, reason in left_out[:3])
+        logger.warning(
+            "%s: %d entries are left out (%s%s)", pickle_path, len(left_out), some, ", ..." * (len(left_out) > 3)
+        )
+    return index

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from utils.photos.images import EXTENSIONS
+from utils.photos.formats import EXTENSIONS
 from utils.retrieval.gallery import Gallery
 
 

@@ -165,3 +165,18 @@ def test_numbers_on_the_map_do_not_overlap():
 def test_the_photo_is_shown(tmp_path):
     figure = ranking_map(ALPS, SHARES, 0, photo=Image.new("RGB", (40, 40), "#12c834"))
     assert ((pixels(figure, tmp_path) == (0x12, 0xC8, 0x34)).all(axis=-1)).sum() == pytest.approx(212**2, rel=0.02)
+
+
+def test_a_large_photo_is_drawn_as_it_looks_and_not_with_all_its_pixels(tmp_path):
+    """Left half red, right half blue; matplotlib is given no more than a few times what is drawn."""
+    small, large = (Image.new("RGB", size, "red") for size in ((390, 200), (5850, 3000)))
+    for photo in (small, large):
+        photo.paste("blue", (photo.width // 2, 0, photo.width, photo.height))
+    pictures = []
+    for photo in (small, large):
+        figure = ranking_map(ALPS, SHARES, 1, photo=photo)
+        ((drawn,),) = (axes.get_images() for axes in figure.axes[1:2])
+        assert drawn.get_array().shape[:2] == ((200, 390) if photo is small else (800, 1560))
+        pictures.append(pixels(figure, tmp_path).astype(int))
+    assert abs(pictures[0] - pictures[1]).mean() < 0.5
+    assert photo.size == (5850, 3000)

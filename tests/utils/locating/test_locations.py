@@ -180,3 +180,11 @@ def test_every_row_reads_back(tmp_path_factory, rows: list[Location]) -> None:
             assert feature["geometry"] is None
         else:
             assert feature["geometry"]["coordinates"] == [row.longitude, row.latitude]
+
+
+def test_a_folder_without_a_photo_is_an_error_and_leaves_no_files(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.txt").write_text("no photo")
+    with pytest.raises(ValueError, match="photos: no photo among 1 files"):
+        locate_photos(tmp_path / "photos", tmp_path / "locations.csv", Location, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -1,7 +1,6 @@
 """GPS coordinates of photos: EXIF written byte by byte as its standard says, and everything cameras do wrong."""
 
 import math
-import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from tests.pictures import MARTIGNY
-from utils.photos.exif import gps_coordinate, photo_coordinate, photo_names
+from utils.photos.exif import gps_coordinate, photo_coordinate
 from utils.photos.images import ImageError
 
 
@@ -103,11 +102,3 @@ def test_damage_is_no_place(cells: dict, message: str) -> None:
 def test_no_gps_is_no_damage() -> None:
     assert gps_coordinate({}) is None
     assert gps_coordinate({1: "N", 3: "E", 18: "WGS-84"}) is None
-
-
-def test_names_that_no_table_can_hold_are_left_out(tmp_path: Path, caplog) -> None:
-    caplog.set_level("INFO", "utils")
-    for name in (b"a.jpg", b"caf\xe9.jpg"):
-        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
-    assert photo_names(tmp_path) == ["a.jpg"]
-    assert "1 photos have names that are not UTF-8" in caplog.text

@@ -2,13 +2,19 @@
 
 import io
 import pickle
+import sqlite3
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from tests.pictures import encoded, photo, pixels
+from tests.tars import write_tar
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 from utils.photos.tar_index_build import index_tar
@@ -85,6 +91,72 @@ def test_a_tar_that_is_not_the_indexed_one_shows_no_wrong_photo(gallery):
     for name in expected:
         with pytest.raises(ImageError, match=rf"{name} in .*images\.tar: no member of .*is the index of this tar"):
             store.open(name)
+
+
+names = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30),
+    st.text("ab/é", min_size=90, max_size=260),
+    st.builds("".join, st.tuples(st.just("long/" * 19), st.text("ab", min_size=1, max_size=12))),  # about 100 bytes
+    st.sampled_from(["./a", "a", "\udcff.jpg"]),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(names, max_size=8, unique=True), st.sampled_from([0, 1, 2]), st.integers(0, 3))
+def test_the_name_in_the_tar_is_compared_without_false_alarms(tmp_path_factory, names, format, strip):
+    """Every member is read by its id, whatever its name and however the tar writes it; ustar cannot write all."""
+    path = tmp_path_factory.mktemp("tar") / "images.tar"
+    try:
+        write_tar(path, [(name, name.encode("utf-8", "surrogateescape")) for name in names], format)
+    except ValueError:
+        assume(False)
+    index_tar(path, strip=strip)
+    write_tar_index(path, f"{path}.pkl")
+    with tarfile.open(path) as tar:
+        expected = {member.name.removeprefix("./"): tar.extractfile(member).read() for member in tar if member.isreg()}
+    (source,) = ImageStore.from_paths([path], f"{path}.pkl").sources
+    assert {name: source.read(name) for name in source.index} == expected
+    (source,) = ImageStore.from_paths([path]).sources
+    for image_id in source.index:
+        assert source.read(image_id) in [expected[name] for name in expected if name.endswith(image_id)]
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("stem", ["", "long/" * 30, "é"])
+@pytest.mark.parametrize("way", ["pass", "pickle"])
+def test_the_index_of_a_tar_of_the_same_photos_in_another_order_shows_no_wrong_photo(tmp_path, format, stem, way):
+    """Photos of one size begin at the same bytes: only their names differ, and those perhaps only at the end."""
+    names = [f"{stem}{letter}.bmp" for letter in "ab"]
+    files = [
+        (name, encoded(Image.new("RGB", (16, 16), colour), "BMP"))
+        for name, colour in zip(names, ("red", "blue"), strict=True)
+    ]
+    one, other = write_tar(tmp_path / "1.tar", files, format), write_tar(tmp_path / "2.tar", files[::-1], format)
+    index = tmp_path / "an.index"
+    if way == "pass":
+        index_tar(one, index)
+    else:
+        write_tar_index(one, index)
+    store = ImageStore.from_paths([one], str(index))
+    assert [store.open(name).getpixel((0, 0)) for name in names] == [(255, 0, 0), (0, 0, 255)]
+    for name in names:
+        with pytest.raises(ImageError, match=rf"its name is .*, not {name}; is the index of this tar\?"):
+            ImageStore.from_paths([other], str(index)).open(name)
+
+
+def test_an_index_of_an_earlier_version_is_refused_or_made_anew(gallery, tmp_path):
+    tar_path, _ = gallery
+    index_tar(tar_path)
+    ImageStore.from_paths([tar_path], tmp_path / "tar_index.pkl")
+    for name in ("images.tar.index", "tar_index.pkl.index"):
+        with closing(sqlite3.connect(tmp_path / name)) as database:
+            database.executescript("PRAGMA user_version = 0")
+    with pytest.raises(
+        ValueError, match=r"images\.tar\.index is of another version: make it anew with `python -m tools"
+    ):
+        ImageStore.from_paths([tar_path])
+    (tmp_path / "images.tar.index").unlink()
+    assert (pixels(ImageStore.from_paths([tar_path]).open("gallery_000007")) == pixels(photo(seed=7))).all()
 
 
 def test_shards(gallery, tmp_path):

@@ -23,13 +23,14 @@ def test_index_has_the_released_format(tmp_path):
         tar.addfile(folder)
     write_tar_index(tmp_path / "images.tar", tmp_path / "tar_index.pkl")
     index = pickle.loads((tmp_path / "tar_index.pkl").read_bytes())
-    members = read_tar_index(tmp_path / "tar_index.pkl")
+    members, left_out = read_tar_index(tmp_path / "tar_index.pkl")
+    assert left_out == []
     assert list(index) == list(members) == [f"{number}/" + "long" * 30 * number for number in range(5)]
     with tarfile.open(tmp_path / "images.tar") as tar:
         for number, (image_id, member) in enumerate(index.items()):
             assert type(member) is tarfile.TarInfo
             assert tar.extractfile(member).read() == bytes([number]) * number
-            assert members[image_id] == Member(member.offset_data, number)
+            assert members[image_id] == Member(member.offset_data, number, member.offset, image_id)
 
 
 def test_what_is_no_tar_gets_no_index(tmp_path):
@@ -112,3 +113,65 @@ def test_ids_are_text(tmp_path):
     path.write_bytes(pickle.dumps({5: tarfile.TarInfo("a")}))
     with pytest.raises(ValueError, match="image id 5 is not a string"):
         read_tar_index(path)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("offset_data", "x"),
+        ("offset_data", None),
+        ("offset_data", 0),  # no room for a header
+        ("offset_data", -512),
+        ("offset_data", 1024.0),
+        ("offset_data", 2**70),
+        ("size", None),
+        ("size", -1),
+        ("size", "5"),
+        ("offset", None),
+        ("name", 7),
+    ],
+)
+def test_places_that_are_no_numbers_are_refused_at_the_start(tmp_path, attribute, value):
+    info = tarfile.TarInfo("a.jpg")
+    info.offset_data = 512
+    setattr(info, attribute, value)
+    path = tmp_path / "tar_index.pkl"
+    path.write_bytes(pickle.dumps({"a.jpg": info}))
+    with pytest.raises(ValueError, match=r"tar_index\.pkl is not a tar index: .*"):
+        read_tar_index(path)
+
+
+def test_entries_made_by_hand_may_not_know_where_headers_start(tmp_path):
+    info = tarfile.TarInfo("a.jpg")
+    info.offset_data, info.size = 2**33 + 512, 5
+    path = tmp_path / "tar_index.pkl"
+    path.write_bytes(pickle.dumps({"a.jpg": info}))
+    assert read_tar_index(path) == ({"a.jpg": Member(2**33 + 512, 5, 2**33, "")}, [])
+
+
+def test_what_is_no_file_is_left_out_and_named(tmp_path):
+    infos = {}
+    for number, (name, kind, link) in enumerate(
+        [
+            ("b", tarfile.REGTYPE, ""),
+            ("folder", tarfile.DIRTYPE, ""),
+            ("hard", tarfile.LNKTYPE, "./b"),
+            ("soft", tarfile.SYMTYPE, "b"),
+            ("torn", tarfile.LNKTYPE, "away"),
+            ("pipe", tarfile.FIFOTYPE, ""),
+            ("holes", tarfile.GNUTYPE_SPARSE, ""),
+        ]
+    ):
+        info = infos[name] = tarfile.TarInfo(name)
+        info.type, info.linkname, info.offset, info.offset_data = kind, link, 512 * number, 512 * number + 512
+    path = tmp_path / "tar_index.pkl"
+    path.write_bytes(pickle.dumps(infos))
+    members, left_out = read_tar_index(path)
+    assert members == dict.fromkeys(["b", "hard"], Member(512, 0, 0, "b"))
+    assert [name for name, _ in left_out] == ["soft", "torn", "pipe", "holes"]
+    assert [reason.split(",")[0] for _, reason in left_out] == [
+        "a symbolic link to b",
+        "a hard link to away",
+        "neither a file nor a folder",
+        "a sparse member",
+    ]

@@ -26,8 +26,8 @@ FEATURES = len(MASS_KM) + 4 + len(COUNT_KM) + 2
 SHARE_FLOOR = 1e-3  # below it and above its complement, masses are taken as equal
 FAR_KM = 20_015.0  # half the Earth's circumference: where a candidate is missing
 
-GROUP_KM = 300.0  # candidates nearer than this to a likelier one belong to its group
-MAX_GROUPS = 4
+GROUP_KM = 50.0  # candidates nearer than this to a likelier one belong to its group
+MAX_GROUPS = 8
 MARGIN_KM = 5.0  # added to distances, so that their logarithm does not fall without end
 LEAST_RADIUS_KM = 1.0  # of the disc around the answer
 

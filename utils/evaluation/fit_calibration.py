@@ -27,7 +27,8 @@ from utils.geography.geodesy import THRESHOLDS_KM, haversine_km
 from utils.model.adapter_info import AdapterInfo
 
 LEAST_QUERIES = 200  # fewer say too little of a level of 95%
-SCALE_QUANTILE = 0.8  # of the errors that the scale stands for
+SCALE_QUANTILES = (0.6, 0.7, 0.8, 0.9)  # of the errors that a scale may stand for
+SMALL_LEVEL = 0.9  # the scale is chosen whose regions of this level are smallest
 LEAST_SIZE = 1e-3  # of a region: its disc has LEAST_RADIUS_KM
 DIGITS = 6  # of the stored numbers
 
@@ -119,11 +120,19 @@ def _fit_odds(features: np.ndarray, is_near: np.ndarray) -> np.ndarray:
 
 
 def _fit_scale(features: np.ndarray, log_reach: np.ndarray) -> np.ndarray:
-    """(1 + FEATURES,) of a quantile regression of the logarithm of the reach."""
+    """(1 + FEATURES,) of a quantile regression of the logarithm of the reach.
+
+    Of those for ``SCALE_QUANTILES`` the one whose median region of ``SMALL_LEVEL`` is smallest: where errors are alike,
+    the scale of the large ones serves best; where a few are wild, that of the many.
+    """
     scaler = StandardScaler().fit(features)
-    fitted = QuantileRegressor(quantile=SCALE_QUANTILE, alpha=1e-3, solver="highs")
-    fitted.fit(scaler.transform(features), log_reach)
-    return _unscaled(scaler, fitted.coef_, float(fitted.intercept_))
+    tried = []
+    for quantile in SCALE_QUANTILES:
+        fitted = QuantileRegressor(quantile=quantile, alpha=1e-3, solver="highs")
+        log_scale = fitted.fit(scaler.transform(features), log_reach).predict(scaler.transform(features))
+        size = np.quantile(log_reach - log_scale, SMALL_LEVEL) + np.median(log_scale)
+        tried.append((float(size), _unscaled(scaler, fitted.coef_, float(fitted.intercept_))))
+    return min(tried, key=lambda found: found[0])[1]
 
 
 def _unscaled(scaler: StandardScaler, weights: np.ndarray, intercept: float) -> np.ndarray:

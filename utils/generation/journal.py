@@ -11,13 +11,9 @@ from typing import Any, NamedTuple
 from utils.geography.answers import parse_answer
 from utils.jobs.json_lines import JsonLines, OtherSettings, check_settings, first_record, read_json_lines, read_record
 
-# What may stand behind a coordinate before its end is reached: more digits, a degree sign and then the side.
-OPEN_END = " \t\r\n-+.,:;0123456789\u00b0\u00ba\u02da'\"\u2032\u2033\u2018\u2019\u201d"
-
-
 def breaks_off_in_a_place(answer: str) -> bool:
     """Whether the place that an answer names stands at its very end, where digits or the side may be missing."""
-    return parse_answer(answer) != parse_answer(answer.rstrip(OPEN_END))
+    return parse_answer(answer) is not None and parse_answer(answer, cut=True) is None
 
 
 @dataclass(frozen=True)

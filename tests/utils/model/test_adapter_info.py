@@ -35,7 +35,7 @@ def test_info_round_trip(tmp_path):
         ("[]", "no JSON object"),
         ('{"base_model": "x", "omit": ["sky"]}', r"omit is \['sky'\]"),
         ('{"base_model": "x", "omit": ["texts", "texts"]}', r"omit is \['texts', 'texts'\]"),
-        ('{"base_model": "x", "omit": 1}', "'int' object is not iterable"),
+        ('{"base_model": "x", "omit": 1}', "omit cannot be 1"),
         ('{"base_model": "x", "colour": 1, "age": 2}', "unknown settings age, colour"),
         ("{}", "base_model is missing"),
         ("{", "Expecting property name"),

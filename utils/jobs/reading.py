@@ -4,6 +4,7 @@ import json
 import os
 import reprlib
 import tokenize
+import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
@@ -39,7 +40,10 @@ def one_line(error: Exception) -> str:
 
 
 def read_json_object(path: str | os.PathLike) -> dict[str, Any]:
-    """The JSON object in a file. Raises ``ValueError``, naming the file, for anything else and for a key given twice."""
+    """The JSON object in a file.
+
+    Raises ``ValueError``, naming the file, for anything else and for a key given twice.
+    """
     with naming(path):
         value = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_object)
         if not isinstance(value, dict):
@@ -84,7 +88,7 @@ def read_array(
     Raises ``ValueError``, naming the file, unless it is whole and the array of one of ``dtypes`` and of so many
     dimensions.
     """
-    with naming(path, tokenize.TokenError, SyntaxError):
+    with naming(path, tokenize.TokenError, SyntaxError, zipfile.BadZipFile):
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
         if not isinstance(array, np.memmap):
             raise ValueError("it holds no single array")

@@ -63,7 +63,8 @@ def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = Fal
     # peft itself only warns of missing tensors and says nothing of others.
     expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     shapes = {name: tensor.shape for name, tensor in expected.items()}
-    check_tensors(f"adapter {folder} does not fit the model", tensors, shapes)
+    files = f"{SAFETENSORS_WEIGHTS_NAME}, {CONFIG_NAME}"
+    check_tensors(f"adapter {folder} does not fit the model ({files})", tensors, shapes)
     set_peft_model_state_dict(adapted, tensors)
     return adapted
 

@@ -1,13 +1,12 @@
 """``adapter_config.json``: a plain LoRA as peft writes it, and what its settings may be.
 
-peft takes settings as they come: it leaves out those that it does not know, takes its own defaults for missing ones, and
-some of its variants change the base model's weights. What was damaged would rank otherwise without a word.
+peft takes settings as they come: it leaves out those that it does not know, takes its own defaults for missing ones,
+and some of its variants change the base model's weights. What was damaged would rank otherwise without a word.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,9 @@ def _check_sizes(values: Mapping[str, Any]) -> None:
 
 def _check_variants(values: Mapping[str, Any]) -> None:
     """All else is off, or what peft takes by itself."""
-    usual = {field.name: field.default for field in fields(LoraConfig)}
+    usual = vars(LoraConfig())
     for name in values.keys() - KINDS.keys():
-        if values[name] and values[name] != usual.get(name, MISSING):
+        value, own = values[name], usual.get(name)
+        off = value in (None, False) and not own if name in usual else not value  # of what peft does not know
+        if value != own and not off:
             raise ValueError(f"{name} is set: this peft does not know it, or it is no setting of a plain LoRA")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peft import LoraConfig
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import Size, Tensor
@@ -70,7 +70,7 @@ def check_complete(folder: Path, config: LoraConfig, tensors: Mapping[str, Tenso
         for projection in "qkv"
     ]
     names = [head, *(f"{module}.lora_{side}.weight" for module in modules for side in "AB")]
-    what = f"adapter {folder} does not fit the model"
+    what = f"adapter {folder} does not fit the model ({SAFETENSORS_WEIGHTS_NAME}, {CONFIG_NAME})"
     check_tensors(what, tensors, {name: tensors[name].shape if name in tensors else Size() for name in names})
 
     hidden = tensors[head].shape[-1:]

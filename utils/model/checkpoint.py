@@ -4,6 +4,7 @@ Every weight is looked at once. It costs a pass over memory, about a second for 
 number would only show in the rewards, or not at all.
 """
 
+import math
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, PreTrainedModel
 
 from utils.jobs.reading import naming, one_line, read_json_object
 
 # The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
 # which transformers' own conversion would take for a part of the language model (5.23).
 KEY_MAPPING = {r"^model\.visual\.": "visual."}
+CONFIG, WEIGHTS = "config.json", "model*.safetensors"  # one file or several
 FLOATS = ("F32", "F16", "BF16", "F64")  # as safetensors calls them
 
 
@@ -53,10 +55,10 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def naming_part(base: str | os.PathLike, *files: str) -> Iterator[None]:
-    """Turn whatever transformers raises about ``files`` of the checkpoint ``base`` into a ``ValueError`` naming one.
+    """Turn whatever transformers raises about ``files`` of the checkpoint ``base`` into a ``ValueError`` naming them.
 
-    That is the first that is no JSON object, else the first. It is any exception: transformers looks at little of what
-    it reads, and fails where it stumbles over it. A hub's files came whole, there it is ``base`` that is named.
+    That is the one that is no JSON object, else all that are there. It is any exception: transformers looks at little
+    of what it reads, and fails where it stumbles over it. A hub's files came whole: there it is ``base`` that is named.
     """
     try:
         yield
@@ -65,7 +67,8 @@ def naming_part(base: str | os.PathLike, *files: str) -> Iterator[None]:
         for path in found:
             if path.suffix == ".json":
                 read_json_object(path)
-        raise ValueError(f"{found[0] if found else base}: {one_line(error)}") from error
+        names = " or ".join(path.name for path in found)
+        raise ValueError(f"{Path(base, names) if found else base}: {one_line(error)}") from error
 
 
 def check_tensors(what: str, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
@@ -93,12 +96,9 @@ def load_checkpoint(
     tensors, where the checkpoint lacks some, has some of another shape, or holds any that the model has no place for.
     Those named in ``unused`` may be left over, and all of them where it is None.
     """
-    config = "config.json"
-    if Path(base).is_dir() and "quantization_config" not in read_json_object(Path(base, config)):
-        for path in sorted(Path(base).glob("model*.safetensors")):
-            with naming(path, SafetensorError), safe_open(path, "pt") as file:
-                _check_dtypes(file, FLOATS)  # transformers would cast integers
-    with naming_part(base, config, "model.safetensors.index.json"):
+    if Path(base).is_dir() and "quantization_config" not in read_json_object(Path(base, CONFIG)):
+        _check_stored(model_class, base)
+    with naming_part(base, CONFIG, "model.safetensors.index.json"):
         model, loading = model_class.from_pretrained(
             base,
             output_loading_info=True,
@@ -106,11 +106,27 @@ def load_checkpoint(
             **options,
         )
     left_over = None if unused is None else set(loading["unexpected_keys"]) - set(unused)
-    what = f"checkpoint {base} does not fit {type(model).__name__}"
+    what = f"checkpoint {base} does not fit {type(model).__name__} ({CONFIG}, {WEIGHTS})"
     _refuse_misfits(what, loading["missing_keys"], loading["mismatched_keys"], left_over)
-    with naming(f"checkpoint {base}"):
+    with naming(Path(base, WEIGHTS)):
         check_finite(model.state_dict())
     return model
+
+
+def _check_stored(model_class: type[AutoModel] | type[AutoModelForImageTextToText], base: str | os.PathLike) -> None:
+    """Raise ``ValueError``, naming the file, for weights of a wrong type, or far fewer than ``config.json`` asks for.
+
+    transformers would cast integers, and make room for all that is missing before it says so.
+    """
+    stored = 0
+    for path in sorted(Path(base).glob(WEIGHTS)):
+        with naming(path, SafetensorError), safe_open(path, "pt") as file:
+            _check_dtypes(file, FLOATS)
+            stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    with naming_part(base, CONFIG), torch.device("meta"):
+        asked = sum(weight.numel() for weight in model_class.from_config(AutoConfig.from_pretrained(base)).parameters())
+    if stored and asked > 2 * stored:
+        raise ValueError(f"{Path(base, CONFIG)} asks for {asked:,} weights, but the checkpoint has {stored:,}")
 
 
 def _refuse_misfits(

@@ -40,8 +40,8 @@ class RopeIndex(Protocol):
 class Packer:
     """Turns photos and queries into batches for one model and prompt, in data workers too.
 
-    ``omit`` are parts of a query that its prompts do not show. Raises ``ValueError`` for a tokenizer whose chat template
-    has no place for a photo.
+    ``omit`` are parts of a query that its prompts do not show. Raises ``ValueError`` for a tokenizer whose chat
+    template has no place for a photo.
     """
 
     def __init__(

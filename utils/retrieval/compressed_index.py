@@ -225,10 +225,10 @@ class CompressedIndex:
         for query, found in enumerate(shortlist):
             found = np.sort(found[found >= 0])  # in the order of the file
             if found[-1] >= len(self.embeddings):
-                raise ValueError(f"row {found[-1]} of {len(self.embeddings)} photos")
+                raise ValueError(f"index.faiss has row {found[-1]} of {len(self.embeddings)} photos")
             cosines = np.einsum("nd,d->n", _read(self.embeddings, found), queries[query])
             if not np.isfinite(cosines).all():
-                raise ValueError("a photo in it has an embedding that is no number")
+                raise ValueError("embeddings.npy has values that are no numbers for photos that index.faiss has")
             best = np.argsort(-cosines, kind="stable")[:topk]
             rows[query], scores[query] = found[best], cosines[best]
         return rows, scores

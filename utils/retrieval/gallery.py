@@ -81,7 +81,10 @@ class GalleryPart:
         self.table = folder / self.info.gallery
         self.metadata = read_metadata(self.table)
         if ids_hash(self.metadata["IMG_ID"].tolist()) != made_of.image_ids:
-            raise ValueError(f"{self.table} is no longer the gallery that {folder} was built from: build it again")
+            raise ValueError(
+                f"{self.table} is no longer the gallery that {folder} was built from, by its embeddings.json: "
+                "build it again"
+            )
         with naming(folder / "embeddings.json"):
             if made_of.photos != len(self.metadata):
                 raise ValueError(f"photos is {made_of.photos}, but {self.table} has {len(self.metadata)}")
@@ -152,7 +155,7 @@ class Gallery:
             raise ValueError(f"topk is {topk}, but the index holds {self.photos} photos")
         rows, scores = [], []
         for part, start in zip(self.parts, self._starts, strict=False):
-            with naming(part.folder / "index.faiss"):
+            with naming(part.folder):
                 found, score = part.index.search(embeddings, min(topk, part.index.photos), reverse)
             rows.append(found + start)
             scores.append(score)

@@ -11,7 +11,10 @@ from utils.jobs.reading import naming
 
 
 def read_faiss(path: Path, kind: type[faiss.Index], flags: int = 0) -> faiss.Index:
-    """The index in a file that faiss wrote. Raises ``ValueError``, naming the file, unless it is whole and of ``kind``."""
+    """The index in a file that faiss wrote.
+
+    Raises ``ValueError``, naming the file, unless it is whole and of ``kind``.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
@@ -25,6 +28,9 @@ def read_faiss(path: Path, kind: type[faiss.Index], flags: int = 0) -> faiss.Ind
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays in a ``.npz`` file by name. Raises ``ValueError``, naming the file, where it is damaged."""
-    with naming(path, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, AttributeError):
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
+    damage = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+    with naming(path, *damage), np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+        if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{', '.join(strange)} is no array")
+    return arrays

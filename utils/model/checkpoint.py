@@ -1,7 +1,7 @@
 """Whether tensors on disk are sound and fit the model that they are loaded into: each one that does not is named.
 
-Every weight is looked at once. It costs a pass over memory, about a second for the 15 GB of a 7B model, and a damaged
-number would only show in the rewards, or not at all.
+Every weight is looked at once, those of the base model, too: a pass over memory costs little beside reading the file,
+and a damaged number would only show in the rewards, or not at all.
 """
 
 import math

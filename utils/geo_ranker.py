@@ -113,6 +113,7 @@ class GeoRanker(nn.Module):
             FileNotFoundError: when ``adapter`` is no adapter folder, or lacks the file of its domain.
         """
         device = checked_device(str(device) if device is not None else own_device(0))
+        info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
         backbone = load_checkpoint(
             AutoModel,
             base,
@@ -121,7 +122,6 @@ class GeoRanker(nn.Module):
             attn_implementation=attn_implementation,
             key_mapping=KEY_MAPPING,
         )
-        info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
         if Path(info.base_model).name != Path(base).name:
             # Models of one size have tensors of the same shapes: nothing else would tell.
             logger.warning("%s was trained on %s, not on %s", adapter, info.base_model, base)

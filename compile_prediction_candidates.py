@@ -60,8 +60,7 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     retrieval_path = args.retrieval_path or default_retrieval(root)
     check_files([("retrieval_path", retrieval_path), *((name, getattr(args, name)) for name in NAMED)])
 
-    import numpy as np
-
+    from utils.jobs.reading import read_array
     from utils.tables.candidate_table import write_candidate_table
     from utils.tables.join import FoundPhotos, candidate_rows, generated_places
     from utils.tables.names import fill_names
@@ -78,7 +77,7 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     logger.info("retrieved candidates: %s", retrieval_path)
     retrieval, problems = read_retrieval_table(retrieval_path)
     photos = FoundPhotos.read(index_path, gallery) if gallery else None
-    similarity = np.load(similarity_path) if similarity_path else None
+    similarity = read_array(similarity_path, ("float32", "float64", "float16"), 2) if similarity_path else None
     generated = {}
     if generation_path:
         generated, unusable, more = generated_places(generation_path)

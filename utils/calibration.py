@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from utils.geography.discs import Region, region
 from utils.geography.geodesy import THRESHOLDS_KM, distance_matrix_km
+from utils.jobs.reading import check_kinds, naming
 
 LEVELS = (50, 80, 90, 95)  # percent of queries whose truth a region holds
 MASS_KM = (5, 25, 60, 200, 750, 2500)  # radii of the masses that describe an answer
@@ -30,6 +31,7 @@ GROUP_KM = 50.0  # candidates nearer than this to a likelier one belong to its g
 MAX_GROUPS = 8
 MARGIN_KM = 5.0  # added to distances, so that their logarithm does not fall without end
 LEAST_RADIUS_KM = 1.0  # of the disc around the answer
+LARGEST = 1e6  # of all numbers in a calibration; those that are fitted lie far below
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,13 @@ class Calibration:
     def __post_init__(self) -> None:
         shapes = {"odds": (len(THRESHOLDS_KM), 1 + FEATURES), "scale": (1 + FEATURES,), "sizes": (len(LEVELS),)}
         for name, shape in shapes.items():
-            try:
-                values = np.array(getattr(self, name), dtype=np.float64)
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} holds what is no number") from None
-            if values.shape != shape or not np.isfinite(values).all():
-                raise ValueError(f"{name} must be {shape} finite numbers")
+            if not _is_shaped(getattr(self, name), shape):
+                raise ValueError(f"{name} must be {shape} numbers between -{LARGEST:g} and {LARGEST:g}")
         if not all(size > 0 for size in self.sizes) or list(self.sizes) != sorted(self.sizes):
             raise ValueError(f"sizes are {list(self.sizes)}: they must be positive and rise with the level")
-        if not isinstance(self.queries, int) or self.queries < 1:
-            raise ValueError(f"queries is {self.queries!r}: it must be a positive number")
+        check_kinds(vars(self), {"queries": int})
+        if self.queries < 1:
+            raise ValueError(f"queries is {self.queries}: it must be a positive number")
 
     def confidence(self, known: Outlook) -> dict[int, float]:
         """Probability (0 to 1) that the truth lies within each of ``THRESHOLDS_KM`` of the answer."""
@@ -142,6 +141,15 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+def _is_shaped(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether ``value`` are nested tuples of ``shape`` with numbers up to ``LARGEST``."""
+    if shape:
+        return (
+            isinstance(value, tuple) and len(value) == shape[0] and all(_is_shaped(part, shape[1:]) for part in value)
+        )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
 def error_scale(scale: Sequence[float], known: Outlook) -> float:
     """The scale in km that errors of such answers have; bounded, so that no outlier leaves the Earth."""
     weights = np.asarray(scale)
@@ -150,12 +158,21 @@ def error_scale(scale: Sequence[float], known: Outlook) -> float:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the candidates came from that a calibration was fitted on: for others it says nothing."""
+    """Where the candidates came from that a calibration was fitted on: for others it says nothing.
+
+    Raises ``ValueError``, naming the field, for values that no candidates can have.
+    """
 
     topn: int  # retrieved candidates
     topn_zs: int  # generated ones
     merge_km: float
     gallery: str | None  # SHA-256 of the gallery's image ids, None where the gallery is unknown
+
+    def __post_init__(self) -> None:
+        check_kinds(vars(self), {"topn": int, "topn_zs": int, "merge_km": int | float, "gallery": str | None})
+        for name in ("topn", "topn_zs", "merge_km"):
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"{name} is {getattr(self, name)}: it lies between 0 and {LARGEST:g}")
 
     def unlike(self, other: "Sources") -> str:
         """In words, how ``other`` sources differ from these; empty where they do not."""
@@ -185,5 +202,8 @@ class Calibrations:
             raise ValueError(f"sources are {', '.join(Sources.__annotations__)}")
         if not isinstance(value["methods"], dict):
             raise ValueError("methods is no object")
-        methods = {name: Calibration.from_json(fitted) for name, fitted in value["methods"].items()}
+        methods = {}
+        for name, fitted in value["methods"].items():
+            with naming(name):
+                methods[name] = Calibration.from_json(fitted)
         return cls(Sources(**value["sources"]), methods)

@@ -22,22 +22,21 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import BoolTensor, Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
-
-# From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers import AutoModel, PreTrainedModel
 
 from utils.candidates import Candidate, Query
+from utils.jobs.reading import naming
 from utils.model.adapter import load_lora
-from utils.model.adapter_info import AdapterInfo, adapter_info
+from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.batch import EncodedImage, PackedBatch
 from utils.model.budget import MAX_TOKENS
-from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
+from utils.model.checkpoint import KEY_MAPPING, load_checkpoint, naming_part
 from utils.model.device import checked_device, own_device
 from utils.model.domain import Domain, describe_photos
 from utils.model.halving import score_in_halves
 from utils.model.last_hidden import with_packed_rows, with_prefix_cache
-from utils.model.packing import Packer, chunks, image_key
+from utils.model.packing import IMAGE_TOKEN, Packer, chunks, image_key
+from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_tokenizer, load_tower_processor
 from utils.model.prompts import Layout, Part
 from utils.model.rope_index import rope_index
 from utils.model.score_head import ScoreHead
@@ -108,11 +107,13 @@ class GeoRanker(nn.Module):
                 weights would round small updates away.
 
         Raises:
-            ValueError: listing the keys, when tensors of the checkpoint or adapter are missing, left over or
-                of another shape.
+            ValueError: naming the file, where one of checkpoint or adapter is damaged or does not suit the others, or
+                has tensors that are no finite numbers; listing the keys, when tensors are missing, left over or of
+                another shape.
             FileNotFoundError: when ``adapter`` is no adapter folder, or lacks the file of its domain.
         """
         device = checked_device(str(device) if device is not None else own_device(0))
+        info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
         backbone = load_checkpoint(
             AutoModel,
             base,
@@ -121,22 +122,22 @@ class GeoRanker(nn.Module):
             attn_implementation=attn_implementation,
             key_mapping=KEY_MAPPING,
         )
-        info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
         if Path(info.base_model).name != Path(base).name:
             # Models of one size have tensors of the same shapes: nothing else would tell.
             logger.warning("%s was trained on %s, not on %s", adapter, info.base_model, base)
-        processor = AutoImageProcessor.from_pretrained(base, backend="pil")
-        size = processor.size
-        info = replace(
-            info,
-            layout=layout or info.layout,
-            min_pixels=min_pixels or info.min_pixels or size["shortest_edge"],
-            max_pixels=max_pixels or info.max_pixels or size["longest_edge"],
-            omit=info.omit if omit is None else tuple(omit),
-        )
+        processor = load_tower_processor(base, backbone)
+        with naming(Path(base, PROCESSOR) if adapter is None else Path(adapter, FILENAME)):
+            info = replace(
+                info,
+                layout=layout or info.layout,
+                min_pixels=min_pixels or info.min_pixels or processor.size["shortest_edge"],
+                max_pixels=max_pixels or info.max_pixels or processor.size["longest_edge"],
+                omit=info.omit if omit is None else tuple(omit),
+            )
         processor.size = {"shortest_edge": info.min_pixels, "longest_edge": info.max_pixels}
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        packer = Packer(tokenizer, processor, rope_index(backbone), info.layout, info.omit)
+        tokenizer = load_tokenizer(base, backbone, IMAGE_TOKEN)
+        with naming_part(base, "chat_template.jinja", TOKENIZER):
+            packer = Packer(tokenizer, processor, rope_index(backbone), info.layout, info.omit)
         ranker = cls(backbone.to(device), packer, info)
         if adapter is not None:
             adapted = load_lora(ranker, adapter)

@@ -4,14 +4,13 @@
 table does not say who found its candidates, so the file says it in words, for its user to compare.
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from utils.calibration import Calibrations
 from utils.decoding import WITHOUT_RANKER
 from utils.jobs.files import write_json
+from utils.jobs.reading import naming, read_json_object
 
 
 @dataclass(frozen=True)
@@ -28,17 +27,15 @@ class VoteCalibration:
         Raises ``FileNotFoundError`` where there is none, and ``ValueError``, naming the file, for anything else and
         for votes whose weights are not those in use.
         """
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(values, dict) or values.keys() != {"candidates", "weights", "sources", "methods"}:
+        values = read_json_object(path)
+        with naming(path):
+            if values.keys() != {"candidates", "weights", "sources", "methods"}:
                 raise ValueError("it has candidates, weights, sources and methods")
             if not isinstance(values["candidates"], str):
                 raise ValueError(f"candidates is {values['candidates']!r}: it must be words")
             calibrations = Calibrations.from_json({name: values[name] for name in ("sources", "methods")})
             if values["weights"] != _weights(calibrations):
                 raise ValueError("it was fitted on votes of other weights; python -m tools.fit_consensus fits it anew")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
         return cls(values["candidates"], calibrations)
 
     def save(self, path: str | os.PathLike) -> None:

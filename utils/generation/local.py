@@ -17,7 +17,6 @@ from torch import FloatTensor, LongTensor, Tensor
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
-    AutoTokenizer,
     BaseImageProcessor,
     Cache,
     GenerationConfig,
@@ -28,12 +27,12 @@ from transformers import (
     ProcessorMixin,
     Qwen2VLImageProcessorPil,
 )
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from utils.generation.journal import Reply
-from utils.model.checkpoint import load_checkpoint
+from utils.model.checkpoint import load_checkpoint, naming_part
 from utils.model.halving import in_halves
 from utils.model.packing import IMAGE_TOKEN
+from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_image_processor, load_tokenizer
 from utils.model.prompts import GENERATION_PROMPT
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
@@ -139,15 +138,16 @@ class LocalModel:
     ) -> "LocalModel":
         """Load a checkpoint folder or hub name; ``dtype`` "auto" is that of the checkpoint.
 
-        Raises ``ValueError``, naming the tensors, when the checkpoint lacks weights of the model, or has some of
-        another shape.
+        Raises ``ValueError``, naming the file, where one is damaged, and the tensors, when the checkpoint lacks weights
+        of the model, or has some of another shape.
         """
         model = load_checkpoint(AutoModelForImageTextToText, base, dtype=dtype)
-        image_processor = AutoImageProcessor.from_pretrained(base, backend="pil")
+        image_processor = load_image_processor(base)
         if isinstance(image_processor, Qwen2VLImageProcessorPil):
-            encode = QwenEncoder(AutoTokenizer.from_pretrained(base), image_processor)
+            encode = QwenEncoder(load_tokenizer(base, model, IMAGE_TOKEN), image_processor)
         else:
-            encode = ProcessorEncoder(AutoProcessor.from_pretrained(base, backend="pil"))
+            with naming_part(base, "processor_config.json", PROCESSOR, TOKENIZER, "tokenizer.json"):
+                encode = ProcessorEncoder(AutoProcessor.from_pretrained(base, backend="pil"))
         return cls(model.to(device), encode)
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""What long work needs: atomic writes, logs that survive a kill, progress, several processes on one job.
+"""What long work needs: atomic writes, reading that names damaged files, logs that survive a kill, progress, processes.
 
 Imports nothing of this project. torch.distributed is imported where several processes run.
 """

@@ -4,6 +4,8 @@ Released adapters have no such file (``adapter_info.py``), and their tensors hav
 """
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -13,12 +15,13 @@ from peft.utils import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
+from utils.jobs.reading import naming
+from utils.model.adapter_config import read_config
 from utils.model.adapter_names import HEAD, TARGETS, is_released, our_config, our_names
-from utils.model.checkpoint import check_tensors
+from utils.model.checkpoint import check_tensors, load_tensors
 
 
 def add_lora(model: nn.Module, r: int = 16, dropout: float = 0.05) -> PeftModel:
@@ -37,38 +40,44 @@ def add_lora(model: nn.Module, r: int = 16, dropout: float = 0.05) -> PeftModel:
     return get_peft_model(model, config)
 
 
-def read_config(folder: str | os.PathLike) -> LoraConfig:
-    """The configuration of an adapter folder. Raises ``FileNotFoundError`` where ``folder`` is none."""
-    for name in (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME):
-        if not Path(folder, name).is_file():
-            raise FileNotFoundError(f"{folder} is no adapter folder: {name} is missing")
-    return LoraConfig.from_pretrained(str(folder))
-
-
 def read_tensors(folder: str | os.PathLike) -> dict[str, Tensor]:
-    """The tensors of an adapter folder. Raises ``ValueError``, naming the file, where it is damaged."""
-    path = Path(folder, SAFETENSORS_WEIGHTS_NAME)
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: {error}") from error
+    """The tensors of an adapter folder. Raises ``ValueError``, naming file and tensor, where one is damaged."""
+    return load_tensors(Path(folder, SAFETENSORS_WEIGHTS_NAME))
 
 
 def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = False) -> PeftModel:
     """Put the adapter of ``folder``, ours or a released one, onto a ``GeoRanker``.
 
-    Raises ``FileNotFoundError`` where ``folder`` is no adapter folder, and ``ValueError``, listing the
-    tensors, unless it holds exactly those that its configuration gives this model, in their shapes: nothing
-    stays at its random start, nothing is left over.
+    Raises ``FileNotFoundError`` where ``folder`` is no adapter folder, and ``ValueError``, naming the file, where one
+    of its files is damaged, or listing the tensors, unless it holds exactly those that its configuration gives this
+    model, in their shapes: nothing stays at its random start, nothing is left over.
     """
     config, tensors = read_config(folder), read_tensors(folder)
     if is_released(config):
-        config, tensors = our_config(config), our_names(tensors)
-    config.inference_mode = not trainable
-    adapted = PeftModel(model, config)
+        with naming(Path(folder, SAFETENSORS_WEIGHTS_NAME)):
+            config, tensors = our_config(config), our_names(tensors)
+    with naming(Path(folder, CONFIG_NAME), re.error):
+        check_patterns(config, tensors)
+        config.inference_mode = not trainable
+        adapted = PeftModel(model, config)
     # peft itself only warns of missing tensors and says nothing of others.
     expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     shapes = {name: tensor.shape for name, tensor in expected.items()}
-    check_tensors(f"adapter {folder} does not fit the model", tensors, shapes)
+    files = f"{SAFETENSORS_WEIGHTS_NAME}, {CONFIG_NAME}"
+    check_tensors(f"adapter {folder} does not fit the model ({files})", tensors, shapes)
     set_peft_model_state_dict(adapted, tensors)
     return adapted
+
+
+def check_patterns(config: LoraConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError``, naming the setting, for ranks that no tensor has and for modules that have no LoRA.
+
+    peft would make room for such a rank before any shape is compared, and pass over such a module.
+    """
+    largest = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
+    if (rank := max([config.r, *config.rank_pattern.values()])) > largest:
+        raise ValueError(f"r is {rank}, but no tensor of the adapter has so many rows")
+    modules = [name.partition(".lora_A.")[0] for name in tensors if ".lora_A." in name]
+    for key in [*config.rank_pattern, *config.alpha_pattern]:
+        if not any(get_pattern_key([key], module) == key for module in modules):
+            raise ValueError(f"rank_pattern or alpha_pattern names {key}, which has no LoRA")

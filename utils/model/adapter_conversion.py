@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from peft import LoraConfig
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
-from utils.model.adapter import read_config, read_tensors
+from utils.jobs.reading import naming
+from utils.model.adapter import read_tensors
+from utils.model.adapter_config import read_config
 from utils.model.adapter_info import DOMAIN_FILENAME, AdapterInfo, adapter_info
 from utils.model.adapter_names import HEAD, LAYERS, PREFIX, is_released, our_config, our_names
 from utils.model.checkpoint import check_tensors
@@ -31,13 +33,15 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
     config = read_config(released)
     if not is_released(config):
         raise ValueError(f"{released} is no released adapter: modules_to_save is {config.modules_to_save}")
-    config, tensors = our_config(config), our_names(read_tensors(released))
+    tensors = read_tensors(released)
+    with naming(released / SAFETENSORS_WEIGHTS_NAME):
+        config, tensors = our_config(config), our_names(tensors)
     check_complete(released, config, tensors)
     config.base_model_name_or_path = base_model or config.base_model_name_or_path
     if config.base_model_name_or_path is None:
         raise ValueError(f"{released} names no base model: give it with --base_model")
     # Calibration may have put a georanker.json beside it, which names the base model from another place.
-    info = replace(adapter_info(released, ""), base_model=config.base_model_name_or_path)
+    info = replace(adapter_info(released, config.base_model_name_or_path), base_model=config.base_model_name_or_path)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".convert-") as scratch:
@@ -62,11 +66,11 @@ def check_complete(folder: Path, config: LoraConfig, tensors: Mapping[str, Tenso
     head = f"{PREFIX}{HEAD}.weight"
     modules = [
         f"{PREFIX}{LAYERS}{number}.self_attn.{projection}_proj"
-        for number in range(max(numbers, default=0) + 1)
+        for number in range(min(max(numbers, default=0), len(tensors)) + 1)  # a damaged name may have any number
         for projection in "qkv"
     ]
     names = [head, *(f"{module}.lora_{side}.weight" for module in modules for side in "AB")]
-    what = f"adapter {folder} does not fit the model"
+    what = f"adapter {folder} does not fit the model ({SAFETENSORS_WEIGHTS_NAME}, {CONFIG_NAME})"
     check_tensors(what, tensors, {name: tensors[name].shape if name in tensors else Size() for name in names})
 
     hidden = tensors[head].shape[-1:]

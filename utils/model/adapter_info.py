@@ -4,21 +4,23 @@ Released adapters have none; they mean the published prompt and photos re-encode
 torch nor peft.
 """
 
-import json
-import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from utils.calibration import Calibrations
+from utils.decoding import METHODS
 from utils.jobs.files import write_json
+from utils.jobs.reading import check_keys, check_kinds, naming, read_json_object
 from utils.model.prompts import LAYOUTS, PARTS, Layout, Part
 
 FILENAME = "georanker.json"
 DOMAIN_FILENAME = "domain.safetensors"  # beside it where it has a domain, see utils/model/domain.py
 # The original saves photos as JPEG before the model sees them, at the quality that PIL takes by default.
 PUBLISHED_JPEG_QUALITY = 75
+LARGEST = 1e9  # temperature or weight; those that are fitted lie far below
+MOST_PIXELS = 100_000_000  # that a photo is enlarged to
 # What the settings of georanker.json may be.
 KINDS = {
     "base_model": str,
@@ -48,19 +50,31 @@ class AdapterInfo:
     domain: str | None = None  # what photos it was calibrated on, in words; None: nobody said
 
     def __post_init__(self) -> None:
-        for name, kinds in KINDS.items():
-            if not isinstance(getattr(self, name), kinds) or isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} cannot be {getattr(self, name)!r}")
+        check_kinds(vars(self), KINDS)
+        if not self.base_model:
+            raise ValueError("base_model is empty")
         if self.layout not in LAYOUTS:
             raise ValueError(f"layout is {self.layout!r}: it is one of {', '.join(LAYOUTS)}")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature is {self.temperature}: it must be positive")
-        if not math.isfinite(self.similarity_weight):
-            raise ValueError(f"similarity_weight is {self.similarity_weight}: it must be finite")
+        if not 1 / LARGEST <= self.temperature <= LARGEST:
+            raise ValueError(f"temperature is {self.temperature}: it must be positive and at most {LARGEST:g}")
+        if not 0 <= self.similarity_weight <= LARGEST:
+            raise ValueError(f"similarity_weight is {self.similarity_weight}: it lies between 0 and {LARGEST:g}")
         if any(part not in PARTS or self.omit.count(part) > 1 for part in self.omit):
             raise ValueError(f"omit is {list(self.omit)}: it is some of {', '.join(PARTS)}, each once")
         if self.candidate_jpeg_quality is not None and not 1 <= self.candidate_jpeg_quality <= 100:
             raise ValueError(f"candidate_jpeg_quality is {self.candidate_jpeg_quality}: it lies between 1 and 100")
+        if self.group_size is not None and self.group_size < 2:
+            raise ValueError(f"group_size is {self.group_size}: a ranking has at least 2 candidates")
+        self._check_pixels()
+
+    def _check_pixels(self) -> None:
+        least, most = self.min_pixels, self.max_pixels
+        if least is not None and not 1 <= least <= MOST_PIXELS:
+            raise ValueError(f"min_pixels is {least}: it lies between 1 and {MOST_PIXELS:,}")
+        if most is not None and most < 1:
+            raise ValueError(f"max_pixels is {most}: it must be positive")
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"min_pixels is {least}, more than max_pixels ({most})")
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "AdapterInfo":
@@ -70,17 +84,11 @@ class AdapterInfo:
         it is not what ``save`` writes.
         """
         path = Path(folder) / FILENAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(values, dict):
-                raise ValueError("no JSON object")
-            if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
-                raise ValueError(f"unknown settings {', '.join(unknown)}")
-            if "base_model" not in values:
-                raise ValueError("base_model is missing")
-            return cls(**values | {"omit": tuple(values.get("omit", ())), "calibration": _calibration(values)})
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+        values = read_json_object(path)
+        with naming(path):
+            check_keys(values, cls)
+            check_kinds({"omit": []} | values, {"omit": list})
+            return cls(**values | {"omit": tuple(values.get("omit", [])), "calibration": _calibration(values)})
 
     def save(self, folder: str | os.PathLike) -> None:
         write_json(Path(folder) / FILENAME, asdict(self))
@@ -106,7 +114,8 @@ def recorded_base(folder: str | os.PathLike | None) -> str | None:
 def _calibration(values: dict[str, Any]) -> Calibrations | None:
     if values.get("calibration") is None:  # as in files that were written before there was any
         return None
-    try:
-        return Calibrations.from_json(values["calibration"])
-    except ValueError as error:
-        raise ValueError(f"calibration: {error}") from None
+    with naming("calibration"):
+        found = Calibrations.from_json(values["calibration"])
+        if unknown := sorted(found.methods.keys() - METHODS.keys()):
+            raise ValueError(f"{', '.join(unknown)}: known methods are {', '.join(METHODS)}")
+    return found

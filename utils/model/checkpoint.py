@@ -1,16 +1,74 @@
-"""Whether tensors on disk fit the model that they are loaded into: if not, each one that does not is named."""
+"""Whether tensors on disk are sound and fit the model that they are loaded into: each one that does not is named.
 
+Every weight is looked at once, those of the base model, too: a pass over memory costs little beside reading the file,
+and a damaged number would only show in the rewards, or not at all.
+"""
+
+import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, PreTrainedModel
+
+from utils.jobs.reading import naming, one_line, read_json_object
 
 # The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
 # which transformers' own conversion would take for a part of the language model (5.23).
 KEY_MAPPING = {r"^model\.visual\.": "visual."}
+CONFIG, WEIGHTS = "config.json", "model*.safetensors"  # one file or several
+FLOATS = ("F32", "F16", "BF16", "F64")  # as safetensors calls them
+
+
+def load_tensors(path: str | os.PathLike, dtypes: Collection[str] = FLOATS) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises ``ValueError``, naming file and tensor, unless the file is whole and all tensors are of one of ``dtypes``
+    and finite, in float32, too.
+    """
+    with naming(path, SafetensorError), safe_open(path, "pt") as file:
+        _check_dtypes(file, dtypes)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        check_finite({name: tensor.float() for name, tensor in tensors.items()})
+    return tensors
+
+
+def _check_dtypes(file: safe_open, dtypes: Collection[str]) -> None:
+    for name in file.keys():  # noqa: SIM118
+        if (found := file.get_slice(name).get_dtype()) not in dtypes:
+            raise ValueError(f"tensor {name} is of type {found}: it must be {' or '.join(dtypes)}")
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``ValueError``, naming the tensor, where one holds NaN or infinity."""
+    for name, tensor in tensors.items():
+        # Nothing is as fast: NaN and infinity are among the extremes, and no mask is made.
+        numbers = tensor.is_floating_point() and tensor.dtype.itemsize > 1 and tensor.numel() > 0  # no 8-bit codes
+        if numbers and not all(extreme.isfinite() for extreme in torch.aminmax(tensor)):
+            raise ValueError(f"tensor {name} has values that are no numbers")
+
+
+@contextmanager
+def naming_part(base: str | os.PathLike, *files: str) -> Iterator[None]:
+    """Turn whatever transformers raises about ``files`` of the checkpoint ``base`` into a ``ValueError`` naming them.
+
+    That is the one that is no JSON object, else all that are there. It is any exception: transformers looks at little
+    of what it reads, and fails where it stumbles over it. A hub's files came whole: there it is ``base`` that is named.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = [path for file in files if (path := Path(base, file)).is_file()]
+        for path in found:
+            if path.suffix == ".json":
+                read_json_object(path)
+        names = " or ".join(path.name for path in found)
+        raise ValueError(f"{Path(base, names) if found else base}: {one_line(error)}") from error
 
 
 def check_tensors(what: str, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
@@ -34,19 +92,41 @@ def load_checkpoint(
 ) -> PreTrainedModel:
     """``model_class.from_pretrained(base, **options)`` where the checkpoint fits.
 
-    Raises ``ValueError``, listing the tensors, where the checkpoint lacks some, has some of another shape, or holds
-    any that the model has no place for; those named in ``unused`` may be left over, and all of them where it is None.
+    Raises ``ValueError``: naming the file, where one is damaged or has weights that are no finite numbers; listing the
+    tensors, where the checkpoint lacks some, has some of another shape, or holds any that the model has no place for.
+    Those named in ``unused`` may be left over, and all of them where it is None.
     """
-    model, loading = model_class.from_pretrained(
-        base,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are listed below
-        **options,
-    )
+    if Path(base).is_dir() and "quantization_config" not in read_json_object(Path(base, CONFIG)):
+        _check_stored(model_class, base)
+    with naming_part(base, CONFIG, "model.safetensors.index.json"):
+        model, loading = model_class.from_pretrained(
+            base,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are listed below
+            **options,
+        )
     left_over = None if unused is None else set(loading["unexpected_keys"]) - set(unused)
-    what = f"checkpoint {base} does not fit {type(model).__name__}"
+    what = f"checkpoint {base} does not fit {type(model).__name__} ({CONFIG}, {WEIGHTS})"
     _refuse_misfits(what, loading["missing_keys"], loading["mismatched_keys"], left_over)
+    with naming(Path(base, WEIGHTS)):
+        check_finite(model.state_dict())
     return model
+
+
+def _check_stored(model_class: type[AutoModel] | type[AutoModelForImageTextToText], base: str | os.PathLike) -> None:
+    """Raise ``ValueError``, naming the file, for weights of a wrong type, or far fewer than ``config.json`` asks for.
+
+    transformers would cast integers, and make room for all that is missing before it says so.
+    """
+    stored = 0
+    for path in sorted(Path(base).glob(WEIGHTS)):
+        with naming(path, SafetensorError), safe_open(path, "pt") as file:
+            _check_dtypes(file, FLOATS)
+            stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    with naming_part(base, CONFIG), torch.device("meta"):
+        asked = sum(weight.numel() for weight in model_class.from_config(AutoConfig.from_pretrained(base)).parameters())
+    if stored and asked > 2 * stored:
+        raise ValueError(f"{Path(base, CONFIG)} asks for {asked:,} weights, but the checkpoint has {stored:,}")
 
 
 def _refuse_misfits(

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageOps
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from utils.jobs.files import atomic_path
 from utils.model.adapter_info import DOMAIN_FILENAME
+from utils.model.checkpoint import load_tensors
 from utils.model.packing import Packer
 from utils.model.tower import image_features
 
@@ -102,15 +102,12 @@ class Domain:
         path = Path(folder, DOMAIN_FILENAME)
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist, though georanker.json has a domain")
-        try:
-            tensors = load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path}: {error}") from error
+        tensors = load_tensors(path, ("F32",))
         width = 2 * hidden
         shapes = {"mean": (width,), "directions": (width, int(KEPT * width)), "threshold": ()}
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         if found != shapes:
             raise ValueError(f"{path} has tensors {found}, not {shapes}: is it of another model?")
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise ValueError(f"{path} has values that are no numbers")
+        if tensors["threshold"] < 0:
+            raise ValueError(f"{path}: threshold is {tensors['threshold'].item()}: it cannot be negative")
         return cls(tensors["mean"], tensors["directions"], tensors["threshold"].item())

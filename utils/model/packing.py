@@ -41,7 +41,8 @@ class RopeIndex(Protocol):
 class Packer:
     """Turns photos and queries into batches for one model and prompt, in data workers too.
 
-    ``omit`` are parts of a query that its prompts do not show.
+    ``omit`` are parts of a query that its prompts do not show. Raises ``ValueError`` for a tokenizer whose chat
+    template has no place for a photo.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Packer:
         self.layout = layout
         self.omit = tuple(omit)
         self.frame = ChatFrame.of(tokenizer)
+        if self.frame.image.count(IMAGE_TOKEN) != 1:
+            raise ValueError(f"the chat template writes {self.frame.image!r} for a photo, without one {IMAGE_TOKEN}")
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.tags = {
             part: tokenizer(part.split(IMAGE_TOKEN), add_special_tokens=False)["input_ids"]

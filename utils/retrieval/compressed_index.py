@@ -15,7 +15,9 @@ import numpy as np
 
 from utils.jobs.files import atomic_path
 from utils.jobs.progress import progress_bar
+from utils.jobs.reading import naming, read_array
 from utils.retrieval.exact_index import usable_embeddings
+from utils.retrieval.index_files import read_arrays, read_faiss
 
 CHUNK = 16_384  # embeddings handled at a time
 SHORTLIST = 10  # photos ordered anew for each one asked for
@@ -83,6 +85,16 @@ class CompressedIndex:
     @property
     def photos(self) -> int:
         return self.index.ntotal
+
+    @property
+    def last_row(self) -> int:
+        """At least: the row numbers themselves stay on disk."""
+        return self.photos - 1
+
+    @property
+    def dimension(self) -> int:
+        """Length of the full embeddings."""
+        return self.index.d
 
     @property
     def bytes_per_photo(self) -> int:
@@ -194,7 +206,8 @@ class CompressedIndex:
             highest first, equal ones by row number.
 
         Raises:
-            ValueError: when the gallery has fewer than ``topk`` photos, or the index was not built for ``reverse``.
+            ValueError: when the gallery has fewer than ``topk`` photos, or the index was not built for ``reverse``, or
+                it finds photos that there are none of or that are no numbers.
         """
         probes = self.least if reverse else self.most
         if probes is None:
@@ -211,7 +224,11 @@ class CompressedIndex:
         scores = np.empty((len(queries), topk), dtype=np.float32)
         for query, found in enumerate(shortlist):
             found = np.sort(found[found >= 0])  # in the order of the file
+            if found[-1] >= len(self.embeddings):
+                raise ValueError(f"index.faiss has row {found[-1]} of {len(self.embeddings)} photos")
             cosines = np.einsum("nd,d->n", _read(self.embeddings, found), queries[query])
+            if not np.isfinite(cosines).all():
+                raise ValueError("embeddings.npy has values that are no numbers for photos that index.faiss has")
             best = np.argsort(-cosines, kind="stable")[:topk]
             rows[query], scores[query] = found[best], cosines[best]
         return rows, scores
@@ -225,11 +242,29 @@ class CompressedIndex:
 
     @classmethod
     def load(cls, folder: Path) -> "CompressedIndex":
-        """Codes and embeddings stay on disk and are mapped into memory."""
-        index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP)
-        with np.load(folder / "index.npz") as arrays:
-            probes = {name: Probes(int(count), float(found)) for name, (count, found) in arrays.items()}
-        return cls(index, probes["most"], probes.get("least"), np.load(folder / "embeddings.npy", mmap_mode="r"))
+        """Codes and embeddings stay on disk and are mapped into memory.
+
+        Raises ``ValueError``, naming the file, where one is damaged.
+        """
+        index = read_faiss(folder / "index.faiss", faiss.IndexPreTransform, faiss.IO_FLAG_MMAP)
+        ivf = faiss.downcast_index(index.index)
+        if not isinstance(ivf, faiss.IndexIVFPQ) or index.chain.size() != 1 or not index.is_trained:
+            raise ValueError(f"{folder / 'index.faiss'} holds no PCA before an IVF-PQ index")
+        path = folder / "index.npz"
+        arrays = read_arrays(path)
+        with naming(path):
+            if not {"most"} <= arrays.keys() <= {"most", "least"}:
+                raise ValueError(f"it holds {', '.join(sorted(arrays))}, not most and perhaps least")
+            probes = {name: _probes(name, array, ivf.nlist) for name, array in arrays.items()}
+        embeddings = read_array(folder / "embeddings.npy", ("float32", "float16"), 2)
+        return cls(index, probes["most"], probes.get("least"), embeddings)
+
+
+def _probes(name: str, array: np.ndarray, cells: int) -> Probes:
+    """Raises ``ValueError`` unless ``array`` is a number of cells and a share."""
+    if array.shape != (2,) or array.dtype != np.float64 or not 1 <= array[0] <= cells or array[0] % 1:
+        raise ValueError(f"{name} must be a number of cells, 1 to {cells}, and the recall with so many")
+    return Probes(int(array[0]), float(array[1]))
 
 
 def _parts(count: int) -> Iterator[slice]:

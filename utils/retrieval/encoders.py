@@ -16,10 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModel, BaseImageProcessor, PreTrainedModel
 
-# From its module: transformers 5.17 hides the name at the top level where torchvision is missing.
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
 from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
+from utils.model.preprocessing import load_image_processor, load_tower_processor
 
 
 class Encoder(ABC):
@@ -73,10 +71,13 @@ class TowerEncoder(Encoder):
 
         Raises ``ValueError``, naming the tensors, when the checkpoint does not fit the model.
         """
-        backbone = load_checkpoint(AutoModel, base, dtype=dtype, key_mapping=KEY_MAPPING, use_safetensors=True)
+        backbone = load_checkpoint(
+            AutoModel, base, ("lm_head.weight",), dtype=dtype, key_mapping=KEY_MAPPING, use_safetensors=True
+        )
+        processor = load_tower_processor(base, backbone)
         # Only the tower embeds; the rest is most of the model's memory.
         backbone.language_model = nn.Identity()
-        return cls(backbone.to(device), AutoImageProcessor.from_pretrained(base, backend="pil"))
+        return cls(backbone.to(device), processor)
 
     @torch.inference_mode()
     def embed(self, inputs: dict[str, Tensor]) -> np.ndarray:
@@ -102,7 +103,7 @@ class ClipEncoder(Encoder):
     ) -> "ClipEncoder":
         """Load a checkpoint folder or hub name; raises ``ValueError`` as ``TowerEncoder`` does."""
         model = load_checkpoint(AutoModel, base, dtype=dtype, use_safetensors=True)
-        return cls(model.to(device), AutoImageProcessor.from_pretrained(base, backend="pil"))
+        return cls(model.to(device), load_image_processor(base))
 
     @torch.inference_mode()
     def embed(self, inputs: dict[str, Tensor]) -> np.ndarray:

@@ -10,6 +10,8 @@ import faiss
 import numpy as np
 
 from utils.jobs.files import atomic_path
+from utils.jobs.reading import naming
+from utils.retrieval.index_files import read_arrays, read_faiss
 
 CHUNK = 65_536  # gallery rows handled at a time
 QUERY_CHUNK = 256
@@ -95,6 +97,15 @@ class ExactIndex:
         return len(self.rows)
 
     @property
+    def last_row(self) -> int:
+        return int(self.rows[-1])
+
+    @property
+    def dimension(self) -> int:
+        """Length of the full embeddings."""
+        return len(self.mean)
+
+    @property
     def bytes_per_photo(self) -> int:
         """The code and its row number."""
         return 4 * self.flat.d + 8
@@ -108,9 +119,36 @@ class ExactIndex:
 
     @classmethod
     def load(cls, folder: Path) -> "ExactIndex":
-        flat = faiss.read_index(str(folder / "index.faiss"))
-        with np.load(folder / "index.npz") as arrays:
-            return cls(arrays["rows"], flat, arrays["mean"], arrays["components"])
+        """What ``save`` wrote. Raises ``ValueError``, naming the file, where it is damaged."""
+        flat = read_faiss(folder / "index.faiss", faiss.IndexFlatL2)
+        codes = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
+        if not len(codes) or not np.isfinite([codes.min(), codes.max()]).all():
+            raise ValueError(f"{folder / 'index.faiss'} has no codes, or some that are no numbers")
+        path = folder / "index.npz"
+        arrays = read_arrays(path)
+        with naming(path):
+            if arrays.keys() != {"rows", "mean", "components"}:
+                raise ValueError(f"it holds {', '.join(sorted(arrays))}, not rows, mean and components")
+            index = cls(arrays["rows"], flat, arrays["mean"], arrays["components"])
+            index._check()
+        return index
+
+    def _check(self) -> None:
+        """Raise ``ValueError``, naming the array, where what was loaded is not finite or does not fit together."""
+        rows, (photos, length) = self.rows, (self.flat.ntotal, self.flat.d)
+        if rows.dtype != np.int64 or rows.shape != (photos,) or rows[0] < 0 or (np.diff(rows) <= 0).any():
+            raise ValueError(f"rows must be {photos} increasing row numbers, as many as index.faiss has codes")
+        for name, array in (("mean", self.mean), ("components", self.components)):
+            if array.dtype != np.float64 or not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite float64")
+        dimension = self.mean.size
+        axes = (length if self.components.size else 0, dimension)
+        fits = self.mean.ndim == 1 and self.components.shape == axes and (axes[0] > 0 or length == dimension)
+        if not fits:
+            raise ValueError(
+                f"components {self.components.shape} and mean {self.mean.shape} do not make codes of length {length}, "
+                "which index.faiss has"
+            )
 
     def codes(self, embeddings: np.ndarray) -> np.ndarray:
         """(m, d) -> (m, C) float32, or the embeddings as they are when the index is of full ones."""

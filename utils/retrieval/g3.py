@@ -15,7 +15,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from utils.model.checkpoint import check_tensors
+from utils.jobs.reading import naming, one_line
+from utils.model.checkpoint import check_finite, check_tensors
 from utils.retrieval.encoders import Encoder, to_device
 
 # Parts of the file that embed photos. The others, for texts and coordinates, are left where they are.
@@ -58,6 +59,25 @@ class G3Vision(nn.Module):
         return torch.cat(units, dim=-1) / len(units) ** 0.5
 
 
+def read_weights(path: str | os.PathLike) -> dict[str, Tensor]:
+    """The tensors of ``PARTS`` in a state dict. Raises ``ValueError``, naming the file, where it is none or damaged."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(state).__name__}, no dictionary")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # the pickle is interpreted as it comes: it may fail anyhow
+        raise ValueError(f"{path} is not a file of tensors: {one_line(error)}") from error
+    own = {name: tensor for name, tensor in state.items() if str(name).startswith(PARTS) and name != POSITIONS}
+    with naming(path):
+        for name, tensor in own.items():
+            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+                raise ValueError(f"{name} is no tensor of floating-point numbers")
+        check_finite(own)
+    return own
+
+
 class G3Encoder(Encoder):
     """Embeds photos with G3's retrieval encoder; see ``G3Vision``."""
 
@@ -88,18 +108,14 @@ class G3Encoder(Encoder):
         Raises ``ValueError``, naming the file, when it is none, or listing the tensors of ``PARTS`` that are missing,
         left over or of another shape.
         """
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if not isinstance(state, dict):
-                raise pickle.UnpicklingError(f"it holds a {type(state).__name__}, no dictionary")
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:  # RuntimeError: a damaged archive
-            raise ValueError(f"{path} is not a file of tensors: {error}") from error
-        weights = {name: tensor for name, tensor in state.items() if name.startswith(PARTS) and name != POSITIONS}
+        weights = read_weights(path)
         try:
             with torch.device("meta"):
                 own = {name: tensor.shape for name, tensor in G3Vision(weights).state_dict().items()}
         except KeyError as error:
             raise ValueError(f"{path} lacks the tensor {error.args[0]} of G3's image encoder") from error
+        except (IndexError, TypeError, ValueError, ArithmeticError) as error:  # tensors of no or of wrong axes
+            raise ValueError(f"{path} does not fit G3's image encoder: {one_line(error)}") from error
         check_tensors(f"{path} does not fit G3's image encoder", weights, own)
         vision = G3Vision(weights)
         own_dtype = weights["vision_projection.weight"].dtype

@@ -6,24 +6,26 @@ inside it, coded alike, and are searched with the others: row numbers go on wher
 """
 
 import hashlib
-import json
 import os
+import reprlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from utils.jobs.files import atomic_path, write_json
+from utils.jobs.reading import check_keys, check_kinds, naming, read_json_object
 from utils.model.fingerprints import weights_hash
 from utils.retrieval.compressed_index import CompressedIndex
 from utils.retrieval.exact_index import ExactIndex
-from utils.retrieval.gallery_embeddings import EmbeddingInfo
+from utils.retrieval.gallery_embeddings import DTYPES, EmbeddingInfo, read_embeddings
 from utils.tables.metadata import ids_hash, read_metadata
 from utils.tables.retrieval_table import RetrievalRow
 
 IndexType = Literal["exact", "ivfpq"]
+FILENAME = "index.json"  # written last
 UNION = "gallery.csv"  # the metadata of a gallery and of all that was added, in an index folder
 QUERY_CHUNK = 256
 
@@ -33,7 +35,7 @@ QUERY_CHUNK = 256
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """``index.json``: what an index folder was made from."""
+    """``index.json``: what an index folder was made from. Raises ``ValueError``, naming the field, for nonsense."""
 
     gallery: str  # path of the gallery's metadata table, relative to the index folder
     model: str  # of the encoder that made the embeddings: a folder, hub name or .pth file
@@ -42,27 +44,69 @@ class IndexInfo:
     index_type: IndexType = "exact"
     added: tuple[str, ...] = ()  # folders inside this one, in the order of their rows
 
+    def __post_init__(self) -> None:
+        kinds = {"gallery": str, "model": str, "dtype": str, "components": int, "index_type": str, "added": tuple}
+        check_kinds(vars(self), kinds)
+        for name, known in (("dtype", DTYPES), ("index_type", get_args(IndexType))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it is one of {', '.join(known)}")
+        if self.components < 0:
+            raise ValueError(f"components is {self.components}: it cannot be negative")
+        expected = tuple(f"added-{number:03}" for number in range(1, len(self.added) + 1))
+        if self.added != expected:
+            raise ValueError(f"added is {reprlib.repr(list(self.added))}: it must be {reprlib.repr(list(expected))}")
+
     @classmethod
     def load(cls, folder: Path) -> "IndexInfo":
-        """Raises ``FileNotFoundError`` when ``folder`` holds no finished index."""
-        fields = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        return cls(**fields | {"added": tuple(fields.get("added", ()))})
+        """Read ``folder/index.json``.
+
+        Raises ``FileNotFoundError`` when ``folder`` holds no finished index, and ``ValueError``, naming file and field,
+        where it is damaged.
+        """
+        values = read_json_object(folder / FILENAME)
+        with naming(folder / FILENAME):
+            check_keys(values, cls)
+            check_kinds({"added": []} | values, {"added": list})
+            return cls(**values | {"added": tuple(values.get("added", []))})
 
     def save(self, folder: Path) -> None:
-        write_json(folder / "index.json", asdict(self))
+        write_json(folder / FILENAME, asdict(self))
 
 
 class GalleryPart:
     """One gallery with its embeddings and index: the one an index folder was built from, or an added one."""
 
     def __init__(self, folder: Path) -> None:
-        self.info, made_of = IndexInfo.load(folder), EmbeddingInfo.load(folder)
+        self.folder, self.info, made_of = folder, IndexInfo.load(folder), EmbeddingInfo.load(folder)
         self.table = folder / self.info.gallery
         self.metadata = read_metadata(self.table)
         if ids_hash(self.metadata["IMG_ID"].tolist()) != made_of.image_ids:
-            raise ValueError(f"{self.table} is no longer the gallery that {folder} was built from: build it again")
-        self.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r")
+            raise ValueError(
+                f"{self.table} is no longer the gallery that {folder} was built from, by its embeddings.json: "
+                "build it again"
+            )
+        with naming(folder / "embeddings.json"):
+            if made_of.photos != len(self.metadata):
+                raise ValueError(f"photos is {made_of.photos}, but {self.table} has {len(self.metadata)}")
+        self.embeddings = read_embeddings(folder / "embeddings.npy", made_of.photos, made_of.storage)
         self.index = (CompressedIndex if self.info.index_type == "ivfpq" else ExactIndex).load(folder)
+        with naming(folder / FILENAME):
+            self._check(made_of)
+
+    def _check(self, made_of: EmbeddingInfo) -> None:
+        """Raise ``ValueError`` where index and embeddings are not of each other."""
+        if self.info.dtype != made_of.dtype:
+            raise ValueError(f"dtype is {self.info.dtype}, but the embeddings were made in {made_of.dtype}")
+        own = len(self.index.components) if isinstance(self.index, ExactIndex) else 0  # the other chooses its own
+        if self.info.components != own:
+            raise ValueError(f"components is {self.info.components}, but index.npz has {own}")
+        length = self.embeddings.shape[1]
+        if self.index.dimension != length:
+            raise ValueError(
+                f"the index is of embeddings of length {self.index.dimension}, embeddings.npy has {length}"
+            )
+        if self.index.last_row >= made_of.photos:
+            raise ValueError(f"the index has row {self.index.last_row} of {made_of.photos} photos")
 
 
 class Gallery:
@@ -74,12 +118,18 @@ class Gallery:
 
     Raises:
         FileNotFoundError: when ``folder`` holds no finished index.
-        ValueError: when a metadata table has changed since.
+        ValueError: when a metadata table has changed since, or naming the file, where one is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.info, self.made_of = folder, IndexInfo.load(folder), EmbeddingInfo.load(folder)
         self.parts = [GalleryPart(folder), *(GalleryPart(folder / name) for name in self.info.added)]
+        for name, part in zip(self.info.added, self.parts[1:], strict=True):
+            alike = ("dtype", "components", "index_type")
+            if any(getattr(part.info, field) != getattr(self.info, field) for field in alike):
+                raise ValueError(f"{folder / name / FILENAME}: other {', '.join(alike)} than in {folder / FILENAME}")
+            if part.index.dimension != self.parts[0].index.dimension:
+                raise ValueError(f"{folder / name} has embeddings of another length than {folder}")
         self.metadata = pd.concat([part.metadata for part in self.parts], ignore_index=True)
         self.table = folder / (UNION if self.info.added else self.info.gallery)  # that row numbers refer to
         lengths = [len(part.metadata) for part in self.parts]
@@ -105,7 +155,8 @@ class Gallery:
             raise ValueError(f"topk is {topk}, but the index holds {self.photos} photos")
         rows, scores = [], []
         for part, start in zip(self.parts, self._starts, strict=False):
-            found, score = part.index.search(embeddings, min(topk, part.index.photos), reverse)
+            with naming(part.folder):
+                found, score = part.index.search(embeddings, min(topk, part.index.photos), reverse)
             rows.append(found + start)
             scores.append(score)
         rows, scores = np.concatenate(rows, axis=1), np.concatenate(scores, axis=1)
@@ -123,6 +174,8 @@ class Gallery:
         for part, start, end in zip(self.parts, self._starts, self._starts[1:], strict=False):
             own = (start <= rows) & (rows < end)
             found[own] = part.embeddings[rows[own] - start]
+        if not np.isfinite(found).all():
+            raise ValueError(f"{self.folder}: embeddings.npy of photos that were found has values that are no numbers")
         return found
 
     def cosines(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -12,17 +12,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from utils.jobs.files import atomic_path, write_json
 from utils.jobs.processes import Processes
 from utils.jobs.progress import progress_bar
+from utils.jobs.reading import check_keys, check_kinds, naming, read_array, read_json_object
 from utils.model.fingerprints import weights_hash
 from utils.photos.store import ImageStore
 from utils.retrieval.embedding import embed_photos, embedded_batches, load_encoder, split
 from utils.tables.metadata import ids_hash
 
+FILENAME = "embeddings.json"  # beside embeddings.npy
+DTYPES, STORAGES = ("auto", "float32", "bfloat16"), ("float32", "float16")
 SHARD = 16_384  # photos embedded between two saves
 
 
@@ -36,9 +40,32 @@ class EmbeddingInfo:
     photos: int  # rows
     storage: str = "float32"  # that the rows are kept in
 
+    def __post_init__(self) -> None:
+        check_kinds(vars(self), {"model": str, "dtype": str, "image_ids": str, "photos": int, "storage": str})
+        for name, known in (("dtype", DTYPES), ("storage", STORAGES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it is one of {', '.join(known)}")
+        if self.photos < 1:
+            raise ValueError(f"photos is {self.photos}: it must be positive")
+
     @classmethod
     def load(cls, folder: Path) -> "EmbeddingInfo":
-        return cls(**json.loads((folder / "embeddings.json").read_text(encoding="utf-8")))
+        """Read ``folder/embeddings.json``. Raises ``ValueError``, naming file and field, where it is damaged."""
+        values = read_json_object(folder / FILENAME)
+        with naming(folder / FILENAME):
+            check_keys(values, cls)
+            return cls(**values)
+
+
+def read_embeddings(path: Path, photos: int, storage: str, mode: Literal["r", "r+"] = "r") -> np.memmap:
+    """Embeddings (photos, d) of type ``storage``, mapped from a file.
+
+    Raises ``ValueError``, naming the file, for anything else.
+    """
+    array = read_array(path, (storage,), 2, mode)
+    if len(array) != photos or not array.shape[1]:
+        raise ValueError(f"{path} has shape {array.shape}: it must hold a row for each of {photos} photos")
+    return array
 
 
 def gallery_embeddings(
@@ -68,17 +95,17 @@ def gallery_embeddings(
         raise ValueError("the gallery has no photos")
     file = folder / "embeddings.npy"
     info = EmbeddingInfo(weights_hash(base), dtype, ids_hash(image_ids), len(image_ids), storage)
-    if (folder / "embeddings.json").exists() and EmbeddingInfo.load(folder) == info:
+    if (folder / FILENAME).exists() and EmbeddingInfo.load(folder) == info:
         if processes.rank > 0:
             return None
-        unreadable = np.flatnonzero(np.isnan(np.load(file, mmap_mode="r")[:, 0]))
+        unreadable = np.flatnonzero(np.isnan(read_embeddings(file, info.photos, storage)[:, 0]))
         problems = []
         if len(unreadable):
             encoder = load_encoder(base, dtype, device)
             ids = [image_ids[row] for row in unreadable]
             again, problems = embed_photos(encoder, ids, store, batch_size, workers, "unreadable photos")
-            np.load(file, mmap_mode="r+")[unreadable] = again
-        return np.load(file, mmap_mode="r"), problems
+            read_embeddings(file, info.photos, storage, "r+")[unreadable] = again
+        return read_embeddings(file, info.photos, storage), problems
 
     # Named by what is in it: shards of another model or gallery are not taken for these.
     shards = folder / f"shards-{hashlib.sha256(json.dumps(asdict(info)).encode()).hexdigest()[:16]}"
@@ -87,13 +114,13 @@ def gallery_embeddings(
     if gathered is None:
         return None
     # Interrupted from here on, the folder has no such files rather than those of other embeddings.
-    for name in ("index.json", "embeddings.json"):
+    for name in ("index.json", FILENAME):
         (folder / name).unlink(missing_ok=True)
     with atomic_path(file) as temporary:
-        _merge(shards, len(image_ids), temporary)
-    write_json(folder / "embeddings.json", asdict(info))
+        _merge(shards, info, temporary)
+    write_json(folder / FILENAME, asdict(info))
     shutil.rmtree(shards)
-    return np.load(file, mmap_mode="r"), [problem for part in gathered for problem in part]
+    return read_embeddings(file, info.photos, storage), [problem for part in gathered for problem in part]
 
 
 def _shard_path(folder: Path, rows: range) -> Path:
@@ -116,7 +143,8 @@ def _embed_shards(
     problems, missing = [], []
     for rows in shards:
         if _shard_path(folder, rows).exists():
-            unreadable = np.flatnonzero(np.isnan(np.load(_shard_path(folder, rows), mmap_mode="r")[:, 0]))
+            shard = read_embeddings(_shard_path(folder, rows), len(rows), info.storage)
+            unreadable = np.flatnonzero(np.isnan(shard[:, 0]))
             problems += [f"{image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable]
         else:
             missing.append(rows)
@@ -141,13 +169,15 @@ def _embed_shards(
     return problems
 
 
-def _merge(folder: Path, count: int, target: Path) -> None:
-    """Write the shards of ``count`` photos as one array, without holding more than one of them in memory."""
+def _merge(folder: Path, info: EmbeddingInfo, target: Path) -> None:
+    """Write the shards of all photos as one array, without holding more than one of them in memory."""
     merged = None
-    for rows in split(range(count), SHARD):
-        shard = np.load(_shard_path(folder, rows))
+    for rows in split(range(info.photos), SHARD):
+        path = _shard_path(folder, rows)
+        shard = read_embeddings(path, len(rows), info.storage)
         if merged is None:
-            shape = (count, shard.shape[1])
+            shape = (info.photos, shard.shape[1])
             merged = np.lib.format.open_memmap(target, "w+", dtype=shard.dtype, shape=shape)
-        merged[rows.start : rows.stop] = shard
+        with naming(path):  # of another width
+            merged[rows.start : rows.stop] = shard
     merged.flush()

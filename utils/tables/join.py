@@ -10,6 +10,7 @@ import pandas as pd
 from utils.geography.answers import parse_answers
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.geography.geodesy import Coordinate
+from utils.jobs.reading import read_array
 from utils.tables.candidate_table import CandidateRow
 from utils.tables.generation_table import read_generation_table
 from utils.tables.metadata import read_metadata
@@ -46,9 +47,7 @@ class FoundPhotos:
     @classmethod
     def read(cls, index_path: str | os.PathLike, gallery_path: str | os.PathLike) -> "FoundPhotos":
         """From ``I.npy`` and the metadata table, of which only the rows that were found are kept."""
-        indices = np.load(index_path)
-        if indices.ndim != 2 or not np.issubdtype(indices.dtype, np.integer):
-            raise ValueError(f"{index_path}: {indices.dtype} of shape {indices.shape}, not integers (queries, k)")
+        indices = read_array(index_path, ("int64", "int32", "uint64", "uint32"), 2)
         return cls.of(indices, read_metadata(gallery_path, np.unique(indices)))
 
     def rows(self, query: RetrievalRow) -> np.ndarray:

@@ -105,7 +105,7 @@ def test_damaged_files_are_named(domain, tmp_path):
         Domain.load(tmp_path, WIDTH)
     tensors = load_file(path)
     save_file(tensors | {"mean": torch.full((WIDTH,), torch.nan)}, path)
-    with pytest.raises(ValueError, match=r"domain\.safetensors has values that are no numbers"):
+    with pytest.raises(ValueError, match=r"domain\.safetensors: tensor mean has values that are no numbers"):
         Domain.load(tmp_path, WIDTH // 2)
     save_file({"mean": tensors["mean"]}, path)
     with pytest.raises(ValueError, match=r"domain\.safetensors has tensors \{'mean': \(8,\)\}"):

@@ -125,6 +125,31 @@ def test_a_file_that_is_damaged_or_would_run_code_is_refused(g3: Path, tmp_path:
             load_encoder(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        (
+            "vision_projection.weight",
+            torch.full((WIDTH, HIDDEN), torch.nan),
+            "vision_projection.weight has values that",
+        ),
+        (
+            "vision_projection.weight",
+            torch.zeros(WIDTH, HIDDEN, dtype=torch.int64),
+            "vision_projection.weight is no tensor",
+        ),
+        ("vision_projection.weight", torch.tensor(1.0), "does not fit G3's image encoder"),
+        ("vision_projection.weight", [1.0], "vision_projection.weight is no tensor"),
+        ("vision_model.embeddings.patch_embedding.weight", torch.zeros(3), "does not fit G3's image encoder"),
+        ("vision_model.embeddings.patch_embedding.weight", torch.zeros(0, 3, 8, 8), "does not fit G3's image encoder"),
+    ],
+)
+def test_tensors_of_another_kind_are_named(tmp_path: Path, name: str, tensor: Tensor, message: str) -> None:
+    torch.save(released_weights() | {name: tensor, 7: torch.zeros(1)}, tmp_path / "g3.pth")
+    with pytest.raises(ValueError, match=rf"g3\.pth.*{message}"):
+        load_encoder(tmp_path / "g3.pth")
+
+
 def test_fingerprint_is_of_the_file(g3: Path, tmp_path: Path) -> None:
     before = weights_hash(g3)
     weights = released_weights()

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,28 +8,11 @@ import pandas as pd
 import pytest
 
 from tests.embeddings import unit_rows
+from tests.indexes import write_index
 from utils.retrieval import gallery as retrieval
 from utils.retrieval.exact_index import ExactIndex
 from utils.retrieval.gallery import Gallery, IndexInfo, add_part, retrieval_rows
 from utils.retrieval.gallery_embeddings import EmbeddingInfo
-from utils.tables.metadata import ids_hash
-
-
-def write_index(folder: Path, ids: list[str], embeddings: np.ndarray, index: ExactIndex) -> IndexInfo:
-    """An index folder of photos that need not exist."""
-    folder.mkdir(parents=True)
-    places = np.random.default_rng(len(ids)).uniform(-80, 80, (len(ids), 2)).round(3)
-    pd.DataFrame({"IMG_ID": ids, "LAT": places[:, 0], "LON": places[:, 1], "city": 'Łódź, "old"'}).to_csv(
-        folder / "metadata.csv", index=False
-    )
-    np.save(folder / "embeddings.npy", embeddings)
-    (folder / "embeddings.json").write_text(
-        f'{{"model": "m", "dtype": "auto", "image_ids": "{ids_hash(ids)}", "photos": {len(ids)}}}'
-    )
-    index.save(folder)
-    info = IndexInfo("metadata.csv", "model", "auto", len(index.components))
-    info.save(folder)
-    return info
 
 
 @pytest.fixture
@@ -76,6 +60,9 @@ def test_an_index_folder_from_before_index_types(make_gallery) -> None:
     folder = make_gallery(unit_rows(9, 4, 0), list("abcdefghi")).table.parent
     (folder / "index.json").write_text('{"gallery": "metadata.csv", "model": "m", "dtype": "auto", "components": 0}')
     assert Gallery(folder).info == IndexInfo("metadata.csv", "m", "auto", 0, "exact", ())
+    made_of = json.loads((folder / "embeddings.json").read_text())
+    del made_of["storage"]
+    (folder / "embeddings.json").write_text(json.dumps(made_of))
     assert EmbeddingInfo.load(folder).storage == "float32"
     metadata = pd.read_csv(folder / "metadata.csv")
     metadata.iloc[::-1].to_csv(folder / "metadata.csv", index=False)
@@ -93,3 +80,65 @@ def test_retrieval_rows_name_the_places_found() -> None:
     ]
     assert [row.candidates for row in rows] == [{0: (3, 30), 1: (1, 10)}, {0: (2, 20), 1: (3, 30)}]
     assert [row.reverse for row in rows] == [{0: (2, 20)}, {0: (1, 10)}]
+
+
+INDEX = {"gallery": "metadata.csv", "model": "m", "dtype": "auto", "components": 0, "index_type": "exact", "added": []}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gallery": None}, "gallery cannot be None"),
+        ({"gallery": ["metadata.csv"]}, "gallery cannot be"),
+        ({"model": 7}, "model cannot be 7"),
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+        ({"dtype": True}, "dtype cannot be True"),
+        ({"components": -1}, "components is -1"),
+        ({"components": 2.0}, "components cannot be 2.0"),
+        ({"components": "0"}, "components cannot be '0'"),
+        ({"components": None}, "components cannot be None"),
+        ({"components": 3}, r"components is 3, but index\.npz has 0"),
+        ({"components": 10**400}, "components is 1000"),
+        ({"index_type": "hnsw"}, "index_type is 'hnsw'"),
+        ({"index_type": ["exact"]}, "index_type cannot be"),
+        ({"added": "added-001"}, "added cannot be 'added-001'"),
+        ({"added": {}}, "added cannot be {}"),
+        ({"added": None}, "added cannot be None"),
+        ({"added": [1]}, r"added is \[1\]"),
+        ({"added": ["../other"]}, r"added is \['../other'\]"),
+        ({"added": ["added-002"]}, r"added is \['added-002'\]"),
+        ({"added": ["added-001", "added-001"]}, "added is"),
+        ({"colour": 1}, "unknown settings colour"),
+    ],
+)
+def test_a_damaged_index_json_is_named(make_gallery, values, message) -> None:
+    folder = make_gallery(unit_rows(9, 4, 0), list("abcdefghi")).table.parent
+    (folder / "index.json").write_text(json.dumps(INDEX))
+    assert Gallery(folder).photos == 9
+    (folder / "index.json").write_text(json.dumps(INDEX | values))
+    with pytest.raises(ValueError, match=rf"index\.json: {message}"):
+        Gallery(folder)
+    (folder / "index.json").write_text(json.dumps({name: value for name, value in INDEX.items() if name != "model"}))
+    with pytest.raises(ValueError, match=r"index\.json: model is missing"):
+        Gallery(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"photos": 0}, "photos is 0"),
+        ({"photos": -9}, "photos is -9"),
+        ({"photos": 8}, "photos is 8, but .* has 9"),
+        ({"photos": "9"}, "photos cannot be '9'"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"storage": "float64"}, "storage is 'float64'"),
+        ({"image_ids": None}, "image_ids cannot be None"),
+        ({"colour": 1}, "unknown settings colour"),
+    ],
+)
+def test_a_damaged_embeddings_json_is_named(make_gallery, values, message) -> None:
+    folder = make_gallery(unit_rows(9, 4, 0), list("abcdefghi")).table.parent
+    made_of = json.loads((folder / "embeddings.json").read_text())
+    (folder / "embeddings.json").write_text(json.dumps(made_of | values))
+    with pytest.raises(ValueError, match=rf"embeddings\.json: {message}"):
+        Gallery(folder)

@@ -95,6 +95,31 @@ def test_an_interruption_costs_one_shard(photos, tiny_base: Path, tmp_path: Path
     assert [problem.split()[0] for problem in again] == ["2.png:", "4.png"]
 
 
+def test_a_damaged_shard_is_named(photos, tiny_base: Path, tmp_path: Path, monkeypatch) -> None:
+    ids, store = photos
+    monkeypatch.setattr(module, "SHARD", 2)
+    folder = tmp_path / "index"
+    with monkeypatch.context() as patch:
+        counted(store, patch, fail_at=5)
+        with pytest.raises(KeyboardInterrupt):
+            gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
+    first, second = sorted(folder.glob("shards-*/*.npy"))
+    whole, array = second.read_bytes(), np.load(second)
+    spoilt = [array[:1], array[:, :0], array[:, 0], array.astype(np.float64), array.astype(np.int32)]
+    for damaged in spoilt:
+        np.save(second, damaged)
+        with pytest.raises(ValueError, match=second.name):
+            gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
+    for data in (b"", whole[:-1], whole[:50] + whole[60:]):
+        second.write_bytes(data)
+        with pytest.raises(ValueError, match=second.name):
+            gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
+    np.save(second, array[:, 1:])
+    with pytest.raises(ValueError, match=second.name):  # of another width than the first
+        gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
+    assert first.exists()
+
+
 def test_shards_of_other_embeddings_are_not_taken(photos, tiny_base: Path, tmp_path: Path, monkeypatch) -> None:
     ids, store = photos
     monkeypatch.setattr(module, "SHARD", 2)

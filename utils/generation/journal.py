@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from utils.geography.answers import parse_answer
 from utils.jobs.json_lines import JsonLines, OtherSettings, check_settings, first_record, read_json_lines, read_record
 
+
 def breaks_off_in_a_place(answer: str) -> bool:
     """Whether the place that an answer names stands at its very end, where digits or the side may be missing."""
     return parse_answer(answer) is not None and parse_answer(answer, cut=True) is None

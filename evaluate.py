@@ -282,6 +282,7 @@ def score(
 
     from utils.evaluation.resumed import score_missing
     from utils.evaluation.reward_log import RewardLog
+    from utils.evaluation.shown_photos import ShownPhotos
     from utils.geo_ranker import GeoRanker
     from utils.model.device import own_device
     from utils.model.fingerprints import fingerprint
@@ -294,13 +295,16 @@ def score(
     names = ("image_path", "image_data_path", "tar_index_path", "dtype", "sharing")
     settings = {"device": device_type, "attn_implementation": kernels} | {name: getattr(args, name) for name in names}
     how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
-    with RewardLog(args.output_dir, fingerprint(args.model, args.model_path, info, settings), processes.rank) as log:
+    scorer = fingerprint(args.model, args.model_path, info, settings)
+    photos = ImageStore.from_paths([args.image_path])
+    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+    with RewardLog(args.output_dir, scorer, processes.rank, ShownPhotos(photos, gallery)) as log:
         return score_missing(
             queries,
             log,
             lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how),
-            ImageStore.from_paths([args.image_path]),
-            ImageStore.from_paths([args.image_data_path], args.tar_index_path),
+            photos,
+            gallery,
             processes,
             feature_cache=args.feature_cache,
             max_tokens=args.max_tokens,

@@ -5,8 +5,8 @@ So both are fitted on queries whose truth was known (``utils/evaluation/fit_cali
 of deciding, in ``georanker.json``. Applying them takes numpy alone.
 
     confidence   a logistic regression a radius, on ``describe``; made monotone over the radii
-    regions      discs around the likeliest groups of candidates; their size by split conformal prediction (Lei et al.
-                 2018), so that a level of 90% holds the truth of 90% of queries like those they were fitted on
+    regions      discs around the likeliest groups of candidates; their size by cross-conformal prediction (Vovk 2015),
+                 so that a level of 90% holds the truth of 90% of queries like those they were fitted on
 """
 
 from collections.abc import Mapping, Sequence

@@ -41,8 +41,9 @@ def fit_calibration(outlooks: Sequence[Outlook], truths: ArrayLike, errors_km: A
         truths: (n, 2) degrees.
         errors_km: (n,) geodesic km between truth and answer.
 
-    The scale of errors is fitted on every other query, the sizes of the regions on the rest (split conformal
-    prediction), the confidence on all. Raises ``ValueError`` for fewer than ``LEAST_QUERIES``.
+    The sizes of the regions are cross-conformal (Vovk 2015): what each half of the queries needs, in scales that were
+    fitted on the other half. The scale in use and the confidence are fitted on all. Raises ``ValueError`` for fewer
+    than ``LEAST_QUERIES``.
     """
     truths, errors_km = np.asarray(truths, dtype=np.float64), np.asarray(errors_km, dtype=np.float64)
     if len(outlooks) < LEAST_QUERIES:
@@ -50,8 +51,12 @@ def fit_calibration(outlooks: Sequence[Outlook], truths: ArrayLike, errors_km: A
     features = np.stack([known.features for known in outlooks])  # (n, FEATURES)
     odds = [_fit_odds(features, errors_km < radius) for radius in THRESHOLDS_KM]
     reach = np.array([reach_km(known, *truth) for known, truth in zip(outlooks, truths, strict=True)])
-    scale = _fit_scale(features[::2], np.log(reach[::2]))
-    scores = [least_size(known, scale, *truth) for known, truth in zip(outlooks[1::2], truths[1::2], strict=True)]
+    log_reach = np.log(reach)
+    quantile, scale = _smallest_scale(features, log_reach)
+    scores = np.empty(len(reach))
+    for own in (np.arange(len(reach)) % 2 == half for half in (0, 1)):
+        other = _fit_scale(features[~own], log_reach[~own], quantile)
+        scores[own] = [least_size(outlooks[number], other, *truths[number]) for number in np.flatnonzero(own)]
     sizes = [conformal_quantile(scores, level / 100) for level in LEVELS]
     rounded = [[float(f"{value:.{DIGITS}g}") for value in values] for values in (*odds, scale, sizes)]
     return Calibration(tuple(map(tuple, rounded[:-2])), tuple(rounded[-2]), tuple(rounded[-1]), len(outlooks))
@@ -119,20 +124,26 @@ def _fit_odds(features: np.ndarray, is_near: np.ndarray) -> np.ndarray:
     return _unscaled(scaler, fitted.coef_[0], fitted.intercept_[0])
 
 
-def _fit_scale(features: np.ndarray, log_reach: np.ndarray) -> np.ndarray:
-    """(1 + FEATURES,) of a quantile regression of the logarithm of the reach.
+def _smallest_scale(features: np.ndarray, log_reach: np.ndarray) -> tuple[float, np.ndarray]:
+    """Of the scales for ``SCALE_QUANTILES`` that whose median region of ``SMALL_LEVEL`` is smallest, and its quantile.
 
-    Of those for ``SCALE_QUANTILES`` the one whose median region of ``SMALL_LEVEL`` is smallest: where errors are alike,
-    the scale of the large ones serves best; where a few are wild, that of the many.
+    Where errors are alike, the scale of the large ones serves best; where a few are wild, that of the many.
     """
-    scaler = StandardScaler().fit(features)
     tried = []
     for quantile in SCALE_QUANTILES:
-        fitted = QuantileRegressor(quantile=quantile, alpha=1e-3, solver="highs")
-        log_scale = fitted.fit(scaler.transform(features), log_reach).predict(scaler.transform(features))
-        size = np.quantile(log_reach - log_scale, SMALL_LEVEL) + np.median(log_scale)
-        tried.append((float(size), _unscaled(scaler, fitted.coef_, float(fitted.intercept_))))
-    return min(tried, key=lambda found: found[0])[1]
+        scale = _fit_scale(features, log_reach, quantile)
+        log_scale = scale[0] + features @ scale[1:]
+        tried.append((float(np.quantile(log_reach - log_scale, SMALL_LEVEL) + np.median(log_scale)), quantile, scale))
+    _, quantile, scale = min(tried, key=lambda found: found[0])
+    return quantile, scale
+
+
+def _fit_scale(features: np.ndarray, log_reach: np.ndarray, quantile: float) -> np.ndarray:
+    """(1 + FEATURES,) of a quantile regression of the logarithm of the reach."""
+    scaler = StandardScaler().fit(features)
+    fitted = QuantileRegressor(quantile=quantile, alpha=1e-3, solver="highs")
+    fitted.fit(scaler.transform(features), log_reach)
+    return _unscaled(scaler, fitted.coef_, float(fitted.intercept_))
 
 
 def _unscaled(scaler: StandardScaler, weights: np.ndarray, intercept: float) -> np.ndarray:

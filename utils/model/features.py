@@ -5,10 +5,11 @@ one folder per vision tower (its weights, precision and the size limits of photo
 read and extend it: each appends to a pair of files of its own,
 
     NAME.bin     features, one photo after the other
-    NAME.jsonl   {"photo": where it lies, "grid": [t, h, w], "shape": [levels, tokens, hidden], "offset": bytes}
+    NAME.jsonl   {"photo": where it lies, "stamp": [bytes, time], "grid": [t, h, w],
+                  "shape": [levels, tokens, hidden], "offset": bytes}
 
 and writes the line when the features are there; that of a photo re-encoded as JPEG has ``"jpeg"``, the quality, too.
-Photos are known by their place, not by their content: where photos were replaced, the folder has to be removed. A
+Photos are known by their place, size and time (of an archive: its time): one that was replaced is encoded anew. A
 photo may be there in several forms: as a query shows it, and re-encoded as a candidate does.
 """
 
@@ -32,7 +33,7 @@ from utils.model.packing import Packer
 from utils.model.tower import tower_fingerprint, with_features
 from utils.photos.images import ImageError
 from utils.photos.jpeg import as_jpeg
-from utils.photos.store import ImageStore
+from utils.photos.store import ImageStore, Stamp
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class EncodedPhotos:
 
 @dataclass(frozen=True)
 class _Entry:
+    stamp: Stamp | None  # None: written before stamps were
     path: Path
     offset: int  # bytes
     grid: tuple[int, int, int]
@@ -98,15 +100,21 @@ class FeatureCache:
             for _, entry in read_json_lines(path):
                 if entry.get("jpeg") != self.decoded.jpeg_quality:
                     continue
+                stamp = Stamp(*entry["stamp"]) if "stamp" in entry else None
                 self.entries[entry["photo"]] = _Entry(
-                    path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
+                    stamp, path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
                 )
 
+    def _entry(self, image_id: str) -> _Entry | None:
+        """That of a photo as it is now."""
+        entry = self.entries.get(self.decoded.store.place(image_id))
+        return entry if entry is not None and entry.stamp == self.decoded.store.stamp(image_id) else None
+
     def __contains__(self, image_id: object) -> bool:
-        return self.decoded.store.place(image_id) in self.entries
+        return self._entry(image_id) is not None
 
     def __getitem__(self, image_id: str) -> EncodedImage:
-        entry = self.entries.get(self.decoded.store.place(image_id))
+        entry = self._entry(image_id)
         if entry is None:
             _ = self.decoded[image_id]  # says what is wrong with the photo
             raise ImageError(f"{image_id}: not in the feature cache {self.folder}")
@@ -138,8 +146,9 @@ class FeatureCache:
                 file.write(features.view(torch.uint8).numpy())
                 file.flush()
                 place = self.decoded.store.place(image_id)
-                entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
-                line = {"photo": place, "grid": entry.grid, "shape": entry.shape, "offset": offset}
+                stamp = self.decoded.store.stamp(image_id)
+                entry = _Entry(stamp, Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
+                line = {"photo": place, "stamp": stamp, "grid": entry.grid, "shape": entry.shape, "offset": offset}
                 log.add(line if self.decoded.jpeg_quality is None else line | {"jpeg": self.decoded.jpeg_quality})
                 self.entries[place] = entry
 

@@ -5,11 +5,13 @@ The released gallery is one large tar, ``mp-16-images.tar``; ``tar_index.py`` sa
 
 import errno
 import functools
+import hashlib
 import io
 import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -17,6 +19,13 @@ from utils.photos.formats import EXTENSIONS
 from utils.photos.images import ImageError, open_image
 from utils.photos.tar_index import TarIndex, open_index
 from utils.photos.tar_index_pickle import Member, is_whole_file
+
+
+class Stamp(NamedTuple):
+    """What tells, mostly, whether a photo is still the same."""
+
+    size: int  # bytes
+    time: int  # ns since 1970, when it was last written
 
 
 class Folder:
@@ -39,6 +48,10 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+    def stamp(self, name: str) -> Stamp:
+        status = (self.path / name).stat()
+        return Stamp(status.st_size, status.st_mtime_ns)
 
     def why_left_out(self, name: str) -> None:
         """A folder has what it has."""
@@ -82,6 +95,10 @@ class Tar:
             place = f"of {member.size} bytes at byte {member.offset}"
             raise OSError(f"no member {place}: {other}; is the index of this tar?")
         return data[headers:]
+
+    def stamp(self, name: str) -> Stamp:
+        """Its time is that of the whole tar."""
+        return Stamp(self.index[name].size, os.fstat(self._file.fileno()).st_mtime_ns)
 
     def why_left_out(self, name: str) -> str | None:
         return self.index.why_left_out(name)
@@ -166,6 +183,19 @@ class ImageStore:
         """Where the photo lies, source and name, the same for every id of it; None where there is none."""
         found = self._find(image_id)
         return found and os.path.join(os.path.abspath(found[0].path), found[1])
+
+    def stamp(self, image_id: str) -> Stamp | None:
+        """Of the photo as it lies there now; None where there is none."""
+        found = self._find(image_id)
+        return found and found[0].stamp(found[1])
+
+    def content(self, image_id: str) -> str | None:
+        """SHA-256 of the photo's bytes, in hexadecimal; None where there is none or it cannot be read."""
+        found = self._find(image_id)
+        try:
+            return found and hashlib.sha256(found[0].read(found[1])).hexdigest()
+        except OSError:
+            return None
 
     def open(self, image_id: str) -> Image.Image:
         """The photo as upright RGB (see ``open_image``).

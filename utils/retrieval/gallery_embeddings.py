@@ -2,11 +2,12 @@
 
 A gallery is embedded shard by shard: an interrupted run goes on at the first shard that is not on disk, and several
 processes (``torchrun``) take every n-th shard each. A photo that cannot be read has a row of NaN, so that row numbers
-stay those of the metadata table; the next run tries it again.
+stay those of the metadata table; the next run tries it again, and embeds photos that were replaced anew.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -25,7 +26,10 @@ from utils.photos.store import ImageStore
 from utils.retrieval.embedding import embed_photos, embedded_batches, load_encoder, split
 from utils.tables.metadata import ids_hash
 
+logger = logging.getLogger(__name__)
+
 FILENAME = "embeddings.json"  # beside embeddings.npy
+STAMPS = "stamps.npy"  # beside it: size and time of each photo
 DTYPES, STORAGES = ("auto", "float32", "bfloat16"), ("float32", "float16")
 SHARD = 16_384  # photos embedded between two saves
 
@@ -98,13 +102,17 @@ def gallery_embeddings(
     if (folder / FILENAME).exists() and EmbeddingInfo.load(folder) == info:
         if processes.rank > 0:
             return None
-        unreadable = np.flatnonzero(np.isnan(read_embeddings(file, info.photos, storage)[:, 0]))
+        stamps = stamps_of(store, image_ids)
+        rows = np.flatnonzero(
+            np.isnan(read_embeddings(file, info.photos, storage)[:, 0]) | _replaced(folder / STAMPS, stamps)
+        )
         problems = []
-        if len(unreadable):
+        if len(rows):
             encoder = load_encoder(base, dtype, device)
-            ids = [image_ids[row] for row in unreadable]
-            again, problems = embed_photos(encoder, ids, store, batch_size, workers, "unreadable photos")
-            read_embeddings(file, info.photos, storage, "r+")[unreadable] = again
+            ids = [image_ids[row] for row in rows]
+            again, problems = embed_photos(encoder, ids, store, batch_size, workers, "photos")
+            read_embeddings(file, info.photos, storage, "r+")[rows] = again
+        _save(folder / STAMPS, stamps)
         return read_embeddings(file, info.photos, storage), problems
 
     # Named by what is in it: shards of another model or gallery are not taken for these.
@@ -118,13 +126,48 @@ def gallery_embeddings(
         (folder / name).unlink(missing_ok=True)
     with atomic_path(file) as temporary:
         _merge(shards, info, temporary)
+    _save(folder / STAMPS, np.concatenate([_read_stamps(_stamps_path(shards, rows)) for rows in _split(info.photos)]))
     write_json(folder / FILENAME, asdict(info))
     shutil.rmtree(shards)
     return read_embeddings(file, info.photos, storage), [problem for part in gathered for problem in part]
 
 
+def stamps_of(store: ImageStore, image_ids: Sequence[str]) -> np.ndarray:
+    """(n, 2) int64: size in bytes and time in ns of each photo, -1 where there is none."""
+    found = (store.stamp(image_id) or (-1, -1) for image_id in image_ids)
+    return np.fromiter(found, dtype=np.dtype((np.int64, 2)), count=len(image_ids))
+
+
+def _replaced(path: Path, stamps: np.ndarray) -> np.ndarray:
+    """(n,) whether a photo has another stamp than ``path`` says; none has where there is no such file yet."""
+    if not path.exists():
+        logger.info("%s: embedded without noting which photos: taken for those that are there now", path.parent)
+        return np.zeros(len(stamps), dtype=bool)
+    earlier = _read_stamps(path)
+    if earlier.shape != stamps.shape:
+        raise ValueError(f"{path} has shape {earlier.shape}: it must hold a row for each of {len(stamps)} photos")
+    return (earlier != stamps).any(axis=1)
+
+
+def _read_stamps(path: Path) -> np.ndarray:
+    return read_array(path, ("int64",), 2)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)
+
+
+def _split(photos: int) -> list[range]:
+    return split(range(photos), SHARD)
+
+
 def _shard_path(folder: Path, rows: range) -> Path:
     return folder / f"{rows.start:09}.npy"
+
+
+def _stamps_path(folder: Path, rows: range) -> Path:
+    return folder / f"{rows.start:09}.stamps.npy"
 
 
 def _embed_shards(
@@ -139,12 +182,14 @@ def _embed_shards(
     processes: Processes,
 ) -> list[str]:
     """Make those shards of this process that are not in ``folder`` yet; returns problems of all its shards."""
-    shards = split(range(len(image_ids)), SHARD)[processes.rank :: processes.count]
+    shards = _split(len(image_ids))[processes.rank :: processes.count]
     problems, missing = [], []
+    stamps = {rows: stamps_of(store, image_ids[rows.start : rows.stop]) for rows in shards}
     for rows in shards:
-        if _shard_path(folder, rows).exists():
+        if _shard_path(folder, rows).exists() and not _replaced(_stamps_path(folder, rows), stamps[rows]).any():
             shard = read_embeddings(_shard_path(folder, rows), len(rows), info.storage)
             unreadable = np.flatnonzero(np.isnan(shard[:, 0]))
+            _save(_stamps_path(folder, rows), stamps[rows])
             problems += [f"{image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable]
         else:
             missing.append(rows)
@@ -164,15 +209,15 @@ def _embed_shards(
                 rows, vectors, found = next(embedded)
                 embeddings[np.array(rows, dtype=np.int64) - shard.start] = vectors
                 problems += found
-            with atomic_path(_shard_path(folder, shard)) as temporary:
-                np.save(temporary, embeddings)
+            _save(_stamps_path(folder, shard), stamps[shard])
+            _save(_shard_path(folder, shard), embeddings)
     return problems
 
 
 def _merge(folder: Path, info: EmbeddingInfo, target: Path) -> None:
     """Write the shards of all photos as one array, without holding more than one of them in memory."""
     merged = None
-    for rows in split(range(info.photos), SHARD):
+    for rows in _split(info.photos):
         path = _shard_path(folder, rows)
         shard = read_embeddings(path, len(rows), info.storage)
         if merged is None:

@@ -169,21 +169,24 @@ class Gallery:
             raise ValueError(f"{self.folder} was built with another model than {model}: build it again")
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """The full embeddings (..., d) float32 of some rows of ``metadata`` (...)."""
+        """The full embeddings (..., d) float32 of some rows of ``metadata`` (...); NaN where a photo was unreadable."""
         found = np.empty((*rows.shape, self.parts[0].embeddings.shape[1]), dtype=np.float32)
         for part, start, end in zip(self.parts, self._starts, self._starts[1:], strict=False):
             own = (start <= rows) & (rows < end)
             found[own] = part.embeddings[rows[own] - start]
-        if not np.isfinite(found).all():
-            raise ValueError(f"{self.folder}: embeddings.npy of photos that were found has values that are no numbers")
         return found
 
     def cosines(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Cosine (m, k) float32 of the full embeddings of each query (m, d) and its own photos ``rows`` (m, k)."""
+        """Cosine (m, k) float32 of the full embeddings of each query (m, d) and its own photos ``rows`` (m, k).
+
+        Raises ``ValueError``, naming the folder, for a photo whose embedding is no number: an index has none.
+        """
         similarities = np.empty(rows.shape, dtype=np.float32)
         for first in range(0, len(rows), QUERY_CHUNK):
             chunk = slice(first, first + QUERY_CHUNK)
             similarities[chunk] = np.einsum("md,mkd->mk", queries[chunk], self.vectors(rows[chunk]))
+        if not np.isfinite(similarities).all():
+            raise ValueError(f"{self.folder}: embeddings.npy has values that are no numbers for photos that were found")
         return similarities
 
 

@@ -46,7 +46,7 @@ def test_only_the_rows_of_the_index_are_needed(tmp_path: Path) -> None:
     assert candidate_rows(queries()[:1], photos) == candidate_rows(queries()[:1], FoundPhotos.of(INDICES, GALLERY))
 
     np.save(tmp_path / "I.npy", SIMILARITY)
-    with pytest.raises(ValueError, match=r"I\.npy: float32 of shape \(2, 3\), not integers"):
+    with pytest.raises(ValueError, match=r"I\.npy: float32 of shape \(2, 3\), not int64"):
         FoundPhotos.read(tmp_path / "I.npy", tmp_path / "gallery.csv")
 
 

@@ -43,7 +43,9 @@ class RewardLog(AbstractContextManager):
 
     def get(self, query: Query) -> np.ndarray | None:
         """Logged rewards (candidates,) float32 of ``query``, with the photos that it shows now."""
-        entries = self._entries.get(self.key(query), ())
+        entries = self._entries.get(self.key(query), [])
+        # One that does not say its photos counts until one does.
+        entries = [entry for entry in entries if "shown" in entry] or entries
         entry = next((entry for entry in reversed(entries) if self._still_shown(query, entry)), None)
         return None if entry is None else np.array(entry["rewards"], dtype=np.float32)
 

@@ -64,7 +64,6 @@ class EncodedPhotos:
 
 @dataclass(frozen=True)
 class _Entry:
-    stamp: Stamp | None  # None: written before stamps were
     path: Path
     offset: int  # bytes
     grid: tuple[int, int, int]
@@ -91,7 +90,7 @@ class FeatureCache:
         self.dtype = backbone.visual.dtype
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = uuid.uuid4().hex
-        self.entries: dict[str, _Entry] = {}
+        self.entries: dict[tuple[str, Stamp], _Entry] = {}  # by place and stamp of the photo
         self.read()
 
     def read(self) -> None:
@@ -100,15 +99,15 @@ class FeatureCache:
             for _, entry in read_json_lines(path):
                 if entry.get("jpeg") != self.decoded.jpeg_quality:
                     continue
-                stamp = Stamp(*entry["stamp"]) if "stamp" in entry else None
-                self.entries[entry["photo"]] = _Entry(
-                    stamp, path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
-                )
+                if "stamp" in entry:  # an earlier version did not say of which photo the features are
+                    self.entries[entry["photo"], Stamp(*entry["stamp"])] = _Entry(
+                        path.with_suffix(".bin"), entry["offset"], tuple(entry["grid"]), tuple(entry["shape"])
+                    )
 
     def _entry(self, image_id: str) -> _Entry | None:
         """That of a photo as it is now."""
-        entry = self.entries.get(self.decoded.store.place(image_id))
-        return entry if entry is not None and entry.stamp == self.decoded.store.stamp(image_id) else None
+        store = self.decoded.store
+        return self.entries.get((store.place(image_id), store.stamp(image_id)))
 
     def __contains__(self, image_id: object) -> bool:
         return self._entry(image_id) is not None
@@ -147,10 +146,10 @@ class FeatureCache:
                 file.flush()
                 place = self.decoded.store.place(image_id)
                 stamp = self.decoded.store.stamp(image_id)
-                entry = _Entry(stamp, Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
+                entry = _Entry(Path(file.name), offset, tuple(photo.grid_thw.tolist()), tuple(features.shape))
                 line = {"photo": place, "stamp": stamp, "grid": entry.grid, "shape": entry.shape, "offset": offset}
                 log.add(line if self.decoded.jpeg_quality is None else line | {"jpeg": self.decoded.jpeg_quality})
-                self.entries[place] = entry
+                self.entries[place, stamp] = entry
 
     def fill(self, backbone: PreTrainedModel, work: SharedWork[str], workers: int = 0) -> list[str]:
         """Add those photos of ``work`` that are missing; returns what is wrong with those that cannot be read.

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -6,8 +7,10 @@ import pytest
 
 from utils.candidates import Candidate, Query
 from utils.evaluation.reward_log import RewardLog
+from utils.evaluation.shown_photos import ShownPhotos
 from utils.model.adapter_info import AdapterInfo
 from utils.model.fingerprints import fingerprint
+from utils.photos.store import ImageStore
 
 QUERY = Query("q.jpg", (Candidate(1.0, 2.0), Candidate(3.0, 4.0)))
 
@@ -64,6 +67,65 @@ def test_an_older_log_costs_nothing(tmp_path):
         log.append(replace(QUERY, image="new.jpg"), values)
     with RewardLog(tmp_path, "a") as log:
         assert all(log.get(replace(QUERY, image=name)) is not None for name in (*names, "new.jpg"))
+
+
+@pytest.fixture
+def shown(tmp_path, make_image):
+    """q.jpg among the queries' photos, c.jpg among those of the gallery."""
+    for folder, name in (("photos", "q.jpg"), ("gallery", "c.jpg")):
+        (tmp_path / folder).mkdir()
+        make_image(20, 20).save(tmp_path / folder / name)
+    return ShownPhotos(*(ImageStore.from_paths([tmp_path / folder]) for folder in ("photos", "gallery")))
+
+
+WITH_PHOTO = replace(QUERY, candidates=(QUERY.candidates[0], Candidate(3.0, 4.0, image="c.jpg")))
+VALUES = np.array([0.25, 0.5], dtype=np.float32)
+
+
+def logged(tmp_path, shown) -> bool:
+    """Whether the rewards of the query are taken from the log; reading it twice says the same."""
+    found = []
+    for rank in (0, 0, 1):
+        with RewardLog(tmp_path / "log", "a", rank, shown) as log:
+            found.append(0 in log.known([WITH_PHOTO]))
+    assert len(set(found)) == 1
+    return found[0]
+
+
+def log_once(tmp_path, shown) -> None:
+    with RewardLog(tmp_path / "log", "a", 0, shown) as log:
+        log.append(WITH_PHOTO, VALUES)
+
+
+def test_rewards_of_a_replaced_photo_are_not_taken(tmp_path, shown, make_image):
+    log_once(tmp_path, shown)
+    assert logged(tmp_path, shown)
+    photo = tmp_path / "photos" / "q.jpg"
+    whole = photo.read_bytes()
+    make_image(21, 20).save(photo)
+    assert not logged(tmp_path, shown)
+    photo.write_bytes(whole)  # another time, the same content
+    os.utime(photo, ns=(1, 1))
+    assert logged(tmp_path, shown)
+    photo.write_bytes(whole[:-9] + bytes(9))  # another content of the same size
+    assert not logged(tmp_path, shown)
+    log_once(tmp_path, shown)
+    assert logged(tmp_path, shown)
+
+
+def test_rewards_of_a_replaced_candidate_are_not_taken(tmp_path, shown, make_image):
+    log_once(tmp_path, shown)
+    make_image(21, 20).save(tmp_path / "gallery" / "c.jpg")
+    assert not logged(tmp_path, shown)
+
+
+def test_a_log_from_before_photos_is_taken_once(tmp_path, shown, make_image, caplog):
+    log_once(tmp_path, None)
+    with caplog.at_level("INFO"):
+        assert logged(tmp_path, shown)
+    assert caplog.text.count("1 queries were logged without their photos") == 1
+    make_image(21, 20).save(tmp_path / "photos" / "q.jpg")
+    assert not logged(tmp_path, shown)
 
 
 def test_two_evaluations_cannot_write_to_one_folder(tmp_path):

@@ -1,4 +1,5 @@
 import gc
+import json
 import os
 
 import pytest
@@ -161,3 +162,25 @@ def test_no_file_handles_of_the_workers_stay_open(ranker, fill):
     fill(ranker, workers=1)
     gc.collect()  # what is garbage by now but not collected holds its files open
     assert len(os.listdir("/dev/fd")) <= before + 1
+
+
+def test_a_replaced_photo_is_encoded_anew(ranker, store, fill, tmp_path, make_image):
+    old = fill(ranker)[0]["b.png"].features.clone()
+    make_image(29, 30, 99).save(tmp_path / "photos" / "b.png")
+    cache = FeatureCache(tmp_path / "cache", ranker.backbone, ranker.packer, store)
+    assert [name in cache for name in NAMES] == [True, False, True, True]
+    cache, problems = fill(ranker)
+    assert problems == []
+    (direct,) = with_features(ranker.backbone, ranker.packer, [cache.decoded["b.png"]])
+    torch.testing.assert_close(cache["b.png"].features, direct.features)
+    assert not torch.equal(cache["b.png"].features, old)
+
+
+def test_features_without_stamps_are_made_anew(ranker, store, fill, tmp_path):
+    """Those of an earlier version: nothing tells of which photo they are."""
+    fill(ranker)
+    (log,) = tmp_path.glob("cache/*/*.jsonl")
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "stamp"}) + "\n" for r in records))
+    cache = FeatureCache(tmp_path / "cache", ranker.backbone, ranker.packer, store)
+    assert not any(name in cache for name in NAMES)

@@ -29,7 +29,7 @@ def test_a_gallery_is_embedded_once(photos, tiny_base: Path, tmp_path: Path, mon
     np.testing.assert_array_equal(again, first)
     assert problems == unreadable
     assert len(problems) == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["embeddings.json", "embeddings.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["embeddings.json", "embeddings.npy", "stamps.npy"]
 
     half, _ = gallery_embeddings(folder, tiny_base, ids, store, storage="float16")
     np.testing.assert_array_equal(half, first.astype(np.float16))
@@ -95,6 +95,47 @@ def test_an_interruption_costs_one_shard(photos, tiny_base: Path, tmp_path: Path
     assert [problem.split()[0] for problem in again] == ["2.png:", "4.png"]
 
 
+def test_a_replaced_photo_is_embedded_anew(photos, tiny_base: Path, tmp_path: Path, make_image, monkeypatch) -> None:
+    ids, store = photos
+    folder = tmp_path / "index"
+    gallery_embeddings(folder, tiny_base, ids, store)
+    make_image(31, 30, 77).save(tmp_path / "photos" / "1.png")
+    with monkeypatch.context() as patch:
+        asked = counted(store, patch)
+        again, _ = gallery_embeddings(folder, tiny_base, ids, store)
+    assert asked == ["1.png", "2.png", "4.png"]  # two of them are unreadable
+    whole, _ = gallery_embeddings(tmp_path / "whole", tiny_base, ids, store)
+    np.testing.assert_allclose(again, whole, atol=1e-6)
+
+    (folder / "stamps.npy").unlink()  # as an earlier version left it
+    make_image(32, 30, 78).save(tmp_path / "photos" / "1.png")
+    with monkeypatch.context() as patch:
+        asked = counted(store, patch)
+        gallery_embeddings(folder, tiny_base, ids, store)
+    assert asked == ["2.png", "4.png"]
+    make_image(33, 30, 79).save(tmp_path / "photos" / "1.png")
+    with monkeypatch.context() as patch:
+        asked = counted(store, patch)
+        gallery_embeddings(folder, tiny_base, ids, store)
+    assert asked == ["1.png", "2.png", "4.png"]
+
+
+def test_a_photo_replaced_while_its_shard_waited_is_embedded_anew(
+    photos, tiny_base: Path, tmp_path: Path, make_image, monkeypatch
+) -> None:
+    ids, store = photos
+    monkeypatch.setattr(module, "SHARD", 2)
+    folder = tmp_path / "index"
+    with monkeypatch.context() as patch:
+        counted(store, patch, fail_at=5)
+        with pytest.raises(KeyboardInterrupt):
+            gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
+    make_image(31, 30, 77).save(tmp_path / "photos" / "1.png")  # of the first shard; the second is whole, too
+    asked = counted(store, monkeypatch)
+    gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
+    assert asked == [*ids[:2], *ids[4:]]
+
+
 def test_a_damaged_shard_is_named(photos, tiny_base: Path, tmp_path: Path, monkeypatch) -> None:
     ids, store = photos
     monkeypatch.setattr(module, "SHARD", 2)
@@ -103,7 +144,7 @@ def test_a_damaged_shard_is_named(photos, tiny_base: Path, tmp_path: Path, monke
         counted(store, patch, fail_at=5)
         with pytest.raises(KeyboardInterrupt):
             gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
-    first, second = sorted(folder.glob("shards-*/*.npy"))
+    first, second = sorted(set(folder.glob("shards-*/*.npy")) - set(folder.glob("shards-*/*.stamps.npy")))
     whole, array = second.read_bytes(), np.load(second)
     spoilt = [array[:1], array[:, :0], array[:, 0], array.astype(np.float64), array.astype(np.int32)]
     for damaged in spoilt:

@@ -1,5 +1,6 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
 # make test    set up, then the tests
+# make faults  ten minutes of kills, full disks, cut files and hostile servers at random: docs/reliability.md
 # make lint    style, format, and that imports run one way
 # make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
 # make earth-strong   the same test queries with candidates of the uncompressed index, ranked by the shipped adapter
@@ -13,7 +14,7 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo setup earth-data earth earth-strong calibration test lint format clean
+.PHONY: demo setup earth-data earth earth-strong calibration test faults lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
@@ -123,6 +124,10 @@ reproduce-own: reproduce-train
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+SEED ?= $(shell date +%s)
+faults: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --fault_seconds 50 --fault_seed $(SEED) -n 2 --dist load
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--fault_seconds", type=float, default=0, help="for each test of tests/faults; 0: one round each")
     group.addoption("--fault_seed", type=int, default=0, help="of its random numbers")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    seed, seconds = config.getoption("--fault_seed"), config.getoption("--fault_seconds")
+    return f"faults: seed {seed}, {seconds:g} s a test"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """What tests/faults did, where it was asked for more than one round."""
+    counts: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call" and "tests/faults" in report.nodeid:
+                counts.update(dict(report.user_properties))
+    if config.getoption("--fault_seconds"):
+        terminalreporter.write_line(f"seed {config.getoption('--fault_seed')}")
+        for name, count in counts.items():
+            terminalreporter.write_line(f"{count:>6}  {name}")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """Whatever happens to a run, the next one ends with the results of a run that nothing happened to.
 
 Each test does what the options say (``tests/conftest.py``): by default one round of seed 0; ``make faults`` plays for
-ten minutes with a seed of its own, which it prints. Counts of what was done go into the report's properties.
+ten minutes with a seed of its own, and prints it with the counts of what was done.
 """
 
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from tests.faults.bench import Bench
 from tests.faults.jobs import Oracle, build_jobs
 from tests.faults.runs import End, Runs
 from tests.loopback import Response, serving
+from utils.jobs.json_lines import read_json_lines
 
 JOBS = ("evaluate", "quick_start", "retrieve", "lvlm", "finetune")
 
@@ -67,21 +71,56 @@ def test_killed_at_any_moment(bench, rounds, name, record_property) -> None:
         folder = bench.fresh(name)
         kills += sum(bench.kill(name, folder, random.uniform(0.05, 1.0)) for _ in range(3))
         bench.expect_whole(name, folder)
-    record_property("kills", kills)
+    record_property(f"kills of {name}", kills)
+
+
+def test_no_stored_answer_is_lost_or_asked_for_again(bench, rounds, record_property) -> None:
+    counts = Counter()
+    for random in rounds:
+        folder, stored = bench.fresh("lvlm"), set()
+        for last in (False, False, False, True):
+            asked = bench.oracle.asked.copy()
+            if last:
+                bench.expect_whole("lvlm", folder)
+            else:
+                counts["kills"] += bench.kill("lvlm", folder, random.uniform(0.3, 1.0))
+            counts["again"] += sum(bench.oracle.asked[number] > asked[number] for number in stored)
+            now = stored_answers(folder)
+            counts["lost"] += len(stored - now)
+            stored = now
+        counts["stored"] += len(stored)
+    assert (counts["again"], counts["lost"]) == (0, 0)
+    record_property("answers stored, in runs that were killed", counts["stored"])
+    record_property("stored answers that were lost", counts["lost"])
+    record_property("stored answers that were asked for again", counts["again"])
+
+
+def stored_answers(folder: Path) -> set[int]:
+    """The numbers of the photos whose answers the journal in ``folder`` holds."""
+    journal = folder / "generation.csv.jsonl"
+    if not journal.exists():
+        return set()
+    with closing(read_json_lines(journal)) as records:
+        return {int(record["IMG_ID"].split(".")[0]) for _, record in records if "IMG_ID" in record}
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_full_disk(bench, rounds, name) -> None:
+def test_a_full_disk(bench, rounds, name, record_property) -> None:
+    disks = 0
     for random in rounds:
+        disks += 1
         folder = bench.fresh(name)
         end = bench.run(name, folder, file_size=int(bench.whole(name).largest * random.uniform(0, 1)))
         assert is_told(end), end.text
         bench.expect_whole(name, folder)
+    record_property(f"full disks under {name}", disks)
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_two_at_once(bench, rounds, name) -> None:
+def test_two_at_once(bench, rounds, name, record_property) -> None:
+    pairs = 0
     for random in rounds:
+        pairs += 1
         folder = bench.fresh(name)
         processes = []
         for number in range(2):
@@ -92,17 +131,20 @@ def test_two_at_once(bench, rounds, name) -> None:
         for end in ends:
             assert end.code == 0 or is_told(end), end.text
         bench.expect_whole(name, folder)
+    record_property(f"pairs of {name} at once", pairs)
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_file_cut_anywhere(bench, rounds, name) -> None:
+def test_a_file_cut_anywhere(bench, rounds, name, record_property) -> None:
     """What a stopped run left is cut: it is made anew, or its file is named; without the file all is well."""
+    cuts = 0
     for random in rounds:
         folder = bench.fresh(name)
         bench.kill(name, folder, random.uniform(0.3, 1.1))
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
         if not files:
             continue
+        cuts += 1
         cut = files[int(random.integers(len(files)))]
         os.truncate(cut, int(random.integers(cut.stat().st_size)))
         end = bench.run(name, folder)
@@ -113,10 +155,13 @@ def test_a_file_cut_anywhere(bench, rounds, name) -> None:
             assert cut.name in end.text or str(cut.parent) in end.text, (cut, end.text)
             shutil.rmtree(cut.parent) if cut.parent != folder else cut.unlink()
             bench.expect_whole(name, folder)
+    record_property(f"files of {name} cut", cuts)
 
 
-def test_a_hostile_server(bench, rounds) -> None:
+def test_a_hostile_server(bench, rounds, record_property) -> None:
+    runs = 0
     for random in rounds:
+        runs += 3
         folder = bench.fresh("lvlm")
         bench.oracle.fault = spoiling(random)
         try:
@@ -126,6 +171,7 @@ def test_a_hostile_server(bench, rounds) -> None:
         finally:
             bench.oracle.fault = lambda response: response
         bench.expect_whole("lvlm", folder)
+    record_property("runs with a hostile server", runs)
 
 
 def spoiling(random: np.random.Generator) -> Callable[[Response], Response]:

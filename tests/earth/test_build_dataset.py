@@ -57,7 +57,7 @@ def test_make_builds_calibration_splits_on_demand_only(tmp_path):
         assert f"earth --split {split} " in commands
         assert f"--root_path {tmp_path / split} " in commands
     assert [commands.count(step) for step in steps] == [2, 2, 2]
-    for target in ("demo", "earth", "earth-strong"):
+    for target in ("demo", "earth-data", "earth-strong"):
         commands = made(target, tmp_path)
         assert "--calibration_sizes" not in commands
         assert not any(f"{tmp_path / split}" in commands for split in CALIBRATION_SPLITS)

@@ -76,7 +76,7 @@ def _stated_lines(report: dict) -> list[str]:
     gains = [1 - report["brier"][km] / base if base else 0.0 for km, base in report["brier_base"].items()]
     rows = {
         "calibration error": [f"{error:.3f}" for error in report["calibration_errors"].values()],
-        "Brier score below that of the rate": [f"{100 * gain:.0f}%" for gain in gains],
+        "Brier score below that of the rate": [f"{round(100 * gain)}%" for gain in gains],
     }
     rows |= {
         f"right among the surest {share}%": [f"{value:.1f}%" for value in values.values()]

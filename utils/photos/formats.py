@@ -112,7 +112,7 @@ def photo_names(folder: Path) -> list[str]:
     """
     files = [path for path in folder.rglob("*") if path.is_file()]
     photos = [path for path in files if path.suffix.lower() in EXTENSIONS or _is_photo(path)]
-    others = Counter(path.suffix.lower() or path.name for path in set(files).difference(photos))
+    others = Counter(path.suffix.lower() or path.name for path in sorted(set(files).difference(photos)))
     kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
     names = sorted(path.relative_to(folder).as_posix() for path in photos)
     unwritable = [name for name in names if any("\ud800" <= character <= "\udfff" for character in name)]

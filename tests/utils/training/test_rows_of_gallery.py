@@ -49,13 +49,13 @@ def world(request, tmp_path_factory) -> Gallery:
 def expected(world: Gallery, query: int, rule: CopyRule, owners: np.ndarray | None = None) -> list[int]:
     """The whole gallery in order of search, one photo at a time."""
     (order,), _ = world.search(world.vectors(np.array([query])), len(USABLE))
-    metadata, kept = world.metadata, []
-    for row in order.tolist():
-        metres = great_circle(*(metadata.loc[i, ["LAT", "LON"]] for i in (query, row))).m
-        cosine = world.vectors(np.array([query]))[0].astype(float) @ world.vectors(np.array([row]))[0]
-        is_copy = metres <= rule.metres and cosine >= rule.cosine
+    points, ids = world.metadata[["LAT", "LON"]].to_numpy(), world.metadata["IMG_ID"].tolist()
+    own, kept = world.vectors(np.array([query]))[0].astype(float), []
+    for row, vector in zip(order.tolist(), world.vectors(order), strict=True):
+        metres = great_circle(points[query], points[row]).m
+        is_copy = metres <= rule.metres and own @ vector >= rule.cosine
         same_owner = owners is not None and owners[row] >= 0 and owners[row] == owners[query]
-        if not (is_copy or same_owner or metadata.loc[row, "IMG_ID"] == metadata.loc[query, "IMG_ID"]):
+        if not (is_copy or same_owner or ids[row] == ids[query]):
             kept.append(row)
     return kept
 

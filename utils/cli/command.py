@@ -1,6 +1,8 @@
 """How a script runs and ends: problems cost only themselves and are named, errors stop it in one line."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,10 @@ from utils.data_paths import absence
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # the exit code of what Ctrl-C stopped
+
+# Ctrl-C goes to every process of a script. Those that it forks, such as the workers of a DataLoader, leave it to the
+# script, which ends them: they would each show a traceback.
+os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Jobs run in folders of their own, and what each leaves when nothing happens."""
 
+import os
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +59,14 @@ class Bench:
         process.kill()
         process.join()
         return was_alive
+
+    def interrupt(self, name: str, folder: Path, share: float) -> End:
+        """Ctrl-C for the job after a ``share`` of the seconds that it takes; how it ends then."""
+        process = self.start(name, folder)
+        process.join(share * self.whole(name).seconds)
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGINT)
+        return self.runs.end(process, self.log(folder))
 
     def succeed(self, name: str, folder: Path) -> None:
         """Run the job in ``folder`` to its end; fails where it does not end well."""

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
@@ -74,11 +74,22 @@ def _run(script: str, arguments: Sequence[str], log: Path, settings: Mapping[str
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.chdir(ROOT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name, value in settings.items():
         module, constant = name.rsplit(".", 1)
         setattr(importlib.import_module(module), constant, value)
-    main = importlib.import_module(script).main
+    module = importlib.import_module(script)
+    module.run_command = _interruptible(module.run_command)
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-    sys.exit(main(arguments))
+    sys.exit(module.main(arguments))
+
+
+def _interruptible(run_command: Callable[..., int]) -> Callable[..., int]:
+    """The same, which answers Ctrl-C. Before, while arguments are parsed, a script would show a traceback."""
+
+    def run(*args: object, **options: object) -> int:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return run_command(*args, **options)
+
+    return run

@@ -71,6 +71,21 @@ def test_killed_at_any_moment(bench, rounds, name, record_property) -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
+def test_ctrl_c(bench, rounds, name, record_property) -> None:
+    """One line and its exit code, unless the run had ended; what is done is kept and the same command goes on."""
+    stops = 0
+    for random in rounds:
+        folder = bench.fresh(name)
+        for _ in range(3):
+            end = bench.interrupt(name, folder, random.uniform(0.2, 1.0))
+            assert "Traceback" not in end.text, end.text
+            assert (end.code, end.text.count("stopped")) in ((0, 0), (130, 1)), end.text
+            stops += end.code == 130
+        bench.expect_whole(name, folder)
+    record_property("stops", stops)
+
+
+@pytest.mark.parametrize("name", JOBS)
 def test_a_full_disk(bench, rounds, name) -> None:
     for random in rounds:
         folder = bench.fresh(name)

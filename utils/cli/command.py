@@ -1,22 +1,17 @@
 """How a script runs and ends: problems cost only themselves and are named, errors stop it in one line."""
 
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from utils.cli.interrupts import none_lost
 from utils.cli.logs import set_up_logging
 from utils.data_paths import absence
 
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # the exit code of what Ctrl-C stopped
-
-# Ctrl-C goes to every process of a script. Those that it forks, such as the workers of a DataLoader, leave it to the
-# script, which ends them: they would each show a traceback.
-os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
 
 
 @contextmanager
@@ -42,9 +37,9 @@ def run_command(
     It is 1 where anything could not be used: each problem goes to standard error. After Ctrl-C it is 130, and
     ``stopped`` says what that means. For errors see ``one_line_errors``, for ``quiet`` ``set_up_logging``.
     """
-    set_up_logging(quiet)
     try:
-        with one_line_errors(*errors):
+        set_up_logging(quiet)
+        with none_lost(), one_line_errors(*errors):
             problems = work()
     except KeyboardInterrupt:
         logger.warning(stopped)

@@ -1,6 +1,5 @@
 """Where the results of one's photos go unless it is said: a folder for each, named by the photo."""
 
-import json
 import os
 from pathlib import Path
 
@@ -21,8 +20,10 @@ def ranking_paths(
         return Path(ranking), Path(ranking).with_suffix(".png") if picture is None else Path(picture)
     folder = OUTPUTS / Path(photo).stem
     found = folder / "ranking.json"
-    if found.is_file() and (other := read_json_object(found).get("photo")) != photo:
-        raise ValueError(f"{found} is of another photo, {json.dumps(other)}: say with --output where this one's goes")
+    if found.is_file():
+        other = str(read_json_object(found).get("photo"))
+        if Path(other).resolve() != Path(photo).resolve():
+            raise ValueError(f"{found} is of another photo, {other}: say with --output and --map where this one's go")
     return found, folder / "map.png" if picture is None else Path(picture)
 
 

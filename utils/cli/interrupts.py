@@ -40,7 +40,7 @@ def _leave_it_to_the_script() -> None:
 
 
 def _unless_the_script_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show an exception of a thread, but not that the script no longer takes what a worker had for it."""
+    """Show an exception, but not that the script no longer takes what this worker has for it."""
     if not issubclass(kind, (ConnectionError, EOFError)):
         sys.__excepthook__(kind, error, trace)
 

@@ -50,10 +50,10 @@ def test_forked_processes_leave_the_interruption_to_the_script():
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        sys.stderr = open(writing, "w", buffering=1)
-        signal.raise_signal(signal.SIGINT)
-        for error in (BrokenPipeError(), EOFError(), ValueError("shown")):
-            sys.excepthook(type(error), error, None)
+        with open(writing, "w") as sys.stderr:
+            signal.raise_signal(signal.SIGINT)
+            for error in (BrokenPipeError(), EOFError(), ValueError("shown")):
+                sys.excepthook(type(error), error, None)
         os._exit(7)
     os.close(writing)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7

@@ -31,6 +31,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 from utils.jobs.progress import progress_bar
 from utils.training.copy_rule import CopyRule
 
@@ -88,6 +89,7 @@ def build(args: argparse.Namespace) -> list[str]:
         args.index_path = args.index_path or args.root_path / "I.npy"
         files += [(name, getattr(args, name)) for name in ("retrieval_path", "metadata_path", "index_path", "gallery")]
     check_files(files)
+    check_outputs([("--result_path", args.result_path)])
 
     from utils.tables.join import generated_places
     from utils.training.georanking import write_georanking

@@ -29,6 +29,7 @@ from pathlib import Path
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
 from utils.data_paths import BENCHMARKS, PUBLISHED_METADATA, check_files
+from utils.jobs.outputs import check_outputs
 
 logger = logging.getLogger("scripts")
 
@@ -59,6 +60,8 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     root = args.root_path
     retrieval_path = args.retrieval_path or default_retrieval(root)
     check_files([("retrieval_path", retrieval_path), *((name, getattr(args, name)) for name in NAMED)])
+    result_path = args.result_path or root / "candidates.csv"
+    check_outputs([("--result_path", result_path)])
 
     from utils.jobs.reading import read_array
     from utils.tables.candidate_table import write_candidate_table
@@ -88,7 +91,6 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     if args.fill_names:
         rows, filled = fill_names(rows)
         logger.info("%d candidates without a name are named after the nearest populated place", filled)
-    result_path = args.result_path or root / "candidates.csv"
     write_candidate_table(result_path, rows)
     retrieved, guesses = sum(len(row.gps) for row in rows), sum(len(row.zs_gps) for row in rows)
     print(f"{result_path}: {len(rows)} queries, {retrieved} retrieved and {guesses} generated candidates")

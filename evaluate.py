@@ -42,6 +42,7 @@ from utils.cli.flags import (
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
 from utils.decoding import METHODS, WITHOUT_RANKER
+from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
@@ -195,6 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def evaluate(args: argparse.Namespace) -> list[str]:
     """Read, score, calibrate, report, write; returns what could not be used."""
     check_files(needed_files(args))
+    fitted = args.model_path if args.calibrate else None
+    names = ("output_dir", args.output_dir), ("feature_cache", args.feature_cache), ("model_path", fitted)
+    check_outputs(folders=[(f"--{name}", path) for name, path in names])
 
     from utils.evaluation.fit_calibration import calibrated
     from utils.evaluation.rankers import ranker_picks

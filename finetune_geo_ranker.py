@@ -44,6 +44,7 @@ from utils.cli.flags import (
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.jobs.locks import alone_in
+from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS
@@ -208,6 +209,7 @@ def finetune(args: argparse.Namespace) -> list[str]:
     """Train and save the adapter. Rows that cannot be used are reported, and are no reason to exit with 1."""
     files = [(name, getattr(args, name)) for name in ("dataset", "eval_dataset", "gallery", "tar_index_path")]
     check_files(files + [(name, path) for name in ("image_path", "image_data_path") for path in getattr(args, name)])
+    check_outputs(folders=[(f"--{name}", getattr(args, name)) for name in ("model_save_path", "feature_cache")])
     with (
         alone_in(args.model_save_path, Processes.from_environment().rank),
         TemporaryDirectory(prefix="features-") as scratch,

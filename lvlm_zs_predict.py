@@ -24,6 +24,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import add_device, at_least, positive, script_parser
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, check_files
+from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes, SharedWork
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ def predict(args: argparse.Namespace) -> list[str]:
     """Ask about every photo that has no answers yet and write the table. Returns what went wrong."""
     text_path, image_path = args.root_path / args.text_path, args.root_path / args.image_path
     check_files([("text_path", text_path), ("image_path", image_path)])
+    name = (args.model_name if args.backend == "api" else args.model).rstrip("/").split("/")[-1]
+    result_path = args.root_path / args.result_path.format(model=name)
+    journal_path = result_path.with_name(result_path.name + ".jsonl")
+    check_outputs([("--result_path", result_path), ("--result_path", journal_path)])
 
     from utils.generation.journal import Journal
     from utils.generation.tally import Tally, summary
@@ -130,11 +135,8 @@ def predict(args: argparse.Namespace) -> list[str]:
     from utils.tables.generation_table import write_generation_table
     from utils.tables.metadata import read_whole_metadata
 
-    name = (args.model_name if args.backend == "api" else args.model).rstrip("/").split("/")[-1]
-    result_path = args.root_path / args.result_path.format(model=name)
     metadata, store = read_whole_metadata(text_path), ImageStore.from_paths([image_path])
     processes = Processes.from_environment()
-    journal_path = result_path.with_name(result_path.name + ".jsonl")
     with Journal(journal_path, how_asked(args), args.max_tokens, processes.rank) as journal:
         # The list is the same in all processes, whatever each of them knows of what the others have finished by now.
         work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")

@@ -20,10 +20,10 @@ three that the base model guesses:
     python quick_start.py --image photo.jpg --index my_gallery/index --image_data_path my_gallery --generate 3 \\
         --model_path path_to_lora
 
-Answer and ranking go into a JSON file. With --index, --image may be a folder: its photos go into a CSV file
-and a GeoJSON file beside it, both written in the end from a log that has each photo as it is done; interrupted, the
-same command goes on at the next photo. A place or photo that cannot be read costs only itself: it is named, and the
-exit code is 1.
+Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. With
+--index, --image may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end
+from a log that has each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo
+that cannot be read costs only itself: it is named, and the exit code is 1.
 
 Coordinates that a photo carries in its EXIF are never used. A flag that has no effect beside the others is an error.
 """
@@ -50,6 +50,8 @@ from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
 from utils.decoding import METHODS
 from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
+from utils.jobs.outputs import check_outputs
+from utils.locating.output_paths import ranking_paths, table_path
 
 if TYPE_CHECKING:
     from utils.answer import Demand
@@ -73,9 +75,9 @@ TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of the query
 MODEL = None  # base model: hub name or folder; None: the adapter's, else that of DATASET, the published one for IMAGE
 MODEL_PATH = None  # adapter folder; None: that of DATASET
 MIN_CONFIDENCE, WITHIN_KM = None, 200  # say "not sure" of an answer less likely (0 to 1) to lie within so many km
-OUTPUT = "outputs/ranking.json"
-MAP = "outputs/map.png"
-LOCATIONS = "outputs/locations.csv"  # of a folder of photos; the GeoJSON file lies beside it
+OUTPUT = None  # JSON file of the ranking; None: outputs/PHOTO/ranking.json, PHOTO being the photo's name
+MAP = None  # PNG file; None: map.png beside that, or beside an OUTPUT that is given, with its name
+LOCATIONS = None  # CSV file for a folder of photos, the GeoJSON file beside it; None: outputs/FOLDER/locations.csv
 
 # As they were before anybody edited them: what is edited counts as given, and what is given is used or is an error.
 UNEDITED = {"dataset": "earth", "query": "test_000437.jpg", "topn": 12, "topn_zs": 3, "within": 200}
@@ -123,11 +125,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--min_confidence", type=probability, default=MIN_CONFIDENCE, help="less sure answers are `not sure` (0 to 1)")
     add("--within", type=int, choices=THRESHOLDS_KM, default=WITHIN_KM, help="of so many km (%(default)s)")
     # Results
-    add("--output", default=OUTPUT, help="JSON file of the ranking")
-    add("--map", default=MAP, help="PNG file of the map")
-    add("--locations", default=LOCATIONS, help="CSV file for a folder of photos, with a GeoJSON file beside it")
+    add("--output", default=OUTPUT, help="JSON file of the ranking; default: outputs/PHOTO/ranking.json")
+    add("--map", default=MAP, help="PNG file of the map; default: beside the ranking")
+    add(
+        "--locations",
+        default=LOCATIONS,
+        help="CSV file for a folder of photos, with a GeoJSON file beside it; default: outputs/FOLDER/locations.csv",
+    )
     args = parser.parse_args(arguments)
-    if Path(args.locations).suffix != ".csv":
+    if args.locations is not None and Path(args.locations).suffix != ".csv":
         parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
     given = given_flags(parser, arguments, args)
     check_use(args, parser, given | {name for name, value in UNEDITED.items() if getattr(args, name) != value})
@@ -210,6 +216,7 @@ def rank(args: argparse.Namespace) -> list[str]:
     """Rank one photo or a folder of photos; returns what could not be used."""
     files = [(name, getattr(args, name)) for name in (BENCHMARK_PATHS if args.image is None else OWN_PATHS)]
     check_files([*files, ("model_path", Path(args.model_path, "adapter_config.json"))])
+    choose_outputs(args)
 
     from utils.answer import Demand
     from utils.geo_ranker import GeoRanker
@@ -225,6 +232,17 @@ def rank(args: argparse.Namespace) -> list[str]:
         task = locator.task(Path(args.image), args.latitude, args.longitude)
         locator.log_unusable()
     return rank_photo(args, ranker, task, demand)
+
+
+def choose_outputs(args: argparse.Namespace) -> None:
+    """Fill in where the results go, and see that they can be written."""
+    if args.image is not None and Path(args.image).is_dir():
+        table = args.locations = Path(args.locations or table_path(args.image))
+        log = table.with_name(f"{table.name}.jsonl")
+        check_outputs([("--locations", path) for path in (table, table.with_suffix(".geojson"), log)])
+        return
+    args.output, args.map = ranking_paths(args.image or args.query, args.output, args.map)
+    check_outputs([("--output", args.output), ("--map", args.map)])
 
 
 def benchmark_query(args: argparse.Namespace) -> "Task":
@@ -281,7 +299,7 @@ def locate_folder(
     """Locate every photo of a folder, into a table and a map."""
     from utils.locating.folder import identities, rank_folder
 
-    table, flags = Path(args.locations), ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
+    table, flags = args.locations, ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
     settings = identities(ranker, locator, args.index, args.model, args.model_path)
     settings |= {name: getattr(args, name) for name in flags}
     rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings, demand)

@@ -41,6 +41,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
 from utils.data_paths import check_files
 from utils.jobs.locks import alone_in
+from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build(args: argparse.Namespace) -> list[str]:
     """Embed and index the gallery. Returns what could not be used."""
     check_files(gallery_files(args))
+    check_outputs(folders=[("--index", args.index)])
     with alone_in(args.index, Processes.from_environment().rank):
         return build_alone(args)
 
@@ -183,6 +185,7 @@ def build_alone(args: argparse.Namespace) -> list[str]:
 def add(args: argparse.Namespace) -> list[str]:
     """Embed further photos and add them to the index. Returns what could not be used."""
     check_files([("index", args.index / "index.json"), *gallery_files(args)])
+    check_outputs(folders=[("--index", args.index)])
     with alone_in(args.index, Processes.from_environment().rank):
         return add_alone(args)
 
@@ -217,6 +220,7 @@ def search(args: argparse.Namespace) -> list[str]:
     photos = [("image_path", path) for path in args.image_path]
     files = [("index", args.index / "index.json"), ("queries", args.queries), *photos]
     check_files([*files, ("tar_index_path", args.tar_index_path)])
+    check_outputs(folders=[("--output_dir", args.output_dir)])
 
     import numpy as np
 

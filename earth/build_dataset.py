@@ -23,6 +23,7 @@ from pathlib import Path
 from earth.recipe import DEFAULT_DIR, SPLIT_SIZES
 from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
+from utils.jobs.outputs import check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def write_benchmark(args: argparse.Namespace) -> list[str]:
     """Write what --output_dir lacks."""
+    check_outputs(folders=[("--output_dir", args.output_dir)])
     from earth.world.splits import build
 
     sizes = (args.gallery_size, *args.split_sizes)

@@ -26,6 +26,7 @@ LIGHT = [
     "generation/journal",
     "generation/mask",
     "generation/tally",
+    "locating/output_paths",
     "training/checkpoints",
     "training/copy_rule",
     "model/adapter_info",
@@ -106,6 +107,46 @@ def test_missing_files_are_named_first():
     for command, (code, _, heavy) in ask([[module, *flags.split()] for module, flags in MISSING.items()]).items():
         assert heavy == [], command
         assert re.match("error: .*away", str(code), re.DOTALL), command
+
+
+# Commands whose inputs are there in the folder {d}, and an output below a file; and what names it.
+UNWRITABLE = {
+    "build_georanking --root_path {d} --gallery {f} --result_path {f}/r.parquet": "--result_path",
+    "compile_prediction_candidates --root_path {d} --retrieval_path {f} --result_path {f}/c.csv": "--result_path",
+    "evaluate --ranker random --candidates {f} --output_dir {f}/out": "--output_dir",
+    "evaluate {model} --output_dir {d} --feature_cache {f}/cache": "--feature_cache",
+    "finetune_geo_ranker --dataset {f} --image_path {d} --model_save_path {f}/out": "--model_save_path",
+    "finetune_geo_ranker --dataset {f} --image_path {d} --model_save_path {d} --feature_cache {f}": "--feature_cache",
+    "lvlm_zs_predict --model_name m --root_path {d} --text_path file --image_path . --result_path {f}/g.csv": (
+        "--result_path"
+    ),
+    "quick_start --image {f} --candidates {f} --model_path {d} --output {f}/r.json": "--output",
+    "quick_start --image {f} --candidates {f} --model_path {d} --output {d}/r.json --map {d}": "--map",
+    "quick_start {model} --output {f}/r.json --map {d}/m.png": "--output",
+    "quick_start --image {d} --index {d} --image_data_path {d} --model_path {d} --locations {f}/l.csv": "--locations",
+    "retrieve_candidates build --gallery {f} --image_data_path {d} --model m --index {f}": "--index",
+    "retrieve_candidates search --index {d} --queries {f} --image_path {d} --output_dir {f}/out": "--output_dir",
+    "tools.convert_adapter {d} {f}/out": "output",
+    "tools.draw_architecture --output {f}/a.png": "--output",
+    "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",
+    "tools.gallery_from_exif {d} {f}/t.csv": "table",
+    "tools.index_tar {f} --output {f}/i": "--output",
+    "earth.build_dataset --output_dir {f}/out": "--output_dir",
+}
+
+
+def test_outputs_that_cannot_be_written_are_named_first(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("adapter_config.json", "index.json", "metadata.csv", "retrieval.csv", "I.npy"):
+        (tmp_path / name).write_text("{}")
+    model = "--dataset im2gps3k --candidates {f} --image_path {d} --image_data_path {d} --model_path {d}"
+    there = {"d": tmp_path, "f": tmp_path / "file"}
+    flags = {command.format(model=model.format(**there), **there): flag for command, flag in UNWRITABLE.items()}
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    for command, (code, _, heavy) in ask([command.split() for command in flags]).items():
+        assert re.match(f"error: {flags[command]}: cannot be written: {tmp_path}", str(code)), (command, code)
+        assert heavy == [], command
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
 
 
 def test_light_modules_import_no_torch():

@@ -16,6 +16,7 @@ from pathlib import Path
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write(args: argparse.Namespace) -> list[str]:
     """Write the converted adapter. Returns no problems: what is wrong is an error."""
     check_files([("released", args.released / "adapter_config.json")])
+    if not args.output.is_dir():  # it becomes one when all of it is written
+        check_outputs([("output", args.output)])
 
     from utils.model.adapter_conversion import convert
 

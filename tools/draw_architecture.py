@@ -15,6 +15,7 @@ from pathlib import Path
 
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
+from utils.jobs.outputs import check_outputs
 
 ROOT = Path(__file__).parent.parent
 INK, PAPER, MAIN_PATH = "#1c2330", "#eef2f8", "#ffe3b3"
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def draw(output: Path) -> list[str]:
     """Write the picture. Returns no problems."""
+    check_outputs([("--output", output)])
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 

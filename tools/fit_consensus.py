@@ -23,6 +23,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import add_candidate_choice, at_least, script_parser
 from utils.data_paths import check_files
 from utils.decoding import WITHOUT_RANKER
+from utils.jobs.outputs import check_outputs
 
 if TYPE_CHECKING:
     from utils.decoding import Decoder
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def fit(args: argparse.Namespace) -> list[str]:
     """Print the report and the choice. Returns what of the tables could not be used."""
     check_files([*(("tables", path) for path in args.tables), ("gallery", args.gallery)])
+    check_outputs([("--calibration", args.calibration)])
 
     import numpy as np
 

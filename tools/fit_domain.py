@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, script_parser
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +49,7 @@ def fit(args: argparse.Namespace) -> list[str]:
     """Write the domain and its words. Returns what is wrong with photos that could not be used."""
     files = [("adapter", args.adapter / "georanker.json"), ("calibration_path", args.calibration_path)]
     check_files([*files, *(("image_path", folder) for folder in args.image_path)])
+    check_outputs(folders=[("adapter", args.adapter)])
 
     from dataclasses import replace
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
 from utils.jobs.files import atomic_path
+from utils.jobs.outputs import check_outputs
 from utils.jobs.progress import progress_bar
 from utils.photos.exif import photo_coordinate
 from utils.photos.formats import photo_names
@@ -41,6 +42,7 @@ def write_table(args: argparse.Namespace) -> list[str]:
     """Write the metadata table and a summary. Returns the problems."""
     if not args.folder.is_dir():
         raise FileNotFoundError(f"{args.folder} is no folder")
+    check_outputs([("table", args.table)])
     table, without, problems = read_folder(args.folder)
     if table.empty:
         raise ValueError("\n".join([f"{args.folder}: no photo with GPS coordinates", *problems]))

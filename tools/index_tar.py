@@ -17,6 +17,7 @@ from pathlib import Path
 from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 from utils.photos.tar_index import TarIndex
 from utils.photos.tar_index_build import index_pickle, index_tar
 
@@ -44,9 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def index_tars(args: argparse.Namespace) -> list[str]:
     """Make the index of each tar. Returns where a damaged one could not be read on."""
     check_files([*(("tars", tar) for tar in args.tars), ("pickle", args.pickle)])
+    indexes = [args.output or Path(f"{args.pickle or tar}.index") for tar in args.tars]
+    check_outputs([("--output", path) for path in indexes])
     problems = []
-    for tar in args.tars:
-        path = args.output or Path(f"{args.pickle or tar}.index")
+    for tar, path in zip(args.tars, indexes, strict=True):
         if args.pickle:
             index_pickle(args.pickle, tar, path)
         else:

@@ -1,13 +1,14 @@
 """Jobs run in folders of their own, and what each leaves when nothing happens."""
 
+import os
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.faults.jobs import Job, Oracle
-from tests.faults.runs import End, Runs
+from tests.faults.runs import End, Run, Runs
 from utils.training.checkpoints import is_complete
 
 
@@ -35,28 +36,29 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def start(self, name: str, folder: Path, *, log: str = "log.txt", file_size: int | None = None) -> BaseProcess:
+    def start(self, name: str, folder: Path, file_size: int | None = None) -> Run:
         """The job, begun in ``folder`` or going on there."""
         job = self.jobs[name]
         begun = job.again is not None and any(map(is_complete, folder.glob("trained/checkpoint-*")))
         arguments = job.again(folder) if begun else job.arguments(folder)
-        return self.runs.start(job.script, arguments, self.log(folder, log), job.settings, file_size)
-
-    def log(self, folder: Path, log: str = "log.txt") -> Path:
-        """The file of what a run in ``folder`` says."""
-        return folder.with_name(f"{folder.name}.{log}")
+        return self.runs.start(job.script, arguments, job.settings, file_size)
 
     def run(self, name: str, folder: Path, file_size: int | None = None) -> End:
-        return self.runs.end(self.start(name, folder, file_size=file_size), self.log(folder))
+        return self.start(name, folder, file_size).end()
 
     def kill(self, name: str, folder: Path, share: float) -> bool:
         """Run the job for a ``share`` of the seconds that it takes, then kill it; false where it had ended."""
-        process = self.start(name, folder)
-        process.join(share * self.whole(name).seconds)
-        was_alive = process.exitcode is None
-        process.kill()
-        process.join()
-        return was_alive
+        run = self.start(name, folder)
+        run.process.join(share * self.whole(name).seconds)
+        return run.kill().code == -signal.SIGKILL
+
+    def interrupt(self, name: str, folder: Path, share: float) -> End:
+        """Ctrl-C for the job after a ``share`` of the seconds that it takes; how it ends then."""
+        run = self.start(name, folder)
+        run.process.join(share * self.whole(name).seconds)
+        if run.process.exitcode is None:
+            os.kill(run.process.pid, signal.SIGINT)
+        return run.end()
 
     def succeed(self, name: str, folder: Path) -> None:
         """Run the job in ``folder`` to its end; fails where it does not end well."""

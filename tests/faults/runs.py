@@ -6,9 +6,11 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
@@ -29,8 +31,38 @@ class End:
     text: str
 
 
+class Run:
+    """A script that runs, and what it says: through a pipe, as a limit on the size of files would hold for a log."""
+
+    def __init__(self, process: BaseProcess, said: Connection) -> None:
+        self.process = process
+        self._said = said
+        self._text = bytearray()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while piece := os.read(self._said.fileno(), 65536):
+            self._text += piece
+
+    def end(self) -> End:
+        """Wait for its end; a run that hangs is killed and fails."""
+        self.process.join(SECONDS)
+        hung = self.process.exitcode is None
+        end = self.kill()
+        assert not hung, f"it hung, having said {end.text}"
+        return end
+
+    def kill(self) -> End:
+        self.process.kill()
+        self.process.join()
+        self._reader.join()
+        self._said.close()
+        return End(self.process.exitcode, self._text.decode())
+
+
 class Runs:
-    """``start(script, arguments, log)``; ``end`` waits."""
+    """What starts scripts."""
 
     def __init__(self) -> None:
         self.context = multiprocessing.get_context("forkserver")
@@ -39,46 +71,42 @@ class Runs:
             forkserver.ensure_running()
 
     def start(
-        self,
-        script: str,
-        arguments: Sequence[str],
-        log: Path,
-        settings: Mapping[str, int],
-        file_size: int | None,
-    ) -> BaseProcess:
+        self, script: str, arguments: Sequence[str], settings: Mapping[str, int], file_size: int | None = None
+    ) -> Run:
         """``script`` without its ``.py``; no file may exceed ``file_size`` bytes.
 
         ``settings`` are constants of the library, such as ``utils.retrieval.gallery_embeddings.SHARD``.
         """
-        log.unlink(missing_ok=True)
-        process = self.context.Process(target=_run, args=(script, arguments, log, settings, file_size), daemon=True)
+        said, say = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=_run, args=(script, arguments, say, settings, file_size), daemon=True)
         process.start()
-        return process
-
-    def end(self, process: BaseProcess, log: Path) -> End:
-        """Wait for the process; one that hangs is killed and fails."""
-        process.join(SECONDS)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise AssertionError(f"it hung, having said {_text(log)}")
-        return End(process.exitcode, _text(log))
+        say.close()
+        return Run(process, said)
 
 
-def _text(log: Path) -> str:
-    return log.read_text(encoding="utf-8") if log.exists() else ""
-
-
-def _run(script: str, arguments: Sequence[str], log: Path, settings: Mapping[str, int], file_size: int | None) -> None:
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+def _run(
+    script: str, arguments: Sequence[str], say: Connection, settings: Mapping[str, int], file_size: int | None
+) -> None:
+    for stream in (1, 2):
+        os.dup2(say.fileno(), stream)
+    say.close()
     os.chdir(ROOT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name, value in settings.items():
         module, constant = name.rsplit(".", 1)
         setattr(importlib.import_module(module), constant, value)
-    main = importlib.import_module(script).main
+    module = importlib.import_module(script)
+    module.run_command = _interruptible(module.run_command)
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-    sys.exit(main(arguments))
+    sys.exit(module.main(arguments))
+
+
+def _interruptible(run_command: Callable[..., int]) -> Callable[..., int]:
+    """The same, which answers Ctrl-C. Before, while arguments are parsed, a script would show a traceback."""
+
+    def run(*args: object, **options: object) -> int:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return run_command(*args, **options)
+
+    return run

@@ -105,6 +105,20 @@ def stored_answers(folder: Path) -> set[int]:
 
 
 @pytest.mark.parametrize("name", JOBS)
+def test_ctrl_c(bench, rounds, name, record_property) -> None:
+    """One line and its exit code, unless the run had ended; what is done is kept and the same command goes on."""
+    stops = 0
+    for random in rounds:
+        folder = bench.fresh(name)
+        end = bench.interrupt(name, folder, random.uniform(0.2, 1.0))
+        assert "Traceback" not in end.text, end.text
+        assert (end.code, end.text.count("stopped")) in ((0, 0), (130, 1)), end.text
+        stops += end.code == 130
+        bench.expect_whole(name, folder)
+    record_property(f"Ctrl-C in {name}", stops)
+
+
+@pytest.mark.parametrize("name", JOBS)
 def test_a_full_disk(bench, rounds, name, record_property) -> None:
     disks = 0
     for random in rounds:
@@ -122,11 +136,11 @@ def test_two_at_once(bench, rounds, name, record_property) -> None:
     for random in rounds:
         pairs += 1
         folder = bench.fresh(name)
-        processes = []
-        for number in range(2):
-            processes.append(bench.start(name, folder, log=f"{number}.txt"))
+        started = []
+        for _ in range(2):
+            started.append(bench.start(name, folder))
             time.sleep(random.uniform(0, 0.5) * bench.whole(name).seconds)
-        ends = [bench.runs.end(process, bench.log(folder, f"{n}.txt")) for n, process in enumerate(processes)]
+        ends = [run.end() for run in started]
         assert any(end.code == 0 for end in ends), "\n".join(end.text for end in ends)
         for end in ends:
             assert end.code == 0 or is_told(end), end.text

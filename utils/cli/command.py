@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from utils.cli.interrupts import none_lost
 from utils.cli.logs import set_up_logging
 from utils.data_paths import absence
 
@@ -36,9 +37,9 @@ def run_command(
     It is 1 where anything could not be used: each problem goes to standard error. After Ctrl-C it is 130, and
     ``stopped`` says what that means. For errors see ``one_line_errors``, for ``quiet`` ``set_up_logging``.
     """
-    set_up_logging(quiet)
     try:
-        with one_line_errors(*errors):
+        set_up_logging(quiet)
+        with none_lost(), one_line_errors(*errors):
             problems = work()
     except KeyboardInterrupt:
         logger.warning(stopped)

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, PreTrainedModel
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from utils.jobs.reading import naming, one_line, read_json_object
 
@@ -123,6 +124,8 @@ def _check_stored(model_class: type[AutoModel] | type[AutoModelForImageTextToTex
         with naming(path, SafetensorError), safe_open(path, "pt") as file:
             _check_dtypes(file, FLOATS)
             stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    if is_deepspeed_zero3_enabled():  # it would shard a model that is only there to be counted
+        return
     with naming_part(base, CONFIG), torch.device("meta"):
         asked = sum(weight.numel() for weight in model_class.from_config(AutoConfig.from_pretrained(base)).parameters())
     if stored and asked > 2 * stored:

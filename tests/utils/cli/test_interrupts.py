@@ -1,0 +1,61 @@
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from utils.cli.command import run_command
+
+pytestmark = pytest.mark.usefixtures("unset_logging")
+
+
+class Dropping:
+    """What its ``__del__`` raises is dropped by Python."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interruption_that_python_drops_is_raised_again(capsys):
+    show = sys.unraisablehook
+
+    def work() -> list[str]:
+        Dropping()
+        time.sleep(60)
+        return []
+
+    assert run_command(work) == 130
+    assert capsys.readouterr() == ("", "stopped\n")
+    assert sys.unraisablehook is show
+
+
+def test_other_exceptions_that_python_drops_are_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda dropped: shown.append(dropped.exc_type))
+
+    class Failing:
+        def __del__(self) -> None:
+            raise KeyError
+
+    def work() -> list[str]:
+        Failing()
+        return []
+
+    assert run_command(work) == 0
+    assert shown == [KeyError]
+
+
+def test_forked_processes_leave_the_interruption_to_the_script():
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with open(writing, "w") as sys.stderr:
+            signal.raise_signal(signal.SIGINT)
+            for error in (BrokenPipeError(), EOFError(), ValueError("shown")):
+                sys.excepthook(type(error), error, None)
+        os._exit(7)
+    os.close(writing)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    with os.fdopen(reading) as said:
+        assert said.read() == "ValueError: shown\n"

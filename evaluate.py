@@ -153,9 +153,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     except ValueError as error:
         parser.error(str(error))
 
+    own_table = args.candidates is not None
     defaults = set_default_paths(args, parser)
+    # Nobody knows the gallery of a table that somebody brings, unless it is said.
+    args.candidates_of = args.gallery if own_table else args.gallery or defaults.gallery_metadata
     args.gallery = args.gallery or defaults.gallery_metadata
-    if args.ranker in WITHOUT_RANKER:
+    if args.ranker in WITHOUT_RANKER and not own_table:
         args.calibration = args.calibration or defaults.vote_calibration
     args.train_metadata = args.train_metadata or list(defaults.train_metadata)
     args.max_tokens = args.max_tokens or args.batch_size * TOKENS_PER_CANDIDATE
@@ -323,7 +326,7 @@ def sources(args: argparse.Namespace) -> "Sources":
     from utils.calibration import Sources
     from utils.tables.metadata import gallery_hash
 
-    return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.gallery))
+    return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.candidates_of))
 
 
 def decider_of(args: argparse.Namespace, info: AdapterInfo) -> "Decider | None":

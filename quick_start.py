@@ -145,6 +145,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         check_own_photo(args, parser)
         choose_base(args, parser, PUBLISHED_BASE)
         return args
+    args.own_table = args.candidates is not None
     set_default_paths(args, parser)
     if args.model_path is None:
         parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
@@ -250,7 +251,8 @@ def benchmark_query(args: argparse.Namespace) -> "Task":
     from utils.locating.ranking_task import benchmark_task
 
     names = (*BENCHMARK_PATHS, "topn", "topn_zs", "merge_km")
-    gallery = BENCHMARKS[args.dataset].gallery_metadata
+    # Nobody knows the gallery of a table that somebody brings.
+    gallery = None if args.own_table else BENCHMARKS[args.dataset].gallery_metadata
     return benchmark_task(args.query, **{name: getattr(args, name) for name in names}, gallery_metadata=gallery)
 
 

@@ -98,7 +98,9 @@ def calibrated(world):
     sources = Sources(RETRIEVED, GENERATED, 0.0, None)
     info = AdapterInfo.load(world / "adapter")
     shutil.copytree(world / "adapter", world / "calibrated")
-    replace(info, calibration=Calibrations(sources, {"argmax": fitted})).save(world / "calibrated")
+    replace(info, calibration=Calibrations(sources, {"argmax": fitted}, ((RETRIEVED, GENERATED),))).save(
+        world / "calibrated"
+    )
     return world / "calibrated"
 
 
@@ -118,8 +120,10 @@ def test_what_an_answer_is_worth_is_stated_where_it_is_known(world, calibrated, 
     assert "Region that holds the truth 90% of the time: " in printed
 
     run(*query, "--min_confidence", "0.6", "--within", "200")
-    assert json.loads((tmp_path / "ranking.json").read_text())["answered"] is False
-    assert "Not sure: " in capsys.readouterr().out
+    unsure = json.loads((tmp_path / "ranking.json").read_text())
+    assert unsure["answered"] is False
+    assert unsure["demand"] == {"confidence": 0.6, "within_km": 200}
+    assert "Not sure: less than the 60% within 200 km that were demanded" in capsys.readouterr().out
     run(*query, "--min_confidence", "0.6", "--within", "750")
     assert json.loads((tmp_path / "ranking.json").read_text())["answered"] is True
 

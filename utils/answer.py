@@ -1,7 +1,7 @@
 """What an answer is: a place, how sure it is, and whether that is enough. Text, JSON, map and table are made of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from utils.calibration import Calibration, Outlook
@@ -28,9 +28,10 @@ class Answer:
     confidence: Mapping[int, float] | None  # probability that the truth lies within so many km; None: unknown
     regions: Mapping[int, Region] | None  # percent -> region that holds the truth so often; None: unknown
     answered: bool | None  # False: less sure than was demanded; None: that is not known
+    demand: Demand | None = None  # None: nothing was demanded
 
     def as_json(self) -> dict[str, Any]:
-        """``prediction``, ``confidence``, ``regions`` and ``answered``, ready for JSON."""
+        """``prediction``, ``confidence``, ``regions``, ``answered`` and ``demand``, ready for JSON."""
         return {
             "prediction": {
                 "latitude": self.latitude,
@@ -42,6 +43,7 @@ class Answer:
             "confidence": self.confidence and {str(radius): chance for radius, chance in self.confidence.items()},
             "regions": self.regions and {str(level): _region(found) for level, found in self.regions.items()},
             "answered": self.answered,
+            "demand": self.demand and asdict(self.demand),
         }
 
 
@@ -68,6 +70,7 @@ def answer(
         stated,
         calibration.regions(known),
         demand is None or stated[demand.within_km] >= demand.confidence,
+        demand,
     )
 
 

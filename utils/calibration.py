@@ -25,6 +25,7 @@ MASS_KM = (5, 25, 60, 200, 750, 2500)  # radii of the masses that describe an an
 COUNT_KM = (25, 60, 200)  # radii of the counts
 FEATURES = len(MASS_KM) + 4 + len(COUNT_KM) + 2
 SHARE_FLOOR = 1e-3  # below it and above its complement, masses are taken as equal
+LARGEST_LOG_ODDS = 50.0  # beyond, a probability is 0 or 1 to all digits
 FAR_KM = 20_015.0  # half the Earth's circumference: where a candidate is missing
 
 GROUP_KM = 50.0  # candidates nearer than this to a likelier one belong to its group
@@ -113,7 +114,8 @@ class Calibration:
     def confidence(self, known: Outlook) -> dict[int, float]:
         """Probability (0 to 1) that the truth lies within each of ``THRESHOLDS_KM`` of the answer."""
         odds = np.array(self.odds)
-        chances = 1 / (1 + np.exp(-(odds[:, 0] + odds[:, 1:] @ known.features)))
+        log_odds = np.clip(odds[:, 0] + odds[:, 1:] @ known.features, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+        chances = 1 / (1 + np.exp(-log_odds))
         return dict(zip(THRESHOLDS_KM, np.maximum.accumulate(chances).tolist(), strict=True))
 
     def regions(self, known: Outlook) -> dict[int, Region]:
@@ -188,16 +190,22 @@ class Calibrations:
 
     sources: Sources
     methods: Mapping[str, Calibration]  # by the names of ``utils.decoding.METHODS``
+    # How many retrieved and how many generated candidates the queries had: all pairs but the rarest. Empty: unknown.
+    counts: tuple[tuple[int, int], ...] = ()
 
     def of(self, method: str, sources: Sources) -> Calibration | None:
         """That of ``method`` for candidates of ``sources``; None where nothing is known of them."""
         return self.methods.get(method) if sources == self.sources else None
 
+    def know(self, retrieved: int, generated: int) -> bool:
+        """Whether it was fitted on queries with such numbers of candidates, give or take a retrieved one."""
+        return any(abs(retrieved - count) <= 1 and generated == guesses for count, guesses in self.counts)
+
     @classmethod
     def from_json(cls, value: Any) -> "Calibrations":
         """What ``asdict`` made of one, read back. Raises ``ValueError`` for anything else."""
-        if not isinstance(value, dict) or value.keys() != {"sources", "methods"}:
-            raise ValueError("it has sources and methods")
+        if not isinstance(value, dict) or value.keys() - {"counts"} != {"sources", "methods"}:
+            raise ValueError("it has sources, methods and counts")
         if not isinstance(value["sources"], dict) or value["sources"].keys() != Sources.__annotations__.keys():
             raise ValueError(f"sources are {', '.join(Sources.__annotations__)}")
         if not isinstance(value["methods"], dict):
@@ -206,4 +214,12 @@ class Calibrations:
         for name, fitted in value["methods"].items():
             with naming(name):
                 methods[name] = Calibration.from_json(fitted)
-        return cls(Sources(**value["sources"]), methods)
+        return cls(Sources(**value["sources"]), methods, _counts(value.get("counts", [])))
+
+
+def _counts(value: Any) -> tuple[tuple[int, int], ...]:
+    pairs = value if isinstance(value, list) else [None]
+    for pair in pairs:
+        if not (isinstance(pair, list) and [type(number) for number in pair] == [int, int] and min(pair) >= 0):
+            raise ValueError("counts must be pairs of numbers of candidates")
+    return tuple(map(tuple, pairs))

@@ -39,9 +39,16 @@ class Decider:
         """What its answers from candidates of ``sources`` are worth; None where that is not known."""
         return None if self.calibrations is None or sources is None else self.calibrations.of(self.name, sources)
 
-    def why_unknown(self, sources: Sources) -> str:
-        """Why ``calibration`` has nothing to say of ``sources``, in words."""
-        if self.calibrations is None:
+    def knows(self, counts: tuple[int, int]) -> bool:
+        """Whether it was calibrated on queries with such numbers of retrieved candidates and of guesses."""
+        return self.calibrations is not None and self.calibrations.know(*counts)
+
+    def why_unknown(self, sources: Sources | None, counts: tuple[int, int]) -> str:
+        """Why nothing is known of answers from so many candidates (as for ``knows``) of ``sources``, in words."""
+        if self.calibrations is None or self.name not in self.calibrations.methods:
             return f"{self.name} was not calibrated"
-        difference = self.calibrations.sources.unlike(sources) or f"no {self.name}"
-        return f"{self.name} was calibrated on other candidates: {difference}"
+        if sources is None:
+            return f"{self.name} was calibrated on other candidates than a list of places"
+        if difference := self.calibrations.sources.unlike(sources):
+            return f"{self.name} was calibrated on other candidates: {difference}"
+        return f"{self.name} was not calibrated on {counts[0]} retrieved candidates with {counts[1]} guesses"

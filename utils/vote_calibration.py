@@ -29,11 +29,12 @@ class VoteCalibration:
         """
         values = read_json_object(path)
         with naming(path):
-            if values.keys() != {"candidates", "weights", "sources", "methods"}:
-                raise ValueError("it has candidates, weights, sources and methods")
-            if not isinstance(values["candidates"], str):
-                raise ValueError(f"candidates is {values['candidates']!r}: it must be words")
-            calibrations = Calibrations.from_json({name: values[name] for name in ("sources", "methods")})
+            if values.keys() != {"candidates", "weights", "sources", "methods", "counts"}:
+                raise ValueError("it has candidates, weights, sources, methods and counts")
+            words = values["candidates"]
+            if not isinstance(words, str) or not words.strip() or not words.isprintable():
+                raise ValueError(f"candidates is {words!r}: it must be words, on one line")
+            calibrations = Calibrations.from_json({name: values[name] for name in ("sources", "methods", "counts")})
             if values["weights"] != _weights(calibrations):
                 raise ValueError("it was fitted on votes of other weights; python -m tools.fit_consensus fits it anew")
         return cls(values["candidates"], calibrations)

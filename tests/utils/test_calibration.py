@@ -71,7 +71,7 @@ def test_the_answer_comes_first_whatever_its_share():
 
 @given(calibrations)
 def test_what_is_stored_reads_back(fitted):
-    stored = Calibrations(SOURCES, {"argmax": fitted})
+    stored = Calibrations(SOURCES, {"argmax": fitted}, ((12, 3), (12, 2)))
     assert Calibrations.from_json(json.loads(json.dumps(asdict(stored)))) == stored
 
 
@@ -81,6 +81,30 @@ def test_other_sources_have_no_calibration():
     assert stored.of("consensus", SOURCES) is None
     for change in ({"topn": 10}, {"topn_zs": 0}, {"merge_km": 1.0}, {"gallery": None}):
         assert stored.of("argmax", replace(SOURCES, **change)) is None
+
+
+def test_other_numbers_of_candidates_are_not_known():
+    stored = Calibrations(SOURCES, {"argmax": PLAIN}, ((12, 3), (12, 2)))
+    known = [(retrieved, guesses) for retrieved in range(15) for guesses in range(5) if stored.know(retrieved, guesses)]
+    assert known == [(count, guesses) for count in (11, 12, 13) for guesses in (2, 3)]
+    older = asdict(stored)
+    del older["counts"]
+    assert not Calibrations.from_json(json.loads(json.dumps(older))).know(12, 3)
+
+
+@pytest.mark.parametrize("counts", [{}, 3, [12], [[12]], [[12, "3"]], [[12, True]], [[12, -1]], [[12, 3.0]]])
+def test_numbers_of_candidates_that_are_none_are_refused(counts):
+    stored = json.loads(json.dumps(asdict(Calibrations(SOURCES, {"argmax": PLAIN})))) | {"counts": counts}
+    with pytest.raises(ValueError, match="counts must be pairs"):
+        Calibrations.from_json(stored)
+
+
+def test_absurd_odds_are_probabilities():
+    with np.errstate(all="raise"):
+        for odds in (-1e6, 1e6):
+            fitted = replace(PLAIN, odds=((odds, *[0.0] * FEATURES),) * 5)
+            known = outlook([(46, 7), (-33.9, 151.2)], [0.2, 0.8], 0, [True, False])
+            assert list(fitted.confidence(known).values()) == pytest.approx([float(odds > 0)] * 5, abs=1e-9)
 
 
 @pytest.mark.parametrize(

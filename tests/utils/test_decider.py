@@ -24,14 +24,18 @@ def test_of_an_adapter(method):
         (Sources(6, 2, 5.0, None), "other candidates: merge_km 0, not 5, another gallery"),
     ):
         assert decider.calibration(other) is None
-        assert said in decider.why_unknown(other)
+        assert said in decider.why_unknown(other, (6, 2))
     assert decider.calibration(None) is None
+    assert decider.knows((6, 2))
+    assert not decider.knows((12, 2))
+    assert decider.why_unknown(SOURCES, (12, 2)).endswith("not calibrated on 12 retrieved candidates with 2 guesses")
+    assert decider.why_unknown(None, (6, 2)).endswith("other candidates than a list of places")
 
 
 def test_of_an_adapter_that_nobody_calibrated():
     decider = Decider.of_adapter(AdapterInfo("base"), "argmax")
     assert decider.calibration(SOURCES) is None
-    assert decider.why_unknown(SOURCES) == "argmax was not calibrated"
+    assert decider.why_unknown(SOURCES, (6, 2)) == "argmax was not calibrated"
 
 
 @pytest.mark.parametrize("name", WITHOUT_RANKER)
@@ -49,4 +53,4 @@ def test_a_vote_that_the_file_lacks(tmp_path):
     VoteCalibration("invented", fit_decoders(random_cases(220, rewards=False), SOURCES, one)).save(tmp_path / "v.json")
     decider = Decider.of_vote("consensus_equal", tmp_path / "v.json")
     assert decider.calibration(SOURCES) is None
-    assert decider.why_unknown(SOURCES).endswith("other candidates: no consensus_equal")
+    assert decider.why_unknown(SOURCES, (6, 2)) == "consensus_equal was not calibrated"

@@ -30,8 +30,10 @@ def test_what_is_saved_is_read(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda values: values.pop("weights"), "it has candidates, weights, sources and methods"),
+        (lambda values: values.pop("weights"), "it has candidates, weights, sources, methods"),
         (lambda values: values.update(candidates=7), "candidates is 7: it must be words"),
+        (lambda values: values.update(candidates=" "), "it must be words, on one line"),
+        (lambda values: values.update(candidates="a\nb"), "it must be words, on one line"),
         (lambda values: values["weights"]["consensus"].update(scale_km=100.0), "votes of other weights"),
         (lambda values: values["methods"].update(model=values["methods"].pop("consensus")), "model: known votes are"),
         (lambda values: values["methods"]["consensus"].update(sizes=[1, 2, 3]), "sizes must be"),

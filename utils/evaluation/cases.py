@@ -40,6 +40,12 @@ class Case:
         return np.where(guess, np.nan, np.cumsum(~guess) - 1.0)
 
     @cached_property
+    def counts(self) -> tuple[int, int]:
+        """How many of the candidates are retrieved and how many are guesses."""
+        guesses = int(np.isnan(self.ranks).sum())
+        return len(self.ranks) - guesses, guesses
+
+    @cached_property
     def evidence(self) -> Evidence:
         """What a decoder may know: all but the truth."""
         return Evidence(self.points, self.rewards, self.similarities, self.ranks)

@@ -1,5 +1,6 @@
 """Fitting what answers are worth, on queries whose truth is known; ``utils/calibration.py`` applies it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ from utils.model.adapter_info import AdapterInfo
 LEAST_QUERIES = 200  # fewer say too little of a level of 95%
 SCALE_QUANTILES = (0.6, 0.7, 0.8, 0.9)  # of the errors that a scale may stand for
 SMALL_LEVEL = 0.9  # the scale is chosen whose regions of this level are smallest
+LEAST_SHARE = 0.002  # of the queries: numbers of candidates that fewer have say too little
 LEAST_SIZE = 1e-3  # of a region: its disc has LEAST_RADIUS_KM
 DIGITS = 6  # of the stored numbers
 
@@ -86,7 +88,14 @@ def fit_decoders(cases: Sequence[Case], sources: Sources, decoders: Mapping[str,
     if len(cases) < LEAST_QUERIES:
         return None
     picks = {name: np.array([decoder.pick(case.evidence) for case in cases]) for name, decoder in decoders.items()}
-    return Calibrations(sources, {name: fit_decoder(cases, picks[name], decoder) for name, decoder in decoders.items()})
+    methods = {name: fit_decoder(cases, picks[name], decoder) for name, decoder in decoders.items()}
+    return Calibrations(sources, methods, counts_of(cases))
+
+
+def counts_of(cases: Sequence[Case]) -> tuple[tuple[int, int], ...]:
+    """How many retrieved and generated candidates the ``cases`` have: the pairs of at least ``LEAST_SHARE`` of them."""
+    found = Counter(case.counts for case in cases)
+    return tuple(sorted(pair for pair, times in found.items() if times >= LEAST_SHARE * len(cases)))
 
 
 def fit_decoder(cases: Sequence[Case], picks: np.ndarray, decoder: Decoder) -> Calibration:

@@ -106,12 +106,16 @@ class Stated:
 
 
 def stated_of(decider: Decider, sources: Sources, cases: Sequence[Case], picks: np.ndarray) -> Stated | None:
-    """What is stated of the answers ``picks`` (cases,) of ``decider``.
+    """What is stated of those answers ``picks`` (cases,) of ``decider`` of which anything is known.
 
-    None, and said why, where nothing is known of candidates of such ``sources``.
+    None where nothing is known of candidates of such ``sources``, or of such numbers of them. Says why.
     """
     calibration = decider.calibration(sources)
-    if calibration is None:
-        logger.info("no confidence is stated: %s", decider.why_unknown(sources))
+    known = np.array([calibration is not None and decider.knows(case.counts) for case in cases])
+    if not known.all():
+        why = decider.why_unknown(sources, cases[int(np.argmin(known))].counts)
+        logger.info("no confidence is stated of %d of %d answers: %s", (~known).sum(), len(cases), why)
+    if not known.any():
         return None
-    return Stated.of(cases, picks, decider.decoder, calibration)
+    stated = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+    return Stated.of(stated, picks[known], decider.decoder, calibration)

@@ -38,9 +38,10 @@ def format_answer(outcome: Outcome, truth: tuple[float, float] | None = None) ->
     answer = outcome.answer
     lines = [f"Prediction: {answer.latitude:.5f}, {answer.longitude:.5f}: {answer.place}"]
     if not answer.answered:
-        lines = ["Not sure: less so than --min_confidence demands. The best candidate:", *lines]
+        asked = f"{100 * answer.demand.confidence:g}% within {answer.demand.within_km} km"
+        lines = [f"Not sure: less than the {asked} that were demanded. The best candidate:", *lines]
     if answer.confidence is None:
-        lines.append("Confidence: unknown, since the adapter was not calibrated on such photos or candidates")
+        lines.append(f"Confidence: unknown; {outcome.why_unknown}")
     else:
         stated = (f"{format_chance(chance)} within {radius} km" for radius, chance in answer.confidence.items())
         lines.append(f"Confidence: {', '.join(stated)}")

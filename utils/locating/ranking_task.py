@@ -55,6 +55,7 @@ class Outcome:
     names: list[str]  # of their places
     index: int  # of the answer in the ranking
     answer: Answer
+    why_unknown: str = ""  # why it states no confidence
 
 
 def rank_task(ranker: GeoRanker, task: Task, method: str, demand: Demand | None = None) -> Outcome:
@@ -80,13 +81,15 @@ def rank_task(ranker: GeoRanker, task: Task, method: str, demand: Demand | None 
     if unlike:
         message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
         logger.warning(message, task.name, info.domain)
-    calibration = None if unlike else decider.calibration(task.sources)
-    shares = decider.decoder.shares(evidence)
-    known = outlook(points, shares, index, [candidate.source == "generation" for candidate in found])
+    is_guess = [candidate.source == "generation" for candidate in found]
+    counts = len(found) - sum(is_guess), sum(is_guess)
+    calibration = None if unlike or not decider.knows(counts) else decider.calibration(task.sources)
+    known = outlook(points, decider.decoder.shares(evidence), index, is_guess)
     stated = answer(found[index], names[index], known, calibration, None if unlike else demand)
     if unlike and demand is not None:
         stated = replace(stated, answered=None)
-    return Outcome(ranking, points, names, index, stated)
+    why = "the photo is unlike those of the calibration" if unlike else decider.why_unknown(task.sources, counts)
+    return Outcome(ranking, points, names, index, stated, "" if calibration else why)
 
 
 def write_ranking(path: str | os.PathLike, outcome: Outcome, about: Mapping[str, Any]) -> None:

@@ -1,18 +1,21 @@
 """What was stated, against scikit-learn and plain counting."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
 from tests.cases import random_cases
 from utils.calibration import LEVELS, Sources
+from utils.decider import Decider
 from utils.decoding import METHODS
 from utils.evaluation.fit_calibration import fit_methods
 from utils.evaluation.metrics import expected_calibration_error
 from utils.evaluation.rankers import ranker_picks
 from utils.evaluation.report import build_report
 from utils.evaluation.report_text import format_report
-from utils.evaluation.stated import Stated
+from utils.evaluation.stated import Stated, stated_of
 from utils.geography.geodesy import THRESHOLDS_KM
 
 FITTED = {"temperature": 0.5, "similarity_weight": 0.7}
@@ -52,7 +55,8 @@ def test_figures_against_sklearn_and_counting(cases, calibrations, method):
         assert figures["selective"]["50"][str(radius)] == pytest.approx(100 * near[surest].mean())
     held = [figures["regions"][str(level)]["coverage"] for level in LEVELS]
     assert held == sorted(held)
-    assert all(abs(share - level) < 12 for share, level in zip(held, LEVELS, strict=True))
+    # So few queries, and those that it was fitted on: test_fit_calibration.py has others.
+    assert all(abs(share - level) < 15 for share, level in zip(held, LEVELS, strict=True))
 
 
 def test_the_report_has_them_where_there_is_a_calibration(cases, calibrations):
@@ -73,3 +77,21 @@ def test_the_report_has_them_where_there_is_a_calibration(cases, calibrations):
     plain = build_report(cases, picks, prediction="model_consensus", **FITTED)
     assert "regions" not in plain
     assert "What was stated" not in format_report(plain)
+
+
+def test_nothing_is_stated_of_queries_with_other_numbers_of_candidates(cases, calibrations, caplog):
+    """Of those that have such numbers everything is stated as it would be without the others."""
+    decider = Decider("argmax", "model", METHODS["argmax"].decoder(**FITTED), calibrations)
+    picks = ranker_picks(cases, **FITTED)["model"]
+    whole = stated_of(decider, SOURCES, cases, picks)
+    assert caplog.messages == []
+    guessed = [case.counts[1] == 2 for case in cases]
+    few = replace(decider, calibrations=replace(calibrations, counts=tuple((n, 2) for n in range(1, 7))))
+    with caplog.at_level("INFO"):
+        part = stated_of(few, SOURCES, cases, picks)
+    assert 0 < sum(guessed) < len(cases)
+    assert (part.chances == whole.chances[guessed]).all()
+    assert f"no confidence is stated of {len(cases) - sum(guessed)} of {len(cases)} answers: " in caplog.text
+    nobody = replace(decider, calibrations=replace(calibrations, counts=()))
+    assert stated_of(nobody, SOURCES, cases, picks) is None
+    assert stated_of(decider, replace(SOURCES, topn=5), cases, picks) is None

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from geopy.distance import geodesic
 
+from utils.answer import Demand
 from utils.locating.listing import distances_to, format_answer, format_ranking
 
 TRUTH = (46.0, 7.0)
@@ -41,13 +42,13 @@ def test_the_answer_is_the_decoded_place_not_the_first(outcome):
 
 
 def test_what_is_unknown_is_not_stated(outcome):
-    silent = replace(outcome, answer=replace(outcome.answer, confidence=None, regions=None))
-    assert format_answer(silent).splitlines()[1:] == [
-        "Confidence: unknown, since the adapter was not calibrated on such photos or candidates"
-    ]
+    answer = replace(outcome.answer, confidence=None, regions=None)
+    silent = replace(outcome, answer=answer, why_unknown="argmax was not calibrated")
+    assert format_answer(silent).splitlines()[1:] == ["Confidence: unknown; argmax was not calibrated"]
 
 
 def test_an_answer_that_is_not_sure_enough_says_so_first(outcome):
-    unsure = replace(outcome, answer=replace(outcome.answer, answered=False))
-    assert format_answer(unsure).splitlines()[0].startswith("Not sure: ")
+    unsure = replace(outcome, answer=replace(outcome.answer, answered=False, demand=Demand(0.905, 25)))
+    first = "Not sure: less than the 90.5% within 25 km that were demanded. The best candidate:"
+    assert format_answer(unsure).splitlines()[0] == first
     assert format_answer(unsure).splitlines()[1:] == format_answer(outcome).splitlines()

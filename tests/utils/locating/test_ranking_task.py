@@ -106,6 +106,7 @@ def test_the_answer_is_decoded_as_the_adapter_says(folder, tmp_path):
         "confidence": None,
         "regions": None,
         "answered": True,
+        "demand": None,
     }
     assert records[0] == {
         "latitude": 3.0,
@@ -130,7 +131,8 @@ def test_the_photo_is_re_encoded_as_the_candidates_are(folder, make_image):
 def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(folder, caplog, demand):
     sources = Sources(2, 0, 0.0, "gallery")
     nothing = (0.0,) * (1 + FEATURES)
-    known = Calibrations(sources, {"argmax": Calibration((nothing,) * 5, nothing, (10.0, 20.0, 30.0, 40.0), 100)})
+    fitted = Calibration((nothing,) * 5, nothing, (10.0, 20.0, 30.0, 40.0), 100)
+    known = Calibrations(sources, {"argmax": fitted}, ((2, 0),))
     ranker = Ranker({1.0: 0.0, 3.0: 1.0}, AdapterInfo("base", calibration=known, domain="tiles"))
     task = replace(task_of(folder, A, B), sources=sources, name="q.jpg")
 
@@ -139,6 +141,13 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     assert alike.answer.confidence[25] == 0.5
     assert alike.answer.answered is True
     assert caplog.messages == []
+    assert alike.why_unknown == ""
+
+    ranker.info = replace(ranker.info, calibration=replace(known, counts=((2, 1), (4, 0))))
+    fewer = rank_task(ranker, task, "argmax")
+    assert fewer.answer.confidence is None
+    assert fewer.why_unknown == "argmax was not calibrated on 2 retrieved candidates with 0 guesses"
+    ranker.info = replace(ranker.info, calibration=known)
 
     ranker.knows = lambda photo: False
     unlike = rank_task(ranker, task, "argmax", demand)

@@ -10,6 +10,14 @@ from utils.cli.command import run_command
 pytestmark = pytest.mark.usefixtures("unset_logging")
 
 
+@pytest.fixture(autouse=True)
+def usual_handler():
+    """A shell starts what it runs in the background with Ctrl-C ignored."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
 class Dropping:
     """What its ``__del__`` raises is dropped by Python."""
 

@@ -53,9 +53,7 @@ if TYPE_CHECKING:
 
     from utils.calibration import Sources
     from utils.candidates import Query
-    from utils.decider import Decider
     from utils.evaluation.cases import Case
-    from utils.evaluation.stated import Stated
 
 SHOWN = 20  # problems printed
 
@@ -197,47 +195,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> list[str]:
-    """Read, score, calibrate, report, write; returns what could not be used."""
+    """Read, score and report; returns what could not be used."""
     check_files(needed_files(args))
     fitted = args.model_path if args.calibrate else None
     names = ("output_dir", args.output_dir), ("feature_cache", args.feature_cache), ("model_path", fitted)
     check_outputs(folders=[(f"--{name}", path) for name, path in names])
 
-    from utils.evaluation.fit_calibration import calibrated
-    from utils.evaluation.rankers import ranker_picks
-    from utils.evaluation.report_files import write_evaluation
-    from utils.evaluation.report_text import format_report
-    from utils.evaluation.stated import stated_of
-    from utils.tables.metadata import read_points
+    from utils.evaluation.cases import Case
 
     info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
     queries, problems = read_queries(args)
-    gallery, unusable = read_points([args.gallery] if args.gallery else [])
-    training, more = read_points(args.train_metadata)
-    problems += unusable + more
-
-    scored = score(args, queries, info) if args.ranker == "model" else unscored(queries)
-    if scored is None:  # the first process reports
+    points, unusable = read_photo_points(args)
+    problems += unusable
+    scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
+    if Processes.from_environment().rank > 0:  # the first process reports
         return []
     cases, lost = scored
     problems += lost
     if not cases:
         raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
+    report_on(args, info, cases, points, problems)
+    return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
+
+
+def report_on(
+    args: argparse.Namespace,
+    info: AdapterInfo,
+    cases: "Sequence[Case]",
+    points: "dict[str, np.ndarray | None]",
+    problems: list[str],
+) -> None:
+    """Calibrate if asked to, write the report and print it; ``points`` are those of gallery and training photos."""
+    from utils.decider import Decider
+    from utils.evaluation.fit_calibration import calibrated
+    from utils.evaluation.rankers import ranker_picks
+    from utils.evaluation.report import build_report
+    from utils.evaluation.report_files import write_evaluation
+    from utils.evaluation.report_text import format_report
+    from utils.evaluation.stated import stated_of
 
     if args.calibrate:
         info = calibrated(cases, info, sources(args))
         info.save(args.model_path)
-    picks = ranker_picks(cases, temperature=info.temperature, similarity_weight=info.similarity_weight, seed=args.seed)
-    points = {"gallery": gallery, "training": training}
-    decider = decider_of(args, info)
+    fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight, "seed": args.seed}
+    picks = ranker_picks(cases, **fitted)
+    decider = Decider.of(args.ranker, info, args.decode, args.calibration)
     prediction = args.ranker if decider is None else decider.ranker
     if prediction not in picks:
         raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
     stated = None
     if decider is not None and not args.calibrate:  # of the queries that it was fitted on, it would be too right
         stated = stated_of(decider, sources(args), cases, picks[prediction])
-    report = make_report(args, info, cases, picks, prediction, points, stated) | {"problems": problems}
-    write_evaluation(args.output_dir, report, cases, picks, stated)
+    about = {"dataset": args.dataset, "split": args.split}
+    report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
+    report |= {"settings": {name: str(value) for name, value in vars(args).items()}, "problems": problems}
+    files = write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
     if args.calibrate:
@@ -247,9 +259,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         )
         if info.calibration is None:
             print("No confidence was fitted: that takes more queries.")
-    pictures = "error_curve.png" if stated is None else "error_curve.png, reliability.png"
-    print(f"\n{args.output_dir}: metrics.json, predictions.csv, {pictures}")
-    return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
+    print(f"\n{args.output_dir}: {', '.join(files)}")
 
 
 def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
@@ -274,11 +284,13 @@ def read_queries(args: argparse.Namespace) -> "tuple[list[Query], list[str]]":
     return (name_generated(queries) if args.name_generated else queries), problems
 
 
-def unscored(queries: "Sequence[Query]") -> "tuple[list[Case], list[str]] | None":
-    """Cases for rankers that need no model. None in all processes but the first."""
-    from utils.evaluation.cases import Case
+def read_photo_points(args: argparse.Namespace) -> "tuple[dict[str, np.ndarray | None], list[str]]":
+    """Where the photos of gallery and training lie, None where they are unknown; and problems."""
+    from utils.tables.metadata import read_points
 
-    return None if Processes.from_environment().rank > 0 else ([Case(query) for query in queries], [])
+    gallery, unusable = read_points([args.gallery] if args.gallery else [])
+    training, more = read_points(args.train_metadata)
+    return {"gallery": gallery, "training": training}, unusable + more
 
 
 def score(
@@ -327,41 +339,6 @@ def sources(args: argparse.Namespace) -> "Sources":
     from utils.tables.metadata import gallery_hash
 
     return Sources(args.topn, args.topn_zs, args.merge_km, gallery_hash(args.candidates_of))
-
-
-def decider_of(args: argparse.Namespace, info: AdapterInfo) -> "Decider | None":
-    """Whose picks are the predictions; None for those that are there for comparison."""
-    from utils.decider import Decider
-
-    if args.ranker == "model":
-        return Decider.of_adapter(info, args.decode)
-    return Decider.of_vote(args.ranker, args.calibration) if args.ranker in WITHOUT_RANKER else None
-
-
-def make_report(
-    args: argparse.Namespace,
-    info: AdapterInfo,
-    cases: "Sequence[Case]",
-    picks: "dict[str, np.ndarray]",
-    prediction: str,
-    points: "dict[str, np.ndarray | None]",
-    stated: "Stated | None",
-) -> dict:
-    """The contents of metrics.json; ``points`` are those of gallery and training photos, where they are known."""
-    from utils.evaluation.report import build_report
-
-    report = build_report(
-        cases,
-        picks,
-        prediction=prediction,
-        temperature=info.temperature,
-        similarity_weight=info.similarity_weight,
-        seed=args.seed,
-        stated=stated,
-        **points,
-    )
-    settings = {name: str(value) for name, value in vars(args).items()}
-    return {"dataset": args.dataset, "split": args.split, **report, "settings": settings}
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     commands = parser.add_subparsers(dest="command", required=True)
 
     making = commands.add_parser("build", help="embed and index a gallery")
-    making.set_defaults(run=build)
+    making.set_defaults(run=grow)
     making.add_argument(
         "--model", required=True, help="encoder: folder or hub name of a Qwen-VL or CLIP-like checkpoint, or G3's .pth"
     )
@@ -79,7 +79,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     making.add_argument("--code_bytes", type=at_least(1), help="size of an ivfpq code (64)")
 
     adding = commands.add_parser("add", help="embed further photos and add them to an index")
-    adding.set_defaults(run=add)
+    adding.set_defaults(run=grow)
     for command in (making, adding):
         command.add_argument("--gallery", type=Path, required=True, help="metadata table of the photos")
         command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars and folders")
@@ -117,7 +117,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         add_workers(command.add_argument, default=2)
         add_quiet(command.add_argument, default=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    if args.run is build:
+    if args.command == "build":
         check_index_type(args, parser)
     return args
 
@@ -139,40 +139,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: args.run(args), quiet=args.quiet)
 
 
-def build(args: argparse.Namespace) -> list[str]:
-    """Embed and index the gallery. Returns what could not be used."""
-    check_files(gallery_files(args))
+def grow(args: argparse.Namespace) -> list[str]:
+    """Build an index or add to it, while no other process writes to it. Returns what could not be used."""
+    files = [("index", args.index / "index.json")] if args.command == "add" else []
+    files += [("gallery", args.gallery), *(("image_data_path", path) for path in args.image_data_path)]
+    check_files([*files, ("tar_index_path", args.tar_index_path)])
     check_outputs(folders=[("--index", args.index)])
     with alone_in(args.index, Processes.from_environment().rank):
-        return build_alone(args)
+        return build(args) if args.command == "build" else add(args)
 
 
-def build_alone(args: argparse.Namespace) -> list[str]:
-    """The same, while no other process writes to the index."""
+def build(args: argparse.Namespace) -> list[str]:
+    """Embed and index the gallery."""
     from utils.retrieval.building import build_index, choose_index_type
     from utils.retrieval.embedding import compute_dtype
     from utils.retrieval.gallery import IndexInfo
     from utils.tables.metadata import metadata_problems, read_metadata
 
-    gallery, processes = read_metadata(args.gallery), Processes.from_environment()
+    gallery = read_metadata(args.gallery)
     if (args.index / "index.json").exists() and (added := IndexInfo.load(args.index).added):
         raise ValueError(f"{args.index} has photos in {', '.join(added)}, which would be lost: use another folder")
     dtype = compute_dtype(args.dtype, device(args))
-    embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage, processes)
+    embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage)
     if embedded is None:
         return []
     embeddings, unreadable = embedded
     length = args.components or embeddings.shape[1]
     index_type = choose_index_type(args.index_type, len(embeddings), length, args.exact_gib)
     usable = gallery["LAT"].notna().to_numpy()
-    index, trade_off = build_index(
-        embeddings,
-        usable,
-        index_type,
-        components=args.components,
-        code_bytes=args.code_bytes,
-        reverse=args.reverse,
-    )
+    coding = {"components": args.components, "code_bytes": args.code_bytes, "reverse": args.reverse}
+    index, trade_off = build_index(embeddings, usable, index_type, **coding)
     # A run that is stopped here leaves no index rather than parts of two.
     (args.index / "index.json").unlink(missing_ok=True)
     index.save(args.index)
@@ -183,19 +179,11 @@ def build_alone(args: argparse.Namespace) -> list[str]:
 
 
 def add(args: argparse.Namespace) -> list[str]:
-    """Embed further photos and add them to the index. Returns what could not be used."""
-    check_files([("index", args.index / "index.json"), *gallery_files(args)])
-    check_outputs(folders=[("--index", args.index)])
-    with alone_in(args.index, Processes.from_environment().rank):
-        return add_alone(args)
-
-
-def add_alone(args: argparse.Namespace) -> list[str]:
-    """The same, while no other process writes to the index."""
+    """Embed further photos and add them to the index."""
     from utils.retrieval.gallery import Gallery, IndexInfo, add_part
     from utils.tables.metadata import metadata_problems, read_metadata
 
-    index, photos, processes = Gallery(args.index), read_metadata(args.gallery), Processes.from_environment()
+    index, photos = Gallery(args.index), read_metadata(args.gallery)
     info = index.info
     model = checked_model(args, index)
     known = photos["IMG_ID"][photos["IMG_ID"].isin(index.metadata["IMG_ID"])]
@@ -203,7 +191,7 @@ def add_alone(args: argparse.Namespace) -> list[str]:
         raise ValueError(f"{args.gallery}: {len(known)} photos are in {args.index} already, such as {known.iloc[0]}")
     name = f"added-{len(info.added) + 1:03}"
     folder = args.index / name
-    embedded = embed_gallery(args, folder, photos, model, info.dtype, index.made_of.storage, processes)
+    embedded = embed_gallery(args, folder, photos, model, info.dtype, index.made_of.storage)
     if embedded is None:
         return []
     embeddings, unreadable = embedded
@@ -237,22 +225,14 @@ def search(args: argparse.Namespace) -> list[str]:
     problems = metadata_problems(args.queries, queries)
     queries = queries[queries["LAT"].notna()]
     encoder = load_encoder(model, gallery.info.dtype, device(args))
-    embedded, unreadable = embed_photos(
-        encoder,
-        queries["IMG_ID"].tolist(),
-        ImageStore.from_paths(args.image_path, args.tar_index_path),
-        args.batch_size,
-        args.num_workers,
-        "queries",
-    )
+    store, ids = ImageStore.from_paths(args.image_path, args.tar_index_path), queries["IMG_ID"].tolist()
+    embedded, unreadable = embed_photos(encoder, ids, store, args.batch_size, args.num_workers, "queries")
     readable = ~np.isnan(embedded[:, 0])
     queries, embedded = queries[readable], embedded[readable]
 
-    exclusions = []
-    if args.exclude_same_id:
-        exclusions.append(same_id(queries["IMG_ID"], gallery.metadata["IMG_ID"]))
-    if args.exclude_owner:
-        exclusions.append(same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], args.exclude_owner))
+    both = queries["IMG_ID"], gallery.metadata["IMG_ID"]
+    exclusions = [same_id(*both)] if args.exclude_same_id else []
+    exclusions += [same_owner(*both, args.exclude_owner)] if args.exclude_owner else []
     found, scores = search_excluding(gallery, embedded, args.topk, exclusions)
     least = None
     if args.reverse:
@@ -264,12 +244,6 @@ def search(args: argparse.Namespace) -> list[str]:
     return problems + unreadable
 
 
-def gallery_files(args: argparse.Namespace) -> list[tuple[str, str | Path | None]]:
-    """(flag, path) of what a gallery is made from; None where nothing is needed."""
-    photos = [("image_data_path", path) for path in args.image_data_path]
-    return [("gallery", args.gallery), *photos, ("tar_index_path", args.tar_index_path)]
-
-
 def device(args: argparse.Namespace) -> str:
     from utils.model.device import own_device
 
@@ -277,13 +251,7 @@ def device(args: argparse.Namespace) -> str:
 
 
 def embed_gallery(
-    args: argparse.Namespace,
-    folder: Path,
-    gallery: "pd.DataFrame",
-    model: str,
-    dtype: str,
-    storage: str,
-    processes: Processes,
+    args: argparse.Namespace, folder: Path, gallery: "pd.DataFrame", model: str, dtype: str, storage: str
 ) -> "tuple[np.ndarray, list[str]] | None":
     """The embeddings of ``gallery`` in ``folder``; see ``gallery_embeddings``."""
     from utils.photos.store import ImageStore
@@ -291,9 +259,8 @@ def embed_gallery(
 
     store = ImageStore.from_paths(args.image_data_path, args.tar_index_path)
     ids = gallery["IMG_ID"].tolist()
-    return gallery_embeddings(
-        folder, model, ids, store, dtype, device(args), args.batch_size, args.num_workers, storage, processes
-    )
+    how = dtype, device(args), args.batch_size, args.num_workers, storage, Processes.from_environment()
+    return gallery_embeddings(folder, model, ids, store, *how)
 
 
 def checked_model(args: argparse.Namespace, gallery: "Gallery") -> str:

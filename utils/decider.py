@@ -22,6 +22,18 @@ class Decider:
     calibrations: Calibrations | None = None
 
     @classmethod
+    def of(
+        cls, ranker: str, info: AdapterInfo, method: str, calibration: str | os.PathLike | None = None
+    ) -> "Decider | None":
+        """That of ``--ranker``: `model`, with the adapter's ``info``, or a vote with the file of its calibration.
+
+        None for a ranker that is there for comparison only.
+        """
+        if ranker == "model":
+            return cls.of_adapter(info, method)
+        return cls.of_vote(ranker, calibration) if ranker in WITHOUT_RANKER else None
+
+    @classmethod
     def of_adapter(cls, info: AdapterInfo, method: str) -> "Decider":
         """A GeoRanker whose rewards one of ``METHODS`` decodes."""
         fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight}

@@ -21,10 +21,11 @@ def write_evaluation(
     cases: Sequence[Case],
     picks: Mapping[str, np.ndarray],
     stated: Stated | None,
-) -> None:
+) -> list[str]:
     """Write metrics.json, predictions.csv, error_curve.png and, where confidence was stated, reliability.png.
 
     ``report`` is that of ``build_report``, with all that metrics.json is to say; ``picks`` are of ``ranker_picks``.
+    Returns the names of the files.
     """
     write_json(folder / "metrics.json", report)
     with atomic_path(folder / "predictions.csv") as path:
@@ -32,5 +33,8 @@ def write_evaluation(
     first = report["prediction"]
     order = [first, *(name for name in picks if name != first)]
     save(error_curve({name: picked_errors(cases, picks[name]) for name in order}), folder / "error_curve.png")
-    if stated is not None:
-        save(reliability_figure(stated.reliability(), stated.coverage()), folder / "reliability.png")
+    files = ["metrics.json", "predictions.csv", "error_curve.png"]
+    if stated is None:
+        return files
+    save(reliability_figure(stated.reliability(), stated.coverage()), folder / "reliability.png")
+    return [*files, "reliability.png"]

@@ -1,4 +1,4 @@
-"""Where was one photo taken? Rank its candidate places, print them, and draw a map.
+"""Where was one photo taken? Find candidate places, decide, print them, and draw a map.
 
 Edit the constants below and run `python quick_start.py`, or give the flags of the same names. As they stand,
 a query of the embedded world is ranked by the shipped checkpoint, offline:
@@ -6,30 +6,33 @@ a query of the embedded world is ranked by the shipped checkpoint, offline:
     python quick_start.py
     python quick_start.py --dataset earth --query test_000007.jpg
 
-Your own photo, with candidate places in a CSV file (columns latitude, longitude; if you like, also
-place and image, the path of a photo of the place, from the folder of the CSV file; dataset/README.md has more):
+Your own photo, with the best that this machine has (docs/own_photos.md says what that may be):
 
-    python quick_start.py --image photo.jpg --candidates places.csv --model_path path_to_lora
+    python quick_start.py --image photo.jpg
 
-Without --candidates the places are those of CANDIDATE_COORDINATES and CANDIDATE_IMAGES below. A released adapter
-reads exactly the published prompt for one's own photos where the places have no names.
+or with what you choose. Candidates come from any of these, together if you like:
 
-Your own photo, with the places of the most similar photos of a gallery (docs/own_photos.md), and if you like with
-three that the base model guesses:
+    --retriever geoclip                     GeoCLIP's points
+    --index DIR --image_data_path PHOTOS    the most similar photos of a gallery
+    --generate 3                            guesses of --model on this machine, by default the base of the adapter
+    --generate 3 --model_name NAME          guesses of a model behind an OpenAI-compatible server at --base_url, which
+                                            gets the photo without its EXIF; the key is the environment's OPENAI_API_KEY
+    --candidates places.csv                 a list of your own (columns latitude, longitude; if you like, also place
+                                            and image, the path of a photo of the place, from the folder of the file;
+                                            dataset/README.md has more), or CANDIDATE_COORDINATES below
 
-    python quick_start.py --image photo.jpg --index my_gallery/index --image_data_path my_gallery --generate 3 \\
-        --model_path path_to_lora
+and a GeoRanker decides (--model_path, an adapter), or without one a vote of the candidates (--ranker consensus). A
+released adapter reads exactly the published prompt for one's own photos where the places have no names.
 
-Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. With
---index, --image may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end
-from a log that has each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo
-that cannot be read costs only itself: it is named, and the exit code is 1.
+Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. --image
+may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end from a log that has
+each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo that cannot be read
+costs only itself: it is named, and the exit code is 1.
 
 Coordinates that a photo carries in its EXIF are never used. A flag that has no effect beside the others is an error.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,16 +51,18 @@ from utils.cli.flags import (
 )
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
-from utils.decoding import METHODS
+from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
 from utils.jobs.outputs import check_outputs
 from utils.locating.output_paths import ranking_paths, table_path
 
 if TYPE_CHECKING:
-    from utils.answer import Demand
-    from utils.geo_ranker import GeoRanker
-    from utils.locating.locate import Locator
-    from utils.locating.ranking_task import Task
+    from PIL import Image
+
+    from utils.answer import Answer, Demand
+    from utils.locating.choices import Choices
+    from utils.locating.sources import ListedPlaces
+    from utils.locator import Locator
 
 # ---- edit here, or use the flags ----
 IMAGE = None  # your own photo, e.g. "photo.jpg"; None: QUERY of DATASET
@@ -65,15 +70,17 @@ CANDIDATES = None  # with IMAGE: CSV file of candidate places; else the candidat
 # With IMAGE, instead of a CSV file: [(latitude, longitude), ...]; the published script calls it candidate_gps_lis.
 CANDIDATE_COORDINATES = []
 CANDIDATE_IMAGES = []  # photos of these places, in the same order, None for a place without; []: no photos
-INDEX = None  # with IMAGE, instead of places: index folder of a gallery, whose photos IMAGE_DATA_PATH holds
+INDEX = None  # with IMAGE: index folder of a gallery, whose photos IMAGE_DATA_PATH holds
 IMAGE_DATA_PATH = None  # tar or folder of the gallery's photos; None: that of DATASET
-GENERATE = 0  # with INDEX: how many places the base model guesses
+RETRIEVER = None  # with IMAGE: "geoclip" for GeoCLIP's points
+GENERATE = 0  # with IMAGE: how many places a model guesses, MODEL or one behind a server:
+MODEL_NAME, BASE_URL = None, None  # its name there, and the server's address; the key is OPENAI_API_KEY's
 LATITUDE, LONGITUDE = None, None  # with IMAGE: where it was taken (degrees), if you know; published: gt_lat, gt_lon
 DATASET = "earth"  # earth, im2gps3k or yfcc4k
 QUERY = "test_000437.jpg"  # IMG_ID of the candidate table
 TOPN, TOPN_ZS = 12, 3  # retrieved and generated candidates of the query
 MODEL = None  # base model: hub name or folder; None: the adapter's, else that of DATASET, the published one for IMAGE
-MODEL_PATH = None  # adapter folder; None: that of DATASET
+MODEL_PATH = None  # adapter folder; None: that of DATASET, with IMAGE the candidates vote
 MIN_CONFIDENCE, WITHIN_KM = None, 200  # say "not sure" of an answer less likely (0 to 1) to lie within so many km
 OUTPUT = None  # JSON file of the ranking; None: outputs/PHOTO/ranking.json, PHOTO being the photo's name
 MAP = None  # PNG file; None: map.png beside that, or beside an OUTPUT that is given, with its name
@@ -82,13 +89,14 @@ LOCATIONS = None  # CSV file for a folder of photos, the GeoJSON file beside it;
 # As they were before anybody edited them: what is edited counts as given, and what is given is used or is an error.
 UNEDITED = {"dataset": "earth", "query": "test_000437.jpg", "topn": 12, "topn_zs": 3, "within": 200}
 UNEDITED |= {"image_data_path": None, "latitude": None, "longitude": None}
-# What says nothing of one's own photo, and what says nothing of it where its places are listed.
+# What says nothing of one's own photo.
 OF_A_QUERY = ("dataset", "split", "query", "image_path", "topn_zs")
-OF_A_GALLERY = ("topn", "merge_km", "image_data_path", "tar_index_path")
+# What says nothing of a query of a benchmark, whose candidates its table has.
+OF_A_PHOTO = ("index", "retriever", "geoclip", "generate", "model_name", "base_url", "exclude_same_id")
+# With none of these it is this machine that chooses.
+CHOICES = ("candidates", "index", "retriever", "generate", "model_name", "model_path", "ranker", "model")
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
-OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path")
-
-logger = logging.getLogger("scripts")
+OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path", "geoclip")
 
 
 # ---- flags ----
@@ -96,24 +104,34 @@ logger = logging.getLogger("scripts")
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
-    add = parser.add_argument
-    # Your own photo
-    add("--image", default=IMAGE, help="photo to rank places for; with --index also a folder of photos")
-    add("--candidates", default=CANDIDATES, help="CSV file of places, or a benchmark's candidate table")
+    add = parser.add_argument_group("your own photo").add_argument
+    add("--image", default=IMAGE, help="photo to find the place of, or a folder of photos")
+    add("--candidates", default=CANDIDATES, help="CSV file of places; of --query the benchmark's candidate table")
+    add("--index", default=INDEX, help="index folder of a gallery, whose similar photos are candidates")
+    add("--exclude_same_id", action="store_true", help="but for the gallery's photo of the same name")
+    add("--retriever", choices=("geoclip",), default=RETRIEVER, help="GeoCLIP's points as candidates")
+    add("--geoclip", help="folder of a GeoCLIP release; default: the weights of its PyPI package")
+    add("--generate", type=at_least(0), default=GENERATE, help="so many guesses as candidates (%(default)s)")
+    add("--model_name", default=MODEL_NAME, help="who guesses, behind a server; default: --model, on this machine")
+    add("--base_url", default=BASE_URL, help="the server's address (OPENAI_BASE_URL, else OpenAI's)")
     add("--latitude", type=float, default=LATITUDE, help="where --image was taken, if known (degrees)")
     add("--longitude", type=float, default=LONGITUDE)
-    add("--index", default=INDEX, help="index folder of the gallery that the places of --image come from")
-    add("--generate", type=at_least(0), default=GENERATE, help="with --index: places that the base model guesses")
-    # A query of a benchmark
+    add = parser.add_argument_group("a query of a benchmark").add_argument
     add("--dataset", choices=BENCHMARKS, default=DATASET, help="benchmark that --query belongs to")
     add("--split", choices=EARTH_SPLITS, default="test", help="of --dataset earth")
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
+    add = parser.add_argument_group("both").add_argument
     add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
     add_candidate_choice(add, topn=TOPN, topn_zs=TOPN_ZS)
-    # Ranker
-    add("--model", default=MODEL, help="base model: hub name or folder")
-    add("--model_path", default=MODEL_PATH, help="adapter folder")
+    add = parser.add_argument_group("who decides").add_argument
+    add("--model_path", default=MODEL_PATH, help="adapter folder of a GeoRanker")
+    add("--model", default=MODEL, help="its base model, which also guesses: hub name or folder")
+    add(
+        "--ranker",
+        choices=("model", *WITHOUT_RANKER),
+        help="the GeoRanker of --model_path, or a vote of the candidates; default: the GeoRanker where there is one",
+    )
     add(
         "--decode",
         choices=list(METHODS),
@@ -121,10 +139,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="see utils/decoding.py; fused: with retrieval's similarities",
     )
     add_device(add)
-    # Answer
+    add = parser.add_argument_group("answer and results").add_argument
     add("--min_confidence", type=probability, default=MIN_CONFIDENCE, help="less sure answers are `not sure` (0 to 1)")
     add("--within", type=int, choices=THRESHOLDS_KM, default=WITHIN_KM, help="of so many km (%(default)s)")
-    # Results
     add("--output", default=OUTPUT, help="JSON file of the ranking; default: outputs/PHOTO/ranking.json")
     add("--map", default=MAP, help="PNG file of the map; default: beside the ranking")
     add(
@@ -136,19 +153,19 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.locations is not None and Path(args.locations).suffix != ".csv":
         parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
     given = given_flags(parser, arguments, args)
-    check_use(args, parser, given | {name for name, value in UNEDITED.items() if getattr(args, name) != value})
-    if args.index is None and args.generate:
-        parser.error("--generate needs --index; of a benchmark's query, --topn_zs are taken from its table")
-    if args.index is not None:
-        check_index(args, parser)
+    given |= {name for name, value in UNEDITED.items() if getattr(args, name) != value}
+    args.chosen = any(getattr(args, name) for name in CHOICES) or bool(CANDIDATE_COORDINATES)
+    check_use(args, parser, given)
     if args.image is not None:
-        check_own_photo(args, parser)
-        choose_base(args, parser, PUBLISHED_BASE)
+        check_own_photo(args, parser, given)
+        args.merge_km = args.merge_km if "merge_km" in given else None
+        if args.model_path is not None:
+            choose_base(args, parser, PUBLISHED_BASE)
         return args
     args.own_table = args.candidates is not None
     set_default_paths(args, parser)
-    if args.model_path is None:
-        parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter")
+    if args.model_path is None and args.ranker not in WITHOUT_RANKER:
+        parser.error(f"--dataset {args.dataset} needs --model_path, the folder of an adapter, or --ranker consensus")
     return args
 
 
@@ -156,53 +173,78 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
     """Refuse what has no effect on what is asked for."""
     if args.min_confidence is None:
         refuse(parser, given, ("within",), "without --min_confidence")
-    check_constants(args, parser)
-    if args.image is None:
-        refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
-        refuse(parser, given, ("locations",), "without a folder as --image")
-        if args.dataset != "earth":
-            refuse(parser, given, ("split",), f"with --dataset {args.dataset}, which has no splits")
+    if args.ranker in WITHOUT_RANKER:
+        refuse(parser, given, ("decode",), f"with --ranker {args.ranker}")
+        if args.model_path is not None:
+            parser.error(f"--model_path: no use with --ranker {args.ranker}")
+    if args.image is not None:
         return
+    refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
+    refuse(parser, given, ("locations",), "without a folder as --image")
+    found = [name for name in OF_A_PHOTO if getattr(args, name)]
+    refuse(parser, found, OF_A_PHOTO, "without --image: of --query the table has the candidates")
+    if CANDIDATE_COORDINATES:
+        parser.error("CANDIDATE_COORDINATES: no use without --image")
+    if args.dataset != "earth":
+        refuse(parser, given, ("split",), f"with --dataset {args.dataset}, which has no splits")
+
+
+def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Refuse what has no effect on one's own photo, and what is not enough to find its place."""
     refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
-    if args.index is None:
-        refuse(parser, given, OF_A_GALLERY, "with places of one's own for --image: all of them are ranked")
+    check_sources(args, parser, given)
+    check_models(args, parser)
+    check_places(args, parser)
     if Path(args.image).is_dir():
         refuse(parser, given, ("output", "map"), "with a folder as --image: see --locations")
+        refuse(parser, given, ("latitude", "longitude"), "with a folder as --image: they are those of one photo")
     else:
         refuse(parser, given, ("locations",), "with one photo as --image: see --output and --map")
-
-
-def check_constants(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Refuse places edited into this file that would not be ranked."""
-    other = "--image" if args.image is None else "--candidates" if args.candidates is not None else "--index"
-    if CANDIDATE_COORDINATES and (args.image is None or args.candidates is not None or args.index is not None):
-        parser.error(f"CANDIDATE_COORDINATES: no use {'without' if args.image is None else 'with'} {other}")
-    if CANDIDATE_IMAGES and not CANDIDATE_COORDINATES:
-        parser.error("CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES")
-
-
-def check_index(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    if args.image is None or args.candidates is not None:
-        parser.error("--index finds the places of an --image: without --image or with --candidates it has no use")
-    if args.image_data_path is None:
-        parser.error("--index needs --image_data_path, the photos of its gallery")
-    if args.topn + args.generate < 1:
-        parser.error("--topn and --generate leave no place to rank")
-    if Path(args.image).is_dir() and args.latitude is not None:
-        parser.error("--latitude and --longitude are those of one photo, not of a folder")
-
-
-def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    if args.index is None and Path(args.image).is_dir():
-        parser.error("a folder as --image needs --index, the gallery that the places come from")
-    if args.candidates is None and not CANDIDATE_COORDINATES and args.index is None:
-        parser.error("--image needs --candidates, a CSV file of places (or CANDIDATE_COORDINATES here), or --index")
-    if args.model_path is None:
-        parser.error("--image needs --model_path, the folder of an adapter")
     if (args.latitude is None) != (args.longitude is None):
         parser.error("--latitude and --longitude belong together")
     if args.latitude is not None and not is_valid_coordinate(args.latitude, args.longitude):
         parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
+
+
+def check_sources(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """The same of what says where candidates come from."""
+    if args.index is None:
+        refuse(parser, given, ("image_data_path", "tar_index_path", "exclude_same_id"), "without --index")
+        if args.retriever is None:
+            useless = ("topn",) if args.generate else ("topn", "merge_km")
+            refuse(parser, given, useless, "without --index or --retriever: all places of a list are ranked")
+    elif args.image_data_path is None:
+        parser.error("--index needs --image_data_path, the photos of its gallery")
+    if args.retriever is None:
+        refuse(parser, given, ("geoclip",), "without --retriever geoclip")
+    if args.model_name is None:
+        refuse(parser, given, ("base_url",), "without --model_name")
+    if not args.chosen:
+        refuse(parser, given, ("decode",), "where nothing says who decides, or where candidates come from")
+    elif not (args.candidates or CANDIDATE_COORDINATES or args.index or args.retriever or args.generate):
+        parser.error("nothing says where candidates come from: --retriever, --index, --generate or --candidates")
+
+
+def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """The same of who guesses and who decides."""
+    if args.generate and not (args.model_name or args.model or args.model_path):
+        parser.error("--generate needs --model, or --model_name behind a server: who guesses")
+    if args.model_name is not None and not args.generate:
+        parser.error("--model_name: no use without --generate")
+    if args.ranker == "model" and args.model_path is None:
+        parser.error("--ranker model needs --model_path, the folder of an adapter")
+    if args.model is not None and args.model_path is None and (args.model_name or not args.generate):
+        parser.error("--model: no use without --model_path or --generate")
+
+
+def check_places(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """The same of a list of places."""
+    if args.candidates is not None and CANDIDATE_COORDINATES:
+        parser.error("CANDIDATE_COORDINATES: no use with --candidates")
+    if CANDIDATE_IMAGES and not CANDIDATE_COORDINATES:
+        parser.error("CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES")
+    if (args.index or args.retriever) and args.topn < 1 and not args.generate:
+        parser.error("--topn and --generate leave no place to rank")
 
 
 # ---- the work ----
@@ -210,29 +252,22 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
-    return run_command(lambda: rank(args), quiet=args.quiet)
+    return run_command(lambda: locate(args), RuntimeError, quiet=args.quiet)
 
 
-def rank(args: argparse.Namespace) -> list[str]:
-    """Rank one photo or a folder of photos; returns what could not be used."""
+def locate(args: argparse.Namespace) -> list[str]:
+    """Find the place of one photo or of a folder of photos; returns what could not be used."""
     files = [(name, getattr(args, name)) for name in (BENCHMARK_PATHS if args.image is None else OWN_PATHS)]
-    check_files([*files, ("model_path", Path(args.model_path, "adapter_config.json"))])
+    check_files([*files, ("model_path", args.model_path and Path(args.model_path, "adapter_config.json"))])
     choose_outputs(args)
+    if args.image is None:
+        return locate_query(args)
+    choices = own_choices(args)
 
-    from utils.answer import Demand
-    from utils.geo_ranker import GeoRanker
+    from utils.locator import Locator
 
-    demand = None if args.min_confidence is None else Demand(args.min_confidence, args.within)
-    if args.index is None:  # before the model is loaded, since a table can be wrong
-        task = benchmark_query(args) if args.image is None else listed_photo(args)
-    ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    if args.index is not None:
-        locator = load_locator(args, ranker)
-        if Path(args.image).is_dir():
-            return locate_folder(args, ranker, locator, demand)
-        task = locator.task(Path(args.image), args.latitude, args.longitude)
-        locator.log_unusable()
-    return rank_photo(args, ranker, task, demand)
+    locator = Locator.load(choices, args.device)
+    return (locate_folder if Path(args.image).is_dir() else locate_photo)(args, locator)
 
 
 def choose_outputs(args: argparse.Namespace) -> None:
@@ -246,66 +281,92 @@ def choose_outputs(args: argparse.Namespace) -> None:
     check_outputs([("--output", args.output), ("--map", args.map)])
 
 
-def benchmark_query(args: argparse.Namespace) -> "Task":
-    """A query of a benchmark, with those of its candidate table."""
-    from utils.locating.ranking_task import benchmark_task
+def demand(args: argparse.Namespace) -> "Demand | None":
+    """How sure an answer has to be."""
+    from utils.answer import Demand
+
+    return None if args.min_confidence is None else Demand(args.min_confidence, args.within)
+
+
+def locate_query(args: argparse.Namespace) -> list[str]:
+    """A query of a benchmark, with the candidates of its table."""
+    from utils.locating.judging import Judge
+    from utils.locating.task import benchmark_task
 
     names = (*BENCHMARK_PATHS, "topn", "topn_zs", "merge_km")
     # Nobody knows the gallery of a table that somebody brings.
-    gallery = None if args.own_table else BENCHMARKS[args.dataset].gallery_metadata
-    return benchmark_task(args.query, **{name: getattr(args, name) for name in names}, gallery_metadata=gallery)
+    known = None if args.own_table else BENCHMARKS[args.dataset]
+    flags = {name: getattr(args, name) for name in names}
+    # Before a model is loaded, since a table can be wrong.
+    task = benchmark_task(args.query, **flags, gallery_metadata=known and known.gallery_metadata)
+    vote = args.ranker if args.ranker in WITHOUT_RANKER else None
+    how = {"decode": args.decode, "demand": demand(args), "device": args.device}
+    calibration = known and known.vote_calibration
+    judge = Judge.load(args.model, args.model_path, vote=vote, vote_calibration=calibration, **how)
+    (answer,) = judge.answers([task])
+    if isinstance(answer, ValueError):
+        raise answer
+    return show(args, answer, task.photo.image, task.truth)
 
 
-def listed_photo(args: argparse.Namespace) -> "Task":
-    """One's own photo, with the places of a CSV file or of the constants above."""
-    from utils.locating.ranking_task import listed_task
+def own_choices(args: argparse.Namespace) -> "Choices":
+    """What is to locate photos of one's own: what the flags say, else the best that this machine has."""
+    from utils.locating.choices import Choices
+
+    if not args.chosen:
+        from utils.locating.automatic import choose
+
+        return choose(args.image, args.device, demand(args))
+    names = ("model", "model_path", "ranker", "decode", "index", "image_data_path", "tar_index_path", "exclude_same_id")
+    names += ("retriever", "geoclip", "generate", "model_name", "base_url", "topn", "merge_km")
+    flags = {name: getattr(args, name) for name in names}
+    return Choices(**flags, places=listed_places(args), demand=demand(args))
+
+
+def listed_places(args: argparse.Namespace) -> "ListedPlaces | None":
+    """Those of a CSV file or of the constants above."""
+    from utils.locating.sources import ListedPlaces
     from utils.tables.places import parse_places, read_places
 
-    edited = CANDIDATE_COORDINATES, CANDIDATE_IMAGES
-    places = parse_places(*edited) if args.candidates is None else read_places(args.candidates)
-    return listed_task(args.image, *places, args.latitude, args.longitude)
+    if args.candidates is not None:
+        return ListedPlaces(*read_places(args.candidates), args.candidates)
+    if not CANDIDATE_COORDINATES:
+        return None
+    return ListedPlaces(*parse_places(CANDIDATE_COORDINATES, CANDIDATE_IMAGES), "CANDIDATE_COORDINATES")
 
 
-def load_locator(args: argparse.Namespace, ranker: "GeoRanker") -> "Locator":
-    """What finds places for one's own photos: similar ones in a gallery, and guesses of the base model."""
-    from utils.locating.locate import Locator
-    from utils.photos.store import ImageStore
+def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:
+    """One photo of one's own."""
+    from utils.locating.photo import Photo
 
-    images = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
-    picking = {"topn": args.topn, "topn_zs": args.generate, "merge_km": args.merge_km}
-    return Locator.load(ranker, Path(args.index), images, args.model if args.generate else None, **picking)
+    photo = Photo.open(args.image)
+    truth = None if args.latitude is None else (args.latitude, args.longitude)
+    return show(args, locator.locate(photo), photo.image, truth)
 
 
-def rank_photo(args: argparse.Namespace, ranker: "GeoRanker", task: "Task", demand: "Demand | None") -> list[str]:
-    """Rank, print, and write the ranking and its map."""
-    from utils.locating.folder import GPS_NOTE
+def show(
+    args: argparse.Namespace, answer: "Answer", photo: "Image.Image", truth: tuple[float, float] | None
+) -> list[str]:
+    """Print the answer, and write its ranking and its map."""
+    from utils.locating.folder import log_notes
     from utils.locating.listing import format_outcome
-    from utils.locating.ranking_task import rank_task
     from utils.locating.results import write_results
 
-    outcome = rank_task(ranker, task, args.decode, demand)
-    if outcome.answer.answered is None:
+    if answer.answered is None:
         raise ValueError("--min_confidence: nothing is known of how sure an answer for such a photo is; leave it out")
-    if task.has_gps:
-        logger.info(GPS_NOTE.format(args.image))
-    print(format_outcome(outcome, task.truth))
-    about = {"photo": args.image or args.query, "decode": args.decode, "ranker": str(args.model_path)}
-    write_results(task, outcome, about, args.output, args.map)
+    log_notes(args.image or args.query, answer)
+    print(format_outcome(answer, truth))
+    write_results(answer, photo, {"photo": args.image or args.query}, args.output, args.map, truth)
     print(f"Ranking: {args.output}\nMap: {args.map}")
-    return task.problems
+    return list(answer.problems)
 
 
-def locate_folder(
-    args: argparse.Namespace, ranker: "GeoRanker", locator: "Locator", demand: "Demand | None"
-) -> list[str]:
-    """Locate every photo of a folder, into a table and a map."""
-    from utils.locating.folder import identities, rank_folder
+def locate_folder(args: argparse.Namespace, locator: "Locator") -> list[str]:
+    """Every photo of a folder, into a table and a map."""
+    from utils.locating.folder import locate_into
 
-    table, flags = args.locations, ("topn", "generate", "merge_km", "decode", "min_confidence", "within")
-    settings = identities(ranker, locator, args.index, args.model, args.model_path)
-    settings |= {name: getattr(args, name) for name in flags}
-    rows = rank_folder(ranker, locator, Path(args.image), table, args.decode, settings, demand)
-    locator.log_unusable()
+    table = args.locations
+    rows = locate_into(locator.locate_all, locator.identity, Path(args.image), table)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
     return [f"{row.file}: {row.problem}" for row in rows if row.problem]

@@ -29,7 +29,7 @@ from utils.cli.flags import add_device, add_gallery_photos, script_parser, set_d
 from utils.data_paths import check_files
 
 if TYPE_CHECKING:
-    from utils.candidates import Candidate, Query
+    from utils.candidates import Candidate
     from utils.geo_ranker import GeoRanker
 
 SAMPLE = "103433117_266c57c2e6_29_73293249@N00.jpg"
@@ -98,27 +98,29 @@ def rank(args: argparse.Namespace) -> list[str]:
     logger.info("candidates: %s", args.candidates)
     from utils.geo_ranker import GeoRanker
     from utils.geography.geodesy import geodesic_km
-    from utils.locating.ranking_task import benchmark_task, readable_candidates
+    from utils.locating.task import benchmark_task, readable_options
 
     task = benchmark_task(args.query, **{name: getattr(args, name) for name in names}, topn=len(REWARDS), topn_zs=0)
-    candidates, photos = readable_candidates(task)
+    options, photos = readable_options(task)
+    listed, candidates = ([option.candidate for option in part] for part in (task.options, options))
     ranker = GeoRanker.from_pretrained(args.model, args.model_path, device=args.device)
-    places = ranker.rank(task.photo, candidates, task.query.negatives, images=photos)
-    rewards = {task.query.candidates.index(place.candidate): place.reward for place in places}
+    images = {place.image: photo for place, photo in zip(candidates, photos, strict=True) if photo is not None}
+    places = ranker.rank(task.photo.image, candidates, task.negatives, images=images)
+    rewards = {listed.index(place.candidate): place.reward for place in places}
 
     problems = list(task.problems)
     published = None
     if args.query == SAMPLE:
-        if is_published(task.query):
+        if is_published(listed):
             published = {number: REWARDS[number] for number in rewards}
         else:
             problems.append(f"{args.candidates}: the first candidates of {SAMPLE} are not the published ones")
 
-    truth = (task.query.latitude, task.query.longitude)
+    truth = task.truth
     best = places[0].candidate
     distance = float(geodesic_km(*truth, best.latitude, best.longitude))
     print(f"{args.query}, taken at {truth[0]:.6f}, {truth[1]:.6f}\n")
-    print_candidates(task.query.candidates, rewards, published)
+    print_candidates(listed, rewards, published)
     print(f"\nBest: {best.latitude:.6f}, {best.longitude:.6f}, {distance:.2f} km from the truth")
     if published is not None:
         print(f"Published: {BEST[0]}, {BEST[1]}, {BEST_KM} km from the truth")
@@ -126,11 +128,11 @@ def rank(args: argparse.Namespace) -> list[str]:
     return problems
 
 
-def is_published(query: "Query") -> bool:
+def is_published(candidates: "Sequence[Candidate]") -> bool:
     """Whether the candidates are those whose rewards were published; the best one tells."""
-    if len(query.candidates) != len(REWARDS):
+    if len(candidates) != len(REWARDS):
         return False
-    best = query.candidates[REWARDS.index(max(REWARDS))]
+    best = candidates[REWARDS.index(max(REWARDS))]
     return max(abs(best.latitude - BEST[0]), abs(best.longitude - BEST[1])) < 1e-5
 
 

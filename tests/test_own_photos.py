@@ -22,7 +22,6 @@ from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
 from utils.locating.locations import Location, read_locations
-from utils.locating.ranking_task import rank_task
 from utils.model.adapter_info import AdapterInfo
 from utils.photos.images import open_image
 from utils.photos.store import ImageStore
@@ -118,7 +117,10 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
         assert record["source"] == ("retrieval" if place.candidate.image else "generation")
 
     printed = capsys.readouterr()
-    assert f"name no usable place, dropped: {4 - len(places)}\n" in printed.err
+    lost = f"{4 - len(places)} of 4 guesses name no usable place and are left out\n"
+    assert (lost in printed.err) == (len(places) < 4)
+    assert f"Candidates: 6 similar photos of {own / 'gallery' / 'index'}, which has {PHOTOS}; " in printed.out
+    assert "is this very photo" in printed.err or ranking[0]["image"] != "trip/g3.png"
     assert f"Prediction: {ranking[0]['latitude']:.5f}" in printed.out
     assert "EXIF" not in printed.out + printed.err
     with Image.open(tmp_path / "map.png") as picture:
@@ -127,13 +129,17 @@ def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
 
 def test_guesses_are_ranked_too(own, run, tmp_path, monkeypatch, capsys) -> None:
     answers = ('{"latitude": 1.5, "longitude": 2.5}', "no idea", "(0.0, 0.0)", "3.25 S, 4.5 W", "(5.5, 6.7")
-    monkeypatch.setattr(LocalModel, "replies", lambda *_, num_samples: [Reply("", answers[:num_samples], cut=(4,))])
+    monkeypatch.setattr(
+        LocalModel,
+        "replies",
+        lambda _, photos, num_samples: [Reply(name, answers[:num_samples], cut=(4,)) for name in photos],
+    )
     assert run(own / "new" / "like g3.png", "--topn", 2, "--generate", 5) == 0
     ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))["candidates"]
     guesses = {(record["latitude"], record["longitude"]) for record in ranking if record["source"] == "generation"}
     assert guesses == {(1.5, 2.5), (-3.25, -4.5)}
     assert len(ranking) == 4
-    assert "name no usable place, dropped: 3\n" in capsys.readouterr().err
+    assert "3 of 5 guesses name no usable place and are left out\n" in capsys.readouterr().err
 
 
 def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, capsys) -> None:
@@ -195,14 +201,16 @@ def test_a_folder_of_photos(own, run, tmp_path, capsys) -> None:
 
 
 def test_a_photo_that_does_not_fit_into_memory_costs_only_itself(own, run, tmp_path, monkeypatch, capsys) -> None:
-    def fail(ranker, task, method, demand):
-        if task.has_gps:
-            raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
-        return rank_task(ranker, task, method, demand)
+    score = GeoRanker.score_photos
 
-    monkeypatch.setattr("utils.locating.folder.rank_task", fail)
+    def fail(ranker, queries):
+        if queries[0].image.size == (32, 16):
+            raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
+        return score(ranker, queries)
+
+    monkeypatch.setattr(GeoRanker, "score_photos", fail)
     assert run(own / "new") == 1
-    assert "problem: more/tagged.jpg: does not fit into memory" in capsys.readouterr().err
+    assert "more/tagged.jpg does not fit into memory: " in capsys.readouterr().err
     assert [row.latitude is None for row in read_locations(tmp_path / "locations.csv")] == [True, False, True]
 
 
@@ -253,22 +261,27 @@ def test_what_does_not_fit_is_named(own, run, tiny_base, tmp_path) -> None:
         run(own / "new", "--index", own / "gallery" / "other index")
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--index", "i"], "--index finds the places of an --image"),
-        (["--index", "i", "--image", "x.jpg", "--candidates", "c.csv"], "--index finds the places of an --image"),
-        (["--index", "i", "--image", "x.jpg"], "--index needs --image_data_path"),
-        (["--index", "i", "--image", "x.jpg", "--image_data_path", "g"], "--image needs --model_path"),
-        (["--index", "i", "--image", "x.jpg", "--image_data_path", "g", "--topn", "0"], "leave no place to rank"),
-        (["--index", "i", "--image", ".", "--image_data_path", "g", "--latitude", "1"], "not of a folder"),
-        (["--generate", "3"], "--generate needs --index"),
-        (["--merge_km", "-1"], "--merge_km: -1: it is at least 0"),
-        (["--image", "x.jpg"], "or --index"),
-        (["--image", ".", "--candidates", "c.csv"], "a folder as --image needs --index"),
-    ],
-)
-def test_impossible_flags(flags, message, capsys) -> None:
-    with pytest.raises(SystemExit):
-        quick_start.parse_arguments(flags)
-    assert message in capsys.readouterr().err
+def test_the_gallerys_own_copy_can_be_left_out(own, run, tmp_path, capsys) -> None:
+    copy = own / "gallery" / "twin.png"
+    assert run(copy, "--exclude_same_id") == 0
+    names = {record["image"] for record in json.loads((tmp_path / "ranking.json").read_text())["candidates"]}
+    assert "twin.png" not in names
+    assert "trip/g1.png" in names or len(names) == 12
+    run(copy)
+    assert "twin.png" in {
+        record["image"] for record in json.loads((tmp_path / "ranking.json").read_text())["candidates"]
+    }
+
+
+def test_a_gallery_alone_votes(own, tmp_path, monkeypatch, capsys) -> None:
+    gallery = own / "gallery"
+    arguments = ["--image", own / "new" / "like g3.png", "--index", gallery / "index", "--image_data_path", gallery]
+    arguments += ["--output", tmp_path / "ranking.json", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["quick_start.py", *map(str, arguments)])
+    assert quick_start.main() == 0
+    written = json.loads((tmp_path / "ranking.json").read_text())
+    assert (written["ranker"], written["decode"], written["confidence"]) == ("consensus", None, None)
+    assert {record["reward"] for record in written["candidates"]} == {None}
+    printed = capsys.readouterr().out
+    assert "Decided by: consensus (a vote of the candidates)" in printed
+    assert "Confidence: unknown; consensus was not calibrated" in printed

@@ -223,6 +223,25 @@ def test_own_photos_without_names_get_exactly_the_published_prompt(own_photo, ru
         assert [*prefix.tolist(), *suffix.tolist()] == tokenizer(text)["input_ids"]
 
 
+def test_listed_places_vote_where_there_is_no_ranker(own_photo, run, capsys):
+    without = own_photo[: own_photo.index("--model")]
+    code, ranking = run(*without)
+    assert code == 1  # for a place that is none, and a photo that is missing
+    assert {record["reward"] for record in ranking} == {None}
+    assert "Decided by: consensus (a vote of the candidates)" in capsys.readouterr().out
+
+
+def test_a_query_can_be_voted_on_and_what_is_known_of_such_votes_is_stated(world, run, tiny_base, tmp_path, capsys):
+    with_model = flags(world, tiny_base)
+    without = [
+        flag for flag in with_model if flag not in ("--model", str(tiny_base), "--model_path", str(world / "adapter"))
+    ]
+    code, ranking = run(*without, "--query", "q4.jpg", "--ranker", "consensus", "--dataset", "im2gps3k")
+    assert code == 0
+    assert json.loads((tmp_path / "ranking.json").read_text())["ranker"] == "consensus"
+    assert {record["reward"] for record in ranking} == {None}
+
+
 def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys):
     arguments = [str(flag) for flag in own_photo]
     position = arguments.index("--candidates")
@@ -244,8 +263,6 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--image", "x.jpg"], "--image needs --candidates"),
-        (["--image", "x.jpg", "--candidates", "c.csv"], "--image needs --model_path"),
         (
             ["--image", "x.jpg", "--candidates", "c.csv", "--model_path", "a", "--latitude", "1"],
             "belong together",
@@ -260,10 +277,32 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
         ([*OWN, "--query", "q.jpg"], "--query: no use with --image"),
         ([*OWN, "--query", "test_000437.jpg"], "--query: no use with --image"),  # the default, but given
         ([*OWN, "--topn_zs", "3", "--dataset", "earth"], "--dataset, --topn_zs: no use with --image"),
-        ([*OWN, "--topn", "12", "--merge_km", "0"], "--topn, --merge_km: no use with places of one's own"),
-        ([*OWN, "--image_data_path", "g"], "--image_data_path: no use with places of one's own"),
+        ([*OWN, "--topn", "12", "--merge_km", "0"], "--topn, --merge_km: no use without --index or --retriever"),
+        ([*OWN, "--generate", "2", "--topn", "12"], "--topn: no use without --index or --retriever"),
+        ([*OWN, "--image_data_path", "g"], "--image_data_path: no use without --index"),
+        ([*OWN, "--exclude_same_id"], "--exclude_same_id: no use without --index"),
+        ([*OWN, "--geoclip", "g"], "--geoclip: no use without --retriever geoclip"),
+        ([*OWN, "--generate", "2", "--base_url", "http://h"], "--base_url: no use without --model_name"),
+        ([*OWN, "--model_name", "m"], "--model_name: no use without --generate"),
+        ([*OWN, "--ranker", "consensus"], "--model_path: no use with --ranker consensus"),
+        (["--image", "x.jpg", "--candidates", "c.csv", "--ranker", "model"], "--ranker model needs --model_path"),
+        (["--image", "x.jpg", "--candidates", "c.csv", "--model", "m"], "--model: no use without --model_path or"),
+        (
+            ["--image", "x.jpg", "--ranker", "consensus", "--decode", "fused"],
+            "--decode: no use with --ranker consensus",
+        ),
+        (["--image", "x.jpg", "--model_path", "a"], "nothing says where candidates come from"),
+        (["--image", "x.jpg", "--generate", "3"], "--generate needs --model, or --model_name"),
+        (["--image", "x.jpg", "--decode", "fused"], "--decode: no use where nothing says who decides"),
+        (["--image", "x.jpg", "--merge_km", "1"], "--merge_km: no use"),
+        (["--index", "i"], "--index: no use without --image"),
+        (["--generate", "3"], "--generate: no use without --image"),
+        (["--retriever", "geoclip"], "--retriever: no use without --image"),
+        (["--image", "x.jpg", "--index", "i"], "--index needs --image_data_path"),
+        (["--image", "x.jpg", "--index", "i", "--image_data_path", "g", "--topn", "0"], "leave no place to rank"),
         ([*OWN, "--locations", "x.csv"], "--locations: no use with one photo"),
         ([*GALLERY, "--image", ".", "--map", "m.png"], "--map: no use with a folder"),
+        ([*GALLERY, "--image", ".", "--latitude", "1"], "--latitude: no use with a folder"),
         ([*GALLERY, "--image", "x.jpg", "--topn_zs", "3"], "--topn_zs: no use with --image"),
         (
             ["--image", "x.jpg", "--candidates", "c", "--model_path", "a", "--latitude", "91", "--longitude", "2"],
@@ -283,10 +322,9 @@ def test_impossible_flags(arguments, message, capsys):
     [
         ({"IMAGE": "x.jpg"}, ["--candidates", "c.csv", "--query", "q.jpg"], "--query: no use with --image (or IMAGE"),
         ({"QUERY": "q.jpg"}, OWN, "--query: no use with --image"),
-        ({"TOPN": 5}, OWN, "--topn: no use with places of one's own"),
+        ({"TOPN": 5}, OWN, "--topn: no use without --index or --retriever"),
         ({"WITHIN_KM": 25}, [], "--within: no use without --min_confidence"),
         ({"CANDIDATE_COORDINATES": [(1, 2)]}, OWN, "CANDIDATE_COORDINATES: no use with --candidates"),
-        ({"CANDIDATE_COORDINATES": [(1, 2)]}, [*GALLERY, "--image", "x.jpg"], "no use with --index"),
         ({"CANDIDATE_COORDINATES": [(1, 2)]}, [], "CANDIDATE_COORDINATES: no use without --image"),
         ({"CANDIDATE_IMAGES": ["a.jpg"]}, OWN, "CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES"),
     ],

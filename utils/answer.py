@@ -18,6 +18,21 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A candidate that was ranked."""
+
+    candidate: Candidate
+    name: str  # of the place
+    reward: float | None  # higher is nearer; None where no ranker scored it
+    share: float  # of the candidates of its photo, which have 1; no probability of the truth
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """(latitude, longitude) in degrees."""
+        return self.candidate.latitude, self.candidate.longitude
+
+
+@dataclass(frozen=True)
 class Answer:
     """The decoded place of one photo, and what is known of it without the truth."""
 
@@ -29,10 +44,27 @@ class Answer:
     regions: Mapping[int, Region] | None  # percent -> region that holds the truth so often; None: unknown
     answered: bool | None  # False: less sure than was demanded; None: that is not known
     demand: Demand | None = None  # None: nothing was demanded
+    why_unknown: str = ""  # why confidence and regions are None
+    places: tuple[Place, ...] = ()  # all candidates, best first
+    ranker: str = ""  # who decided: an adapter's folder, or the name of a vote
+    decode: str | None = None  # how its rewards were decoded; None: it is a vote
+    used: tuple[str, ...] = ()  # in words, where the candidates came from
+    notes: tuple[str, ...] = ()  # what else there is to know
+    problems: tuple[str, ...] = ()  # what could not be used
+    has_gps: bool = False  # whether the photo says where it was taken, which nobody reads; no part of the results
+
+    @property
+    def index(self) -> int:
+        """Which of ``places`` it is."""
+        return next(number for number, place in enumerate(self.places) if place.candidate is self.candidate)
 
     def as_json(self) -> dict[str, Any]:
-        """``prediction``, ``confidence``, ``regions``, ``answered`` and ``demand``, ready for JSON."""
+        """Ready for JSON: the answer, what is known of it, what it was made of, and ``candidates``, best first."""
         return {
+            "decode": self.decode,
+            "ranker": self.ranker,
+            "used": list(self.used),
+            "notes": list(self.notes),
             "prediction": {
                 "latitude": self.latitude,
                 "longitude": self.longitude,
@@ -44,6 +76,19 @@ class Answer:
             "regions": self.regions and {str(level): _region(found) for level, found in self.regions.items()},
             "answered": self.answered,
             "demand": self.demand and asdict(self.demand),
+            "why_unknown": self.why_unknown or None,
+            "candidates": [
+                {
+                    "latitude": place.candidate.latitude,
+                    "longitude": place.candidate.longitude,
+                    "reward": place.reward,
+                    "share": place.share,
+                    "place": place.name,
+                    "image": place.candidate.image,
+                    "source": place.candidate.source,
+                }
+                for place in self.places
+            ],
         }
 
 

@@ -75,13 +75,25 @@ def pick_candidates(
     the place (``apart``). A generated candidate yields to the retrieved ones that were taken,
     which have photo and names.
     """
+    taken = pick_in_turn([(retrieved, topn, merge_km), (generated, topn_zs, merge_km)])
+    return (*taken[0], *taken[1])
 
-    def points(candidates: Sequence[Candidate]) -> list[Coordinate]:
-        return [(candidate.latitude, candidate.longitude) for candidate in candidates]
 
-    taken = [retrieved[number] for number in apart(points(retrieved), merge_km)][:topn]
-    guesses = [generated[number] for number in apart(points(generated), merge_km, points(taken))][:topn_zs]
-    return (*taken, *guesses)
+def pick_in_turn(lists: Sequence[tuple[Sequence[Candidate], int, float]]) -> list[list[Candidate]]:
+    """The best of several lists of candidates, each with how many are taken of it and its ``merge_km``.
+
+    Of the candidates that are within ``merge_km`` of a better one of their list, or of any that was taken of a list
+    before it, none is taken (``apart``).
+    """
+    taken: list[list[Candidate]] = []
+    for candidates, count, merge_km in lists:
+        before = _points([candidate for part in taken for candidate in part])
+        taken.append([candidates[number] for number in apart(_points(candidates), merge_km, before)][:count])
+    return taken
+
+
+def _points(candidates: Sequence[Candidate]) -> list[Coordinate]:
+    return [(candidate.latitude, candidate.longitude) for candidate in candidates]
 
 
 def apart(points: ArrayLike, radius_km: float, taken: Sequence[tuple[float, float]] = ()) -> list[int]:

@@ -30,6 +30,7 @@ class Benchmark:
     model_path: str | None = None  # adapter folder, where one is shipped
     vote_calibration: str | None = None  # file of utils/vote_calibration.py, where one is shipped
     gallery_metadata: str | None = None
+    gallery_index: str | None = None  # index folder
     train_metadata: tuple[str, ...] = ()
 
 
@@ -52,6 +53,7 @@ BENCHMARKS = {
         model_path="checkpoints/earth",
         vote_calibration="checkpoints/earth-consensus.json",
         gallery_metadata="dataset/earth/gallery/metadata.csv",
+        gallery_index="dataset/earth/gallery/index",
         # Pretraining takes photos of the gallery's places, too.
         train_metadata=tuple(f"dataset/earth/{split}/metadata.csv" for split in ("pretrain", "train", "gallery")),
     ),

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 
 from utils.calibration import Calibration, Calibrations, Sources
-from utils.decoding import METHODS, WITHOUT_RANKER, Decoder
+from utils.decoding import METHODS, WITHOUT_RANKER, Decoder, Evidence, decode
 from utils.model.adapter_info import AdapterInfo
 from utils.vote_calibration import VoteCalibration
 
@@ -47,6 +47,13 @@ class Decider:
             logger.info("confidence was fitted on: %s", known.candidates)
         return cls(name, name, WITHOUT_RANKER[name], known and known.calibrations)
 
+    def pick(self, evidence: Evidence) -> int:
+        """Index of the candidate that is the answer. Raises ``ValueError`` where what it goes by is unknown."""
+        if self.ranker in WITHOUT_RANKER:  # whose names are those of methods, too
+            return self.decoder.pick(evidence)
+        fitted = {name: getattr(self.decoder, name) for name in ("temperature", "similarity_weight")}
+        return decode(evidence, self.name, **fitted)
+
     def calibration(self, sources: Sources | None) -> Calibration | None:
         """What its answers from candidates of ``sources`` are worth; None where that is not known."""
         return None if self.calibrations is None or sources is None else self.calibrations.of(self.name, sources)
@@ -60,7 +67,7 @@ class Decider:
         if self.calibrations is None or self.name not in self.calibrations.methods:
             return f"{self.name} was not calibrated"
         if sources is None:
-            return f"{self.name} was calibrated on other candidates than a list of places"
+            return f"{self.name} was calibrated on candidates from elsewhere"
         if difference := self.calibrations.sources.unlike(sources):
             return f"{self.name} was calibrated on other candidates: {difference}"
         return f"{self.name} was not calibrated on {counts[0]} retrieved candidates with {counts[1]} guesses"

@@ -74,11 +74,15 @@ class Decoder:
         return scores
 
     def pick(self, evidence: Evidence) -> int:
-        """Index of the candidate that is the answer."""
+        """Index of the candidate that is the answer: the one with the largest support."""
+        return argmax(self.support(evidence))
+
+    def support(self, evidence: Evidence) -> np.ndarray:
+        """(n,) what the answer has most of: its score, or for a consensus the weights of the candidates around it."""
         scores = self.scores(evidence)
         if self.scale_km is None:
-            return argmax(scores)
-        return consensus(evidence.points, shares(scores, self.temperature / self.power), self.scale_km)
+            return scores
+        return agreement(evidence.points, shares(scores, self.temperature / self.power), self.scale_km)
 
     def shares(self, evidence: Evidence) -> np.ndarray:
         """(n,) of the candidates, together 1. No probabilities: the truth may lie where no candidate does."""
@@ -146,13 +150,18 @@ def argmax(rewards: ArrayLike) -> int:
 
 
 def consensus(points: ArrayLike, weights: ArrayLike, scale_km: float = CONSENSUS_SCALE_KM) -> int:
-    """Index of the candidate i with the largest ``sum_j weights_j exp(-d_ij / scale_km)``.
+    """Index of the candidate with the largest ``agreement``.
 
     Candidates that agree on a region add up. With shares as weights this decodes a ranker; with equal
     weights, or weights by origin, it is a baseline that needs none.
     """
+    return argmax(agreement(points, weights, scale_km))
+
+
+def agreement(points: ArrayLike, weights: ArrayLike, scale_km: float = CONSENSUS_SCALE_KM) -> np.ndarray:
+    """``sum_j weights_j exp(-d_ij / scale_km)`` of each candidate i, (n,)."""
     closeness = np.exp(-distance_matrix_km(points) / scale_km)  # (n, n)
-    return int(np.argmax(closeness @ np.asarray(weights, dtype=np.float64)))
+    return closeness @ np.asarray(weights, dtype=np.float64)
 
 
 def mass_near(

@@ -207,6 +207,29 @@ class GeoRanker(nn.Module):
         sizes = [len(query.candidates) for query in queries]
         return list(torch.cat([torch.empty(0), *rewards]).split(sizes))
 
+    def score_photos(self, queries: Sequence[Query], max_tokens: int = MAX_TOKENS) -> list[Tensor]:
+        """Rewards as ``score_queries`` gives them, of queries all of whose photos are in memory, as in ``rank``.
+
+        The candidates' photos are re-encoded as JPEG where ``info.candidate_jpeg_quality`` says so, the query's is not.
+        Raises ``ValueError`` where a reward is no number.
+        """
+        quality = self.info.candidate_jpeg_quality
+        shown = [place.image for query in queries for place in query.candidates if place.image is not None]
+        if quality is not None:  # a photo that is a query's and a candidate's has two forms
+            both = set(map(id, shown))
+            queries = [
+                replace(query, image=query.image.copy()) if id(query.image) in both else query for query in queries
+            ]
+        encoded = {image_key(query.image): self.packer.encode(query.image) for query in queries}
+        for photo in shown:
+            if image_key(photo) not in encoded:
+                encoded[image_key(photo)] = self.packer.encode(as_jpeg(photo, quality))
+        found = self.score_queries(queries, encoded, max_tokens)
+        for rewards in found:
+            if not rewards.isfinite().all():
+                raise ValueError(f"a reward is no number: {rewards.tolist()}")
+        return found
+
     def knows(self, photo: Image.Image) -> bool:
         """Whether an RGB photo is like those that the adapter was calibrated on; True where nobody said which."""
         return self.domain is None or self.domain.holds(describe_photos(self.backbone, self.packer, [photo]))
@@ -240,28 +263,20 @@ class GeoRanker(nn.Module):
             ValueError: where a reward is no number.
         """
 
-        def opened(photo: str | Image.Image) -> Image.Image:
-            if isinstance(photo, Image.Image):
-                return photo
+        def opened(photo: str) -> Image.Image:
             if images is None:
                 return open_image(photo)
             return images[photo] if isinstance(images, Mapping) else images.open(photo)
 
+        names = {candidate.image for candidate in candidates if isinstance(candidate.image, str)}
+        photos = {name: opened(name) for name in names}
         # In memory, the query's path cannot be mistaken for the id of a candidate's photo.
-        query_photo = image if isinstance(image, Image.Image) else open_image(image)
-        quality = self.info.candidate_jpeg_quality
-        if quality is not None and any(candidate.image is query_photo for candidate in candidates):
-            query_photo = query_photo.copy()  # which is shown in another form
-        photos = [query_photo, *(candidate.image for candidate in candidates if candidate.image is not None)]
-        distinct = {image_key(photo): photo for photo in photos}
-        encoded = {
-            key: self.packer.encode(as_jpeg(opened(photo), None if photo is query_photo else quality))
-            for key, photo in distinct.items()
-        }
-        query = Query(query_photo, tuple(candidates), tuple(negatives))
-        (rewards,) = self.score_queries([query], encoded, max_tokens)
-        if not rewards.isfinite().all():
-            raise ValueError(f"a reward is no number: {rewards.tolist()}")
+        shown = tuple(
+            replace(candidate, image=photos[candidate.image]) if isinstance(candidate.image, str) else candidate
+            for candidate in candidates
+        )
+        query = Query(image if isinstance(image, Image.Image) else open_image(image), shown, tuple(negatives))
+        (rewards,) = self.score_photos([query], max_tokens)
         shares = torch.softmax(rewards / self.info.temperature, dim=0)
         ranked = map(RankedCandidate, candidates, rewards.tolist(), shares.tolist())
         return sorted(ranked, key=lambda place: place.reward, reverse=True)

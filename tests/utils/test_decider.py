@@ -29,7 +29,7 @@ def test_of_an_adapter(method):
     assert decider.knows((6, 2))
     assert not decider.knows((12, 2))
     assert decider.why_unknown(SOURCES, (12, 2)).endswith("not calibrated on 12 retrieved candidates with 2 guesses")
-    assert decider.why_unknown(None, (6, 2)).endswith("other candidates than a list of places")
+    assert decider.why_unknown(None, (6, 2)).endswith("calibrated on candidates from elsewhere")
 
 
 def test_of_an_adapter_that_nobody_calibrated():

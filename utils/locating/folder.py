@@ -1,67 +1,48 @@
-"""All photos of a folder, located one after the other."""
+"""All photos of a folder, located into a table and a map."""
 
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
-from utils.answer import Demand
-from utils.geo_ranker import GeoRanker
-from utils.locating.locate import Locator
+from utils.answer import Answer
 from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
-from utils.locating.ranking_task import rank_task
-from utils.model.fingerprints import digest, fingerprint, settings_hash
-from utils.photos.images import ImageError
 
 logger = logging.getLogger(__name__)
 
-GPS_NOTE = "{} has GPS coordinates in its EXIF; they are not used"
 
-
-def identities(
-    ranker: GeoRanker, locator: Locator, index: str | os.PathLike, base: str, adapter: str | os.PathLike
-) -> dict[str, object]:
-    """Of the ``settings`` of ``rank_folder`` those that no flag says: the index, its gallery, what scores.
-
-    ``base`` (hub name or folder) and ``adapter`` (folder) are those that ``ranker`` was loaded from.
-    """
-    return {
-        "index": str(Path(index).resolve()),
-        "gallery": locator.gallery.digest[:16],
-        "ranker": digest(fingerprint(base, adapter, ranker.info, {}))[:16],
-        "calibration": settings_hash(adapter)[:16],
-    }
-
-
-def rank_folder(
-    ranker: GeoRanker,
-    locator: Locator,
+def locate_into(
+    locate_all: Callable[[Path, Sequence[str]], Iterable[tuple[str, Answer | ValueError]]],
+    identity: Mapping[str, object],
     folder: Path,
     table: Path,
-    method: str,
-    settings: Mapping[str, object],
-    demand: Demand | None = None,
 ) -> list[Location]:
     """The places of the photos of ``folder`` in ``table`` (CSV) and a GeoJSON file beside it.
 
-    ``method`` is one of ``utils.decoding.METHODS``; ``settings`` are what the places depend on beside folder and name,
-    ``demand`` says how sure an answer has to be.
-    Returns all rows; see ``locate_photos`` for what is raised.
+    ``locate_all`` and ``identity`` are those of a ``Locator``. Returns all rows; see ``locate_photos`` for what is
+    raised.
     """
 
-    def locate(name: str) -> Location:
-        try:
-            task = locator.task(folder / name)
-            if task.has_gps:
-                logger.info(GPS_NOTE.format(name))
-            outcome = rank_task(ranker, task, method, demand)
-        except torch.OutOfMemoryError:
-            raise ImageError("does not fit into memory") from None
-        answer = outcome.answer
-        confidence = answer.confidence and round(answer.confidence[CONFIDENCE_KM], 4)
-        place = (answer.latitude, answer.longitude, answer.place)
-        return Location(name, *place, confidence, answer.answered, "; ".join(task.problems))
+    def rows(names: Sequence[str]) -> Iterator[Location]:
+        for name, found in locate_all(folder, names):
+            if not isinstance(found, ValueError):
+                log_notes(name, found)
+            yield location(name, found)
 
-    return locate_photos(folder, table, locate, settings)
+    return locate_photos(folder, table, rows, identity)
+
+
+def log_notes(name: str, found: Answer) -> None:
+    """Say what else there is to know of the answer for the photo ``name``."""
+    if found.has_gps:
+        logger.info("%s has GPS coordinates in its EXIF; they are not used", name)
+    for note in found.notes:
+        logger.info("%s: %s", name, note)
+
+
+def location(name: str, found: Answer | ValueError) -> Location:
+    """The row of a photo."""
+    if isinstance(found, ValueError):
+        return Location(name, problem=str(found).replace("\n", "; "))
+    confidence = found.confidence and round(found.confidence[CONFIDENCE_KM], 4)
+    place = (found.latitude, found.longitude, found.place)
+    return Location(name, *place, confidence, found.answered, "; ".join(found.problems))

@@ -4,7 +4,7 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -55,14 +55,15 @@ def read_locations(path: str | os.PathLike) -> list[Location]:
 
 
 def locate_photos(
-    folder: Path, table: Path, locate: Callable[[str], Location], settings: Mapping[str, object]
+    folder: Path, table: Path, locate: Callable[[list[str]], Iterable[Location]], settings: Mapping[str, object]
 ) -> list[Location]:
     """``locate`` the photos of a folder and its subfolders into ``table`` (CSV) and a GeoJSON file beside it.
 
+    ``locate`` takes their paths relative to the folder and has a row for each, as it is done.
+
     Rows go into a log beside the table, ``TABLE.csv.jsonl``, each when its photo is done, so a killed process loses
     none. Both files are written from them in the end, also when ``locate`` is interrupted. Photos that have a place
-    in the log already are skipped. Where ``locate`` raises ``ValueError`` (a photo that cannot be read, or has a shape
-    that a model refuses), the row has the problem and no place. ``settings`` are what places depend on beside folder
+    in the log already are skipped. ``settings`` are what places depend on beside folder
     and name; the log begins with them.
 
     Returns:
@@ -80,13 +81,9 @@ def locate_photos(
             done = len(names) - len(missing)
             logger.info(f"{done} of {len(names)} photos are in {table} already and are skipped")
         try:
-            for name in progress_bar(missing, desc="locating", unit="photo"):
-                try:
-                    row = locate(name)
-                except ValueError as error:
-                    row = Location(name, problem=str(error).replace("\n", "; "))
+            for row in progress_bar(locate(missing), desc="locating", unit="photo", total=len(missing)):
                 log.add(asdict(row))
-                rows[name] = row
+                rows[row.file] = row
         finally:
             ordered = sorted(rows.values(), key=lambda row: row.file)
             write_locations(table, ordered)

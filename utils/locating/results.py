@@ -1,27 +1,36 @@
-"""The files of one ranked photo: its ranking as JSON and its map."""
+"""The files of one located photo: its ranking as JSON and its map."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from PIL import Image
+
+from utils.answer import Answer
 from utils.figures.ranking_map import ranking_map
 from utils.figures.style import save
+from utils.jobs.files import write_json
 from utils.locating.listing import distances_to
-from utils.locating.ranking_task import Outcome, Task, write_ranking
 
 
 def write_results(
-    task: Task, outcome: Outcome, about: Mapping[str, Any], ranking: str | os.PathLike, picture: str | os.PathLike
+    answer: Answer,
+    photo: Image.Image,
+    about: Mapping[str, Any],
+    ranking: str | os.PathLike,
+    picture: str | os.PathLike,
+    truth: tuple[float, float] | None = None,
 ) -> None:
     """Write the JSON file ``ranking``, then the PNG file ``picture``.
 
-    ``about`` comes first in the JSON file, then the truth where the task knows it (degrees, and km to the answer).
+    ``about`` comes first in the JSON file, then the ``truth`` where it is known (degrees, and km to the answer). See
+    docs/own_photos.md for the rest.
     """
-    truth, said = task.truth, dict(about)
+    said = dict(about)
     if truth is not None:
-        distance = distances_to(truth, outcome)[outcome.index]
+        distance = distances_to(truth, answer)[answer.index]
         said["truth"] = {"latitude": truth[0], "longitude": truth[1], "distance_km": distance}
-    write_ranking(ranking, outcome, said)
-    shares = [ranked.share for ranked in outcome.ranking]
-    figure = ranking_map(outcome.points, shares, outcome.index, truth=truth, photo=task.photo, labels=outcome.names)
-    save(figure, picture)
+    write_json(ranking, said | answer.as_json())
+    points, shares = [place.point for place in answer.places], [place.share for place in answer.places]
+    names = [place.name for place in answer.places]
+    save(ranking_map(points, shares, answer.index, truth=truth, photo=photo, labels=names), picture)

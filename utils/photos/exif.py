@@ -1,9 +1,11 @@
 """Where photos say they were taken: GPS coordinates in EXIF."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from PIL.ExifTags import GPS, IFD
 
 from utils.geography.geodesy import Coordinate, parse_coordinate
@@ -66,9 +68,13 @@ def photo_coordinate(path: Path) -> Coordinate | None:
         raise ImageError(f"{path}: {error}") from error
 
 
-def has_gps(path: Path) -> bool:
-    """Whether a photo says where it was taken, in a way that can be read."""
+def has_gps(source: Path | bytes | Image.Image) -> bool:
+    """Whether a photo says where it was taken, in a way that can be read: a path, a file's bytes, or PIL's picture."""
     try:
-        return photo_coordinate(path) is not None
-    except ImageError:
+        if isinstance(source, Path):
+            return photo_coordinate(source) is not None
+        image = open_photo(io.BytesIO(source)) if isinstance(source, bytes) else source
+        return gps_coordinate(image.getexif().get_ifd(IFD.GPSInfo)) is not None
+    # Malformed bytes lead PIL into exceptions of any type.
+    except Exception:
         return False

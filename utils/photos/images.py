@@ -59,13 +59,29 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
             with open(source, "rb") as file:
                 return _decoded(file)
         return _decoded(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (UnknownFormat, _BadSize) as error:
-        raise ImageError(f"{name}: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels ({error})") from error
     # Malformed bytes lead PIL's decoders into exceptions of any type, and none may cost the other photos.
     except Exception as error:
-        raise ImageError(f"{name}: {type(error).__name__}: {error}") from error
+        raise _named(error, name) from error
+
+
+def upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """A picture of PIL, as it was opened from any file, as ``open_image`` would have read it: upright 8-bit RGB.
+
+    Raises ``ImageError``, which calls it ``name``, as there.
+    """
+    try:
+        _check_size(image)
+        return _converted(image)
+    except Exception as error:
+        raise _named(error, name) from error
+
+
+def _named(error: Exception, name: str) -> ImageError:
+    if isinstance(error, (UnknownFormat, _BadSize)):
+        return ImageError(f"{name}: {error}")
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(f"{name}: more than {MAX_PIXELS:,} pixels ({error})")
+    return ImageError(f"{name}: {type(error).__name__}: {error}")
 
 
 def _decoded(file: BinaryIO) -> Image.Image:
@@ -79,6 +95,10 @@ def _decoded(file: BinaryIO) -> Image.Image:
         if data is None:
             raise
         image = _loaded(io.BytesIO(data))
+    return _converted(image)
+
+
+def _converted(image: Image.Image) -> Image.Image:
     photo = _to_rgb(_upright(image))
     photo.info = {}  # the rotation is applied: nothing may ask for it again
     return photo
@@ -87,13 +107,17 @@ def _decoded(file: BinaryIO) -> Image.Image:
 def _loaded(file: BinaryIO) -> Image.Image:
     """The photo with its pixels, once its head has said that they are not too many."""
     image = open_photo(file)
+    _check_size(image)
+    image.load()
+    return image
+
+
+def _check_size(image: Image.Image) -> None:
     size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
         raise _BadSize(f"{size} are more than {MAX_PIXELS:,}")
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise _BadSize(f"{size} are longer than {MAX_ASPECT} : 1")
-    image.load()
-    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from utils.locating.locations import COLUMNS, Location, locate_photos, read_locations, write_geojson
-from utils.photos.images import ImageError
 
 SETTINGS = {"ranker": "one"}
 PLACE = 'Aosta, "Valle" d\'Aosta, Ítalia'
@@ -30,17 +30,20 @@ def log_of(table: Path) -> Path:
     return table.with_name(f"{table.name}.jsonl")
 
 
-def locate(name: str) -> Location:
+def each(one: Callable[[str], Location]) -> Callable[[Sequence[str]], Iterable[Location]]:
+    return lambda names: map(one, names)
+
+
+def located(name: str) -> Location:
     if name == "trip/d.png":
-        raise ImageError("trip/d.png: cannot be read")
+        return Location(name, problem="trip/d.png: cannot be read")
     return Location(name, 45.74 + len(name), -7.32, PLACE, 0.25, False, "one place left out" if name == "a.jpg" else "")
 
 
 def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "found" / "locations.csv"
-    rows = locate_photos(folder, table, locate, SETTINGS)
-    expected = [locate(name) for name in ("a.jpg", "b, c.JPG", "trip/e.jpg")]
-    expected.insert(2, Location("trip/d.png", problem="trip/d.png: cannot be read"))
+    rows = locate_photos(folder, table, each(located), SETTINGS)
+    expected = [located(name) for name in ("a.jpg", "b, c.JPG", "trip/d.png", "trip/e.jpg")]
     assert rows == read_locations(table) == expected
     with open(table, encoding="utf-8", newline="") as file:
         first, *lines = csv.reader(file)
@@ -70,16 +73,16 @@ def test_a_row_a_photo(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("torn", [b"", b'{"file":"trip/e', b'{"file":"trip/e.jpg","latitude":45.7', b"\xc3"])
 def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, caplog, torn: bytes) -> None:
     caplog.set_level(logging.INFO)
-    whole = locate_photos(folder, tmp_path / "whole.csv", locate, SETTINGS)
+    whole = locate_photos(folder, tmp_path / "whole.csv", each(located), SETTINGS)
     table, asked = tmp_path / "locations.csv", []
 
     def stopped(name: str) -> Location:
         if name == "trip/e.jpg":
             raise KeyboardInterrupt
-        return locate(name)
+        return located(name)
 
     with pytest.raises(KeyboardInterrupt):
-        locate_photos(folder, table, stopped, SETTINGS)
+        locate_photos(folder, table, each(stopped), SETTINGS)
     assert read_locations(table) == whole[:3]
     features = json.loads(table.with_suffix(".geojson").read_text(encoding="utf-8"))["features"]
     assert [feature["properties"]["file"] for feature in features] == [row.file for row in whole[:3]]
@@ -88,14 +91,14 @@ def test_an_interrupted_run_goes_on(folder: Path, tmp_path: Path, caplog, torn: 
 
     def counted(name: str) -> Location:
         asked.append(name)
-        return locate(name)
+        return located(name)
 
-    assert locate_photos(folder, table, counted, SETTINGS) == whole
+    assert locate_photos(folder, table, each(counted), SETTINGS) == whole
     assert asked == ["trip/d.png", "trip/e.jpg"]  # the former had a problem, which may be gone
     assert "2 of 4 photos are in" in caplog.text
     for suffix in (".csv", ".geojson"):
         assert table.with_suffix(suffix).read_bytes() == (tmp_path / "whole").with_suffix(suffix).read_bytes()
-    assert locate_photos(folder, table, counted, SETTINGS) == whole
+    assert locate_photos(folder, table, each(counted), SETTINGS) == whole
     assert asked == ["trip/d.png", "trip/e.jpg", "trip/d.png"]
 
 
@@ -107,15 +110,15 @@ def test_rows_are_on_disk_while_it_runs_and_nobody_else_writes(folder: Path, tmp
         logged.append([json.loads(line)["file"] for line in log_of(table).read_bytes().splitlines()[1:]])
         assert not table.exists()
         with pytest.raises(ValueError, match=r"locations\.csv\.jsonl is being written by process \d+ on "):
-            locate_photos(folder, table, locate, SETTINGS)
-        return locate(name)
+            locate_photos(folder, table, each(located), SETTINGS)
+        return located(name)
 
-    rows = locate_photos(folder, table, looking, SETTINGS)
+    rows = locate_photos(folder, table, each(looking), SETTINGS)
     names = [row.file for row in rows]
     assert logged == [names[:count] for count in range(4)]
     whole = table.read_bytes()
     table.unlink()
-    assert locate_photos(folder, table, locate, SETTINGS) == rows
+    assert locate_photos(folder, table, each(located), SETTINGS) == rows
     assert table.read_bytes() == whole
 
 
@@ -123,13 +126,13 @@ def test_rows_are_on_disk_while_it_runs_and_nobody_else_writes(folder: Path, tmp
 def test_a_table_without_its_log_is_not_adopted(folder: Path, tmp_path: Path, older: bool) -> None:
     """Older tables have their settings beside them, in a JSON file."""
     table = tmp_path / "locations.csv"
-    locate_photos(folder, table, locate, SETTINGS)
+    locate_photos(folder, table, each(located), SETTINGS)
     log_of(table).unlink()
     if older:
         table.with_suffix(".json").write_text(json.dumps({"folder": str(folder.resolve()), **SETTINGS}))
     before = table.read_bytes()
     with pytest.raises(ValueError, match=r"locations\.csv was made otherwise .*: write to another file or remove it"):
-        locate_photos(folder, table, locate, SETTINGS)
+        locate_photos(folder, table, each(located), SETTINGS)
     assert table.read_bytes() == before
     assert not log_of(table).exists()
 
@@ -138,7 +141,7 @@ def test_another_table_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "locations.csv"
     table.write_text("IMG_ID,LAT,LON\na.jpg,1,2\n")
     with pytest.raises(ValueError, match=r"locations\.csv has other columns"):
-        locate_photos(folder, table, locate, SETTINGS)
+        locate_photos(folder, table, each(located), SETTINGS)
     assert table.read_text() == "IMG_ID,LAT,LON\na.jpg,1,2\n"
 
 
@@ -150,10 +153,10 @@ def test_a_table_of_other_photos_or_another_ranker_is_not_continued(
     folder: Path, tmp_path: Path, other: str, settings: dict, difference: str
 ) -> None:
     table = tmp_path / "locations.csv"
-    locate_photos(folder, table, locate, SETTINGS)
+    locate_photos(folder, table, each(located), SETTINGS)
     before = table.read_bytes()
     with pytest.raises(ValueError, match=rf"locations\.csv was made otherwise \({difference}"):
-        locate_photos(folder / other, table, locate, settings)
+        locate_photos(folder / other, table, each(located), settings)
     assert table.read_bytes() == before
 
 

@@ -1,0 +1,63 @@
+"""What locates photos best of all that is on this machine, where nobody says what should."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.answer import Demand
+from utils.data_paths import BENCHMARKS, CLONE
+from utils.geo_ranker import GeoRanker
+from utils.locating.choices import Choices
+from utils.photos.formats import photo_names
+from utils.photos.images import ImageError, open_image
+from utils.retrieval.geoclip import is_available
+
+GUESSES = 3
+EXAMINED = 16  # photos of a folder whose content is looked at
+
+# Sizes are those of the weights, 2 bytes a parameter for the language models.
+NOTHING = """{photo} is no tile of the embedded world, and nothing on this machine finds places for photographs. \
+Any of these does; each downloads once:
+    python quick_start.py --image {photo} --retriever geoclip
+        GeoCLIP's points, of which the likely ones vote; CLIP ViT-L/14 (1.7 GB); a CPU will do
+    python quick_start.py --image {photo} --generate 3 --model Qwen/Qwen2-VL-2B-Instruct
+        guesses of a small model, which vote (4.4 GB); slow on a CPU. Or --model_name and --base_url of a server
+    {clone}
+    python quick_start.py --image {photo} --retriever geoclip --generate 3 --model_path published/checkpoints
+        both, ranked by the published GeoRanker (1.7 GB, and 16.6 GB of Qwen2-VL-7B); a GPU with 24 GB"""
+
+
+def choose(photo: str | os.PathLike, device: str | None = None, demand: Demand | None = None) -> Choices:
+    """For a photo, or for those of a folder.
+
+    Tiles of the embedded world, which the shipped adapter tells by their content, are ranked by it, with that world's
+    gallery if it is built; so is a folder most of whose photos are such tiles, and the others get no answer. Other
+    photos get a vote of GeoCLIP's points where its encoder is on this machine.
+
+    Raises ``ValueError`` where it is not, which says what to do, and ``ImageError`` where no photo can be read.
+    """
+    folder = Path(photo)
+    photos = [folder / name for name in photo_names(folder)[:EXAMINED]] if folder.is_dir() else [folder]
+    earth = BENCHMARKS["earth"]
+    if Path(earth.model).is_dir() and _are_tiles(photos, earth.model, earth.model_path, device):
+        index = Path(earth.gallery_index)
+        built = (index / "index.json").exists() and Path(earth.image_data_path).exists()
+        gallery = {"index": index, "image_data_path": earth.image_data_path} if built else {}
+        return Choices(earth.model, earth.model_path, generate=GUESSES, demand=demand, known_only=True, **gallery)
+    if is_available():
+        return Choices(retriever="geoclip", demand=demand)
+    raise ValueError(NOTHING.format(photo=photo, clone=CLONE))
+
+
+def _are_tiles(photos: Sequence[Path], base: str, adapter: str, device: str | None) -> bool:
+    """Whether most of the readable photos are like those that the shipped adapter was calibrated on."""
+    ranker = GeoRanker.from_pretrained(base, adapter, device=device)
+    known, errors = [], []
+    for photo in photos:
+        try:
+            known.append(ranker.knows(open_image(photo)))
+        except ImageError as error:
+            errors.append(error)
+    if not known:
+        raise errors[0]
+    return sum(known) > len(known) / 2

@@ -1,0 +1,135 @@
+"""What a locator is made of, as a user chooses it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.answer import Demand
+from utils.calibration import Sources
+from utils.decoding import WITHOUT_RANKER
+from utils.generation.api import ApiModel
+from utils.generation.local import LocalModel
+from utils.locating.gallery_source import GallerySource
+from utils.locating.geoclip_source import GeoClipSource
+from utils.locating.guesses import Guesses
+from utils.locating.judging import Judge
+from utils.locating.sources import ListedPlaces, Source
+from utils.model.fingerprints import digest, fingerprint, settings_hash, weights_hash
+from utils.photos.store import ImageStore
+from utils.retrieval.geoclip import GeoClip
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The flags of ``quick_start.py`` of the same names, whose help says more.
+
+    Raises ``ValueError`` where they do not go together.
+    """
+
+    model: str | None = None  # base model of the ranker, which also guesses: hub name or folder
+    model_path: str | os.PathLike | None = None  # adapter folder; without it the candidates vote
+    ranker: str | None = None  # "model" or one of WITHOUT_RANKER; None: the model where there is an adapter
+    decode: str = "argmax"  # one of utils.decoding.METHODS, for the model
+    places: ListedPlaces | None = None  # a list of one's own
+    index: str | os.PathLike | None = None  # index folder of a gallery
+    image_data_path: str | os.PathLike | None = None  # the gallery's photos
+    tar_index_path: str | os.PathLike | None = None
+    exclude_same_id: bool = False  # the gallery's photo of a photo's own id is none of its candidates
+    retriever: str | None = None  # "geoclip": GeoCLIP's points
+    geoclip: str | os.PathLike | None = None  # a folder of its hub release; None: the package's weights
+    generate: int = 0  # guesses, of model, or of model_name
+    model_name: str | None = None  # of a server's model
+    base_url: str | None = None  # its address; None: the environment's OPENAI_BASE_URL, else OpenAI's
+    topn: int = 12  # candidates of the gallery, and of GeoCLIP
+    merge_km: float | None = None  # candidates so near a better one are left out; None: as each source has it
+    demand: Demand | None = None  # how sure an answer has to be
+    known_only: bool = False  # a photo unlike those that the adapter was calibrated on gets no answer
+
+    def __post_init__(self) -> None:
+        if self.index is None and self.retriever is None and self.places is None and not self.generate:
+            raise ValueError("nothing says where candidates come from: places, index, retriever or generate")
+        if self.index is not None and self.image_data_path is None:
+            raise ValueError("index needs image_data_path, the photos of its gallery")
+        if self.by_model and (self.model is None or self.model_path is None):
+            raise ValueError("a ranker needs model and model_path, its base and its adapter")
+        if self.generate and self.model is None and self.model_name is None:
+            raise ValueError("generate needs a model that guesses: model, or model_name behind a server")
+
+    @property
+    def by_model(self) -> bool:
+        """Whether a GeoRanker decides."""
+        return self.ranker == "model" or (self.ranker is None and self.model_path is not None)
+
+    @property
+    def vote(self) -> str | None:
+        """The vote that decides where no GeoRanker does."""
+        return None if self.by_model else self.ranker or "consensus"
+
+    def judge(self, device: str) -> Judge:
+        """Load who decides; errors are those of ``Judge.load``."""
+        how = {"vote": self.vote, "decode": self.decode, "demand": self.demand, "known_only": self.known_only}
+        return Judge.load(self.model, self.model_path, device=device, **how)
+
+    def sources(self, device: str) -> list[Source]:
+        """Load where candidates come from; errors are those of who loads them."""
+        picking = {} if self.merge_km is None else {"merge_km": self.merge_km}
+        sources: list[Source] = [] if self.places is None else [self.places]
+        if self.index is not None:
+            images = ImageStore.from_paths([self.image_data_path], self.tar_index_path)
+            options = {"topn": self.topn, "exclude_same_id": self.exclude_same_id} | picking
+            sources.append(GallerySource.load(self.index, images, device, **options))
+        if self.retriever == "geoclip":
+            geoclip = GeoClip.from_pretrained(self.geoclip, device=device)
+            sources.append(GeoClipSource(geoclip, self.topn, **picking))
+        if self.generate:
+            sources.append(self._guesses(device, picking))
+        return sources
+
+    def _guesses(self, device: str, picking: Mapping[str, float]) -> Guesses:
+        if self.model_name is None:
+            model = LocalModel.from_pretrained(self.model, device=device)
+            return Guesses.local(model, self.model, self.generate, **picking)
+
+        def client() -> ApiModel:
+            return ApiModel(self.model_name, base_url=self.base_url, num_samples=self.generate)
+
+        client()  # says now what is wrong with key or address
+        return Guesses.served(client, self.model_name, self.generate, **picking)
+
+    def known_as(self, sources: list[Source]) -> Sources | None:
+        """What a calibration calls the candidates; None where none can know them.
+
+        It knows a gallery, with guesses of the ranker's base model or without.
+        """
+        gallery = next((source for source in sources if isinstance(source, GallerySource)), None)
+        if gallery is None or self.model_name is not None or len(sources) > 1 + bool(self.generate):
+            return None
+        return Sources(self.topn, self.generate, self.merge_km or 0.0, gallery.known_as)
+
+    def identity(self, judge: Judge, sources: list[Source]) -> dict[str, Any]:
+        """All that places depend on, ready for JSON: these choices, and what the files that they name hold."""
+        demand = self.demand or Demand(None, 200)
+        about = {"topn": self.topn, "generate": self.generate, "merge_km": self.merge_km or 0.0, "decode": self.decode}
+        about |= {"min_confidence": demand.confidence, "within": demand.within_km}
+        for source in sources:
+            if isinstance(source, GallerySource):
+                about |= {"index": str(Path(self.index).resolve()), "gallery": source.gallery.digest[:16]}
+            elif isinstance(source, GeoClipSource):
+                about["geoclip"] = source.geoclip.digest[:16]
+        if judge.ranker is not None:
+            about["ranker"] = digest(fingerprint(self.model, self.model_path, judge.ranker.info, {}))[:16]
+            about["calibration"] = settings_hash(self.model_path)[:16]
+        else:
+            about["vote"] = digest(repr(WITHOUT_RANKER[self.vote]))[:16]
+        if self.model_name is not None:
+            about |= {"model_name": self.model_name, "base_url": self.base_url}
+        elif self.generate and judge.ranker is None:
+            about["model"] = weights_hash(self.model)[:16]
+        # What a choice adds only where it was made: tables from before there was the choice go on.
+        added = {
+            "exclude_same_id": self.exclude_same_id,
+            "places": self.places and digest(repr(self.places.found))[:16],
+        }
+        return about | {name: value for name, value in added.items() if value}

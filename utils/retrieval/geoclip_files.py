@@ -54,14 +54,19 @@ class Release:
 
     @classmethod
     def _of_folder(cls, folder: Path) -> "Release":
-        if not (folder / CONFIG).is_file():
-            raise FileNotFoundError(f"{folder} is no release of GeoCLIP: it has no {CONFIG}")
+        _check_there(folder, CONFIG)
         config = read_json_object(folder / CONFIG)
         with naming(folder / CONFIG):
             clip, revision = _checked(config)
-        return cls(
-            folder / config["gallery_file"], {"": folder / "model.safetensors"}, clip, revision, tuple(config["sigma"])
-        )
+        points, weights = config["gallery_file"], "model.safetensors"
+        _check_there(folder, points)
+        _check_there(folder, weights)
+        return cls(folder / points, {"": folder / weights}, clip, revision, tuple(config["sigma"]))
+
+
+def _check_there(folder: Path, name: str) -> None:
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{folder} is no release of GeoCLIP: it has no {name}")
 
 
 def _checked(config: dict[str, Any]) -> tuple[str, str | None]:

@@ -84,8 +84,9 @@ def read_candidate_table(
         except ValueError as error:
             problems.append(f"{where}: {error}; row skipped")
             continue
-        negatives = [candidate for candidate in retrieved if candidate.source == "retrieval"][-NUM_NEGATIVES:]
-        queries.append(Query(cells["IMG_ID"], candidates, tuple(negatives), latitude, longitude))
+        photos = [candidate for candidate in retrieved if candidate.source == "retrieval"]
+        negatives = tuple(photos[max(0, len(photos) - NUM_NEGATIVES) :])
+        queries.append(Query(cells["IMG_ID"], candidates, negatives, latitude, longitude))
     return queries, problems
 
 

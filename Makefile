@@ -22,9 +22,10 @@ demo: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
 
 setup: .venv/installed
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt requirements-no-deps.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-no-deps.txt
 	touch $@
 
 $(EARTH)/test/metadata.csv: | .venv/installed

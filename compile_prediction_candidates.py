@@ -12,6 +12,8 @@ said when they do not; a file that is named must exist.
                                                               one, will do: its retrieved candidates are used
     I.npy + gallery    their place names and photos           else the prompt has neither
     S.npy              their cosines (ranker `similarity`)    else there is no such ranker
+    G.npy              GeoCLIP's cosines of photo and place   else there is no ranker `geoclip`; with it the candidates
+                                                              are GeoCLIP's points, which no gallery names
     generation table   places guessed by an LVLM              else there are no generated candidates
 
 --fill_names names the candidates that have no names after the nearest populated place, offline.
@@ -33,7 +35,7 @@ from utils.jobs.outputs import check_outputs
 
 logger = logging.getLogger("scripts")
 
-NAMED = ("retrieval_path", "index_path", "gallery", "similarity_path", "generation_path")
+NAMED = ("retrieval_path", "index_path", "gallery", "similarity_path", "geoclip_path", "generation_path")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,6 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--index_path", type=Path, help="default: I.npy in --root_path")
     add("--gallery", type=Path, help=f"metadata table that I.npy counts in (default: {PUBLISHED_METADATA})")
     add("--similarity_path", type=Path, help="default: S.npy beside I.npy")
+    add("--geoclip_path", type=Path, help="default: G.npy beside I.npy")
     add("--generation_path", type=Path, help="default: generation.csv or llm_predict_results_zs_*.csv in --root_path")
     add("--fill_names", action="store_true", help="name nameless candidates after the nearest populated place")
     add("--result_path", type=Path, help="default: candidates.csv in --root_path")
@@ -69,25 +72,26 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     from utils.tables.names import fill_names
     from utils.tables.retrieval_table import read_retrieval_table
 
-    index_path = optional(args.index_path, root / "I.npy", "no photos and no place names")
-    if index_path is None and args.gallery is not None:
-        raise ValueError(f"--gallery: no use without {root / 'I.npy'}, which says what rows of it were found")
-    gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
-    beside = (args.index_path or root / "I.npy").with_name("S.npy")  # of the same search
-    similarity_path = optional(args.similarity_path, beside, "no similarities")
+    beside = (args.index_path or root / "I.npy").with_name  # of the same search
+    geoclip_path = args.geoclip_path or (beside("G.npy") if beside("G.npy").exists() else None)
+    index_path, gallery = found_in_gallery(args, geoclip_path)
+    similarity_path = optional(args.similarity_path, beside("S.npy"), "no similarities")
     generation_path = args.generation_path or optional(None, default_generation(root), "no generated candidates")
 
     logger.info("retrieved candidates: %s", retrieval_path)
     retrieval, problems = read_retrieval_table(retrieval_path)
     photos = FoundPhotos.read(index_path, gallery) if gallery else None
-    similarity = read_array(similarity_path, ("float32", "float64", "float16"), 2) if similarity_path else None
+    similarity, geoclip = (
+        read_array(path, ("float32", "float64", "float16"), 2) if path else None
+        for path in (similarity_path, geoclip_path)
+    )
     generated = {}
     if generation_path:
         generated, unusable, more = generated_places(generation_path)
         problems += more
         problems += [f"{row.img_id}: not in {generation_path}" for row in retrieval if row.img_id not in generated]
         logger.info("%s: %d answers name no usable place and were dropped", generation_path, unusable)
-    rows = candidate_rows(retrieval, photos, similarity, generated)
+    rows = candidate_rows(retrieval, photos, similarity, generated, geoclip)
     if args.fill_names:
         rows, filled = fill_names(rows)
         logger.info("%d candidates without a name are named after the nearest populated place", filled)
@@ -96,6 +100,20 @@ def compile_table(args: argparse.Namespace) -> list[str]:
     print(f"{result_path}: {len(rows)} queries, {retrieved} retrieved and {guesses} generated candidates")
     print(f"Evaluate it with `python evaluate.py --candidates {result_path} ...`.")
     return problems
+
+
+def found_in_gallery(args: argparse.Namespace, geoclip_path: Path | None) -> tuple[Path | None, Path | None]:
+    """I.npy and the gallery's metadata table, as far as they are there; neither for GeoCLIP's points."""
+    if geoclip_path is not None:
+        if args.gallery is not None:
+            raise ValueError(f"--gallery: no use with {geoclip_path}: GeoCLIP's points are in no gallery")
+        logger.info("%s: candidates are GeoCLIP's points: no photos and no place names", geoclip_path)
+        return None, None
+    index_path = optional(args.index_path, args.root_path / "I.npy", "no photos and no place names")
+    if index_path is None and args.gallery is not None:
+        raise ValueError(f"--gallery: no use without {args.root_path / 'I.npy'}, which says what rows of it were found")
+    gallery = index_path and optional(args.gallery, Path(PUBLISHED_METADATA), "no photos and no place names")
+    return index_path, gallery
 
 
 def optional(path: Path | None, default: Path, absence: str) -> Path | None:

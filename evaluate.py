@@ -77,7 +77,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     # Ranker
     add(
         "--ranker",
-        choices=("model", "retrieval", "consensus", "consensus_equal", "similarity", "random", "oracle"),
+        choices=("model", "retrieval", "consensus", "consensus_equal", "similarity", "geoclip", "random", "oracle"),
         default="model",
         help="whose picks are the predictions; all but `model` load no model",
     )
@@ -242,7 +242,8 @@ def report_on(
     decider = Decider.of(args.ranker, info, args.decode, args.calibration)
     prediction = args.ranker if decider is None else decider.ranker
     if prediction not in picks:
-        raise ValueError(f"no candidate of {args.candidates} has a similarity: {prediction} has nothing to go by")
+        what = "cosine of GeoCLIP" if prediction == "geoclip" else "similarity"
+        raise ValueError(f"no candidate of {args.candidates} has a {what}: {prediction} has nothing to go by")
     stated = None
     if decider is not None and not args.calibrate:  # of the queries that it was fitted on, it would be too right
         stated = stated_of(decider, sources(args), cases, picks[prediction])

@@ -8,6 +8,9 @@
         --output_dir dataset/earth/test
     python retrieve_candidates.py add --index dataset/earth/gallery/index \\
         --gallery more.csv --image_data_path more.tar
+    python retrieve_candidates.py search --index geoclip \\
+        --queries dataset/im2gps3k/im2gps3k_places365.csv --image_path dataset/im2gps3k/im2gps3ktest \\
+        --output_dir outputs/geoclip
     torchrun --nproc_per_node 8 retrieve_candidates.py build --gallery dataset/mp16-pro/MP16_Pro_filtered.csv \\
         --image_data_path dataset/mp16-pro/mp-16-images.tar --model checkpoints/g3.pth \\
         --index dataset/mp16-pro/index --storage float16 --num_workers 8
@@ -24,6 +27,11 @@ writes into --output_dir
     D.npy           their scores, higher is better: of an exact index 1 - squared distance of the codes / 2, else S.npy
     S.npy           the cosine of the full embeddings, whatever the index compares
 
+With `--index geoclip` the candidates are GeoCLIP's 100,000 points, which need no gallery and no `build`: I.npy counts
+through the points, D.npy holds the cosines of photo and place, and G.npy the same in place of S.npy, which is of two
+photos. Its weights are those of the package geoclip or of a release folder (--geoclip); its CLIP ViT-L/14 (1.7 GB) is
+downloaded on first use, or read from a folder (--clip).
+
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
 none of them; it is named, the others go on, and the exit code is 1. An interrupted `build` or `add` goes on where it
 was when it is started again; a second one that writes to the index meanwhile is refused. docs/retrieval.md has
@@ -39,6 +47,7 @@ from typing import TYPE_CHECKING
 
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
+from utils.cli.given import refuse
 from utils.data_paths import check_files
 from utils.jobs.locks import alone_in
 from utils.jobs.outputs import check_outputs
@@ -48,8 +57,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from utils.retrieval.encoders import Encoder
     from utils.retrieval.gallery import Gallery
 
+GEOCLIP = Path("geoclip")  # as --index
 FLICKR_OWNER = r"(\d+@N\d+)"
 
 
@@ -105,10 +116,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="a query finds no photo of its owner, whom the group of REGEX matches in an IMG_ID "
         f"(without REGEX: Flickr's, {FLICKR_OWNER})",
     )
+    searching.add_argument(
+        "--geoclip", type=Path, help="GeoCLIP's weights: folder of its hub release; default: package"
+    )
+    searching.add_argument("--clip", help="GeoCLIP's CLIP ViT-L/14: folder or hub name; default: as its weights say")
     for command in (adding, searching):
         command.add_argument("--model", help="where the encoder is now, if not where it was at build time")
+    index_help = dict.fromkeys((making, adding), "index folder")
+    index_help[searching] = "index folder, or the word geoclip for GeoCLIP's points"
     for command in (making, adding, searching):
-        command.add_argument("--index", type=Path, required=True, help="index folder")
+        command.add_argument("--index", type=Path, required=True, help=index_help[command])
         command.add_argument("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
         add_device(command.add_argument)
         command.add_argument(
@@ -117,9 +134,23 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         add_workers(command.add_argument, default=2)
         add_quiet(command.add_argument, default=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
+    check_geoclip(args, parser)
     if args.command == "build":
         check_index_type(args, parser)
     return args
+
+
+def check_geoclip(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse flags of a gallery with GeoCLIP's points, and the other way round; the points take their own search."""
+    given = {name for name, value in vars(args).items() if value}
+    if args.index != GEOCLIP:
+        refuse(parser, given, ("geoclip", "clip"), "without --index geoclip")
+    elif args.command == "search":
+        useless = ("model", "reverse", "exclude_same_id", "exclude_owner")
+        refuse(parser, given, useless, "with --index geoclip: its points are no photos")
+        args.run = search_geoclip
+    else:
+        parser.error("--index geoclip: GeoCLIP's points are searched as they are; give the index another name")
 
 
 def check_index_type(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -205,31 +236,16 @@ def add(args: argparse.Namespace) -> list[str]:
 
 def search(args: argparse.Namespace) -> list[str]:
     """Search the index for every query. Returns what could not be used."""
-    photos = [("image_path", path) for path in args.image_path]
-    files = [("index", args.index / "index.json"), ("queries", args.queries), *photos]
-    check_files([*files, ("tar_index_path", args.tar_index_path)])
-    check_outputs(folders=[("--output_dir", args.output_dir)])
+    check_search(args, "index", args.index / "index.json")
 
-    import numpy as np
-
-    from utils.photos.store import ImageStore
-    from utils.retrieval.embedding import embed_photos, load_encoder
+    from utils.retrieval.embedding import load_encoder
     from utils.retrieval.exclusions import same_id, same_owner, search_excluding
     from utils.retrieval.gallery import Gallery, retrieval_rows, save_results
-    from utils.tables.metadata import metadata_problems, read_metadata
     from utils.tables.retrieval_table import write_retrieval_table
 
     gallery = Gallery(args.index)
     model = checked_model(args, gallery)
-    queries = read_metadata(args.queries)
-    problems = metadata_problems(args.queries, queries)
-    queries = queries[queries["LAT"].notna()]
-    encoder = load_encoder(model, gallery.info.dtype, device(args))
-    store, ids = ImageStore.from_paths(args.image_path, args.tar_index_path), queries["IMG_ID"].tolist()
-    embedded, unreadable = embed_photos(encoder, ids, store, args.batch_size, args.num_workers, "queries")
-    readable = ~np.isnan(embedded[:, 0])
-    queries, embedded = queries[readable], embedded[readable]
-
+    queries, embedded, problems = query_embeddings(args, load_encoder(model, gallery.info.dtype, device(args)))
     both = queries["IMG_ID"], gallery.metadata["IMG_ID"]
     exclusions = [same_id(*both)] if args.exclude_same_id else []
     exclusions += [same_owner(*both, args.exclude_owner)] if args.exclude_owner else []
@@ -241,7 +257,41 @@ def search(args: argparse.Namespace) -> list[str]:
     table = args.output_dir / "retrieval.csv"
     write_retrieval_table(table, retrieval_rows(queries, gallery.metadata, found, least))
     print(f"{table}: {args.topk} of {gallery.photos} photos for each of {len(queries)} queries; I.npy: {gallery.table}")
-    return problems + unreadable
+    return problems
+
+
+def search_geoclip(args: argparse.Namespace) -> list[str]:
+    """Search GeoCLIP's points for every query. Returns what could not be used."""
+    check_search(args, "geoclip", args.geoclip)
+
+    from utils.retrieval.gallery import retrieval_rows, save_results
+    from utils.retrieval.geoclip import GeoClip
+    from utils.tables.retrieval_table import write_retrieval_table
+
+    geoclip = GeoClip.from_pretrained(args.geoclip, clip=args.clip, device=device(args))
+    queries, embedded, problems = query_embeddings(args, geoclip)
+    found, scores = geoclip.search(embedded, args.topk)
+    save_results(args.output_dir, {"I": found, "D": scores, "G": scores})
+    table = args.output_dir / "retrieval.csv"
+    write_retrieval_table(table, retrieval_rows(queries, geoclip.table, found))
+    print(f"{table}: {args.topk} of GeoCLIP's {len(geoclip.points)} points for each of {len(queries)} queries")
+    return problems
+
+
+def check_search(args: argparse.Namespace, flag: str, path: Path | None) -> None:
+    """Raise ``OSError`` where a file is missing, also that of ``flag``, or the results cannot be written."""
+    photos = [("image_path", path) for path in args.image_path]
+    check_files([(flag, path), ("queries", args.queries), *photos, ("tar_index_path", args.tar_index_path)])
+    check_outputs(folders=[("--output_dir", args.output_dir)])
+
+
+def query_embeddings(args: argparse.Namespace, encoder: "Encoder") -> "tuple[pd.DataFrame, np.ndarray, list[str]]":
+    """See ``embed_queries``."""
+    from utils.photos.store import ImageStore
+    from utils.retrieval.queries import embed_queries
+
+    store = ImageStore.from_paths(args.image_path, args.tar_index_path)
+    return embed_queries(args.queries, store, encoder, args.batch_size, args.num_workers)
 
 
 def device(args: argparse.Namespace) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tiny_clip import build_release, build_tiny_clip
 from tests.tiny_models import FAMILIES, build_tiny_base
 
 
@@ -46,6 +47,22 @@ def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def tiny_base(tiny_bases: dict[str, Path]) -> Path:
     """The Qwen2-VL one."""
     return tiny_bases["qwen2_vl"]
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CLIP for GeoCLIP."""
+    folder = tmp_path_factory.mktemp("clip")
+    build_tiny_clip(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def geoclip_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GeoCLIP with 300 points."""
+    folder = tmp_path_factory.mktemp("geoclip") / "release"
+    build_release(folder, 300)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ LIGHT = [
     "model/prompts",
     "model/readable",
     "model/sharing",
+    "retrieval/geoclip_files",
 ]
 
 # Every command is asked in one process, and each may import what it likes: the first one to be heavy is named.
@@ -126,6 +127,7 @@ UNWRITABLE = {
     "quick_start --image {d} --index {d} --image_data_path {d} --model_path {d} --locations {f}/l.csv": "--locations",
     "retrieve_candidates build --gallery {f} --image_data_path {d} --model m --index {f}": "--index",
     "retrieve_candidates search --index {d} --queries {f} --image_path {d} --output_dir {f}/out": "--output_dir",
+    "retrieve_candidates search --index geoclip --queries {f} --image_path {d} --output_dir {f}/out": "--output_dir",
     "tools.convert_adapter {d} {f}/out": "output",
     "tools.draw_architecture --output {f}/a.png": "--output",
     "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",

@@ -19,14 +19,27 @@ UNPINNED = {"qwen-vl-utils", "torchvision", "flash-attn"}  # they need a GPU, or
 def ranges() -> dict[str, Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
-    return {canonicalize_name(r.name): r for r in map(Requirement, project["dependencies"] + extras)}
+    return by_name(project["dependencies"] + extras)
+
+
+def by_name(requirements: list[str]) -> dict[str, Requirement]:
+    return {canonicalize_name(r.name): r for r in map(Requirement, requirements)}
+
+
+@pytest.fixture(scope="module")
+def without_dependencies() -> dict[str, Requirement]:
+    return by_name(tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["no-deps"])
 
 
 @pytest.fixture(scope="module")
 def pins() -> dict[str, str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return pins_of("requirements.txt")
+
+
+def pins_of(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text().splitlines()
     pinned = [re.fullmatch(r"([A-Za-z0-9_.-]+)==([0-9][0-9.]*)", line) for line in lines if line[:1] != "#"]
-    assert all(pinned), "every line of requirements.txt pins one package exactly"
+    assert all(pinned), f"every line of {name} pins one package exactly"
     return {canonicalize_name(match[1]): match[2] for match in pinned}
 
 
@@ -35,6 +48,15 @@ def test_every_package_is_pinned_within_its_range(ranges, pins):
     assert ranges.keys() > UNPINNED
     for name, version in pins.items():
         assert ranges[name].specifier.contains(version), name
+
+
+def test_what_is_installed_without_its_dependencies_is_pinned_apart(ranges, pins, without_dependencies):
+    apart = pins_of("requirements-no-deps.txt")
+    assert apart.keys() == without_dependencies.keys()
+    assert all(without_dependencies[name].specifier.contains(version) for name, version in apart.items())
+    assert not apart.keys() & (pins.keys() | ranges.keys())
+    install = "$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-no-deps.txt"
+    assert install in (ROOT / "Makefile").read_text()
 
 
 def test_the_readme_has_a_line_for_every_extra():
@@ -61,7 +83,7 @@ def imported_names(source: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_every_import_is_of_a_declared_package(ranges):
+def test_every_import_is_of_a_declared_package(ranges, without_dependencies):
     packages = {
         "PIL": "pillow",
         "sklearn": "scikit-learn",
@@ -75,7 +97,7 @@ def test_every_import_is_of_a_declared_package(ranges):
     }
     assert "torch" in imported[ROOT / "evaluate.py"]
     third_party = set().union(*imported.values()) - sys.stdlib_module_names - {*PACKAGES, "benchmarks"}
-    assert {canonicalize_name(packages.get(name, name)) for name in third_party} <= ranges.keys()
+    assert {canonicalize_name(packages.get(name, name)) for name in third_party} <= ranges.keys() | without_dependencies
 
 
 def test_every_package_says_what_lives_in_it():

@@ -35,8 +35,9 @@ class Candidate:
     longitude: float  # degrees
     texts: tuple[str, ...] = ()  # place names as the prompt joins them, empty ones too
     image: str | Image.Image | None = None  # id of a gallery photo, path, or a photo in memory
-    source: str = "retrieval"  # "retrieval", "generation", or a word of the caller's
+    source: str = "retrieval"  # "retrieval", "generation", "geoclip" (a point of its), or a word of the caller's
     similarity: float | None = None  # cosine of the full embeddings of query photo and candidate photo
+    geoclip: float | None = None  # GeoCLIP's cosine of query photo and place
 
     def __post_init__(self) -> None:
         if not is_valid_coordinate(self.latitude, self.longitude):

@@ -34,6 +34,11 @@ class Case:
         return np.array([candidate.similarity for candidate in self.query.candidates], dtype=np.float64)
 
     @cached_property
+    def geoclip(self) -> np.ndarray:
+        """(n,) GeoCLIP's cosine of photo and place, NaN where unknown; no ``evidence``: decoders fuse another cosine"""
+        return np.array([candidate.geoclip for candidate in self.query.candidates], dtype=np.float64)
+
+    @cached_property
     def ranks(self) -> np.ndarray:
         """(n,) retrieval rank among the candidates that are no guesses, 0 the best; NaN for a guess"""
         guess = np.array([candidate.source == "generation" for candidate in self.query.candidates])

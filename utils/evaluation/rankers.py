@@ -8,11 +8,12 @@
     consensus              candidate the places of all candidates agree on; guesses weigh more, low ranks less
     consensus_equal        candidate the places of all candidates agree on, equal weights, s = 200 km
     similarity             retrieved candidate with the highest cosine of the full embeddings
+    geoclip                candidate with GeoCLIP's highest cosine of photo and place
     random                 any candidate
     oracle                 nearest candidate: no ranker can do better
 
-Rankers whose input is unknown (no rewards, no similarities) are absent. Where only some queries have candidates with
-similarities, the first candidate stands for the most similar one of the others.
+Rankers whose input is unknown (no rewards, no similarities, no cosines of GeoCLIP) are absent. Where only some queries
+have candidates with similarities, the first candidate stands for the most similar one of the others.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ import numpy as np
 from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.evaluation.cases import Case
 
-BASELINES = ("retrieval", *WITHOUT_RANKER, "similarity")
+BASELINES = ("retrieval", *WITHOUT_RANKER, "similarity", "geoclip")
 
 
 def ranker_picks(
@@ -42,13 +43,15 @@ def ranker_picks(
     picks["retrieval"] = [0] * len(cases)
     for name, decoder in WITHOUT_RANKER.items():
         picks[name] = [decoder.pick(case.evidence) for case in cases]
-    if similar:
-        picks["similarity"] = [_most_similar(case) for case in cases]
+    cosines = {"similarity": [case.similarities for case in cases], "geoclip": [case.geoclip for case in cases]}
+    for name, known in cosines.items():
+        if not all(np.isnan(values).all() for values in known):
+            picks[name] = [_most_similar(values) for values in known]
     generator = np.random.default_rng(seed)
     picks["random"] = [int(generator.integers(len(case.points))) for case in cases]
     picks["oracle"] = [int(np.argmin(case.distances)) for case in cases]
     return {name: np.array(indices) for name, indices in picks.items()}
 
 
-def _most_similar(case: Case) -> int:
-    return int(np.nanargmax(case.similarities)) if case.evidence.has_similarity else 0
+def _most_similar(similarities: np.ndarray) -> int:
+    return 0 if np.isnan(similarities).all() else int(np.nanargmax(similarities))

@@ -93,6 +93,7 @@ def build_report(
         "similarity_weight": similarity_weight,
         "only_guesses": sum(all(c.source == "generation" for c in case.query.candidates) for case in cases),
         "without_similarity": sum(not case.evidence.has_similarity for case in cases),
+        "without_geoclip": sum(bool(np.isnan(case.geoclip).all()) for case in cases),
     }
     if stated is not None:
         report |= stated.report()

@@ -58,10 +58,9 @@ def _remarks(report: dict) -> list[str]:
         lines += _stated_lines(report)
     if report["only_guesses"]:
         lines.append(f"{report['only_guesses']} queries have no retrieved candidate: retrieval is their first guess.")
-    if "similarity" in report["rankers"] and report["without_similarity"]:
-        lines.append(
-            f"{report['without_similarity']} queries have no similarities: similarity is their first candidate."
-        )
+    for name, what in (("similarity", "similarities"), ("geoclip", "cosines of GeoCLIP")):
+        if name in report["rankers"] and report[f"without_{name}"]:
+            lines.append(f"{report[f'without_{name}']} queries have no {what}: {name} is their first candidate.")
     if "gallery_density" in report:
         shares = [f"{share:.1f}% within {radius} km" for radius, share in report["gallery_density"].items()]
         lines.append(f"Queries with a gallery photo: {', '.join(shares)}.")

@@ -30,6 +30,11 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f".{os.getpid()}.{path.name}")
 
 
+def user_cache() -> Path:
+    """The folder of what this project keeps for a user beyond a checkout; it need not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "georanker"
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write ``value`` as JSON text in UTF-8, atomically. Raises ``ValueError`` for numbers that JSON has not."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)

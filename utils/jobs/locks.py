@@ -70,6 +70,18 @@ def alone_in(folder: str | os.PathLike, rank: int = 0) -> Iterator[int | None]:
                 path.unlink(missing_ok=True)
 
 
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """Wait until no other process is making the file ``path``; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with open(lock, "ab", buffering=0) as file:
+        take(file, path, lock, wait=True)
+        yield
+        # Only after success: then whoever waits for the old lock, or makes a new one, finds the work done.
+        lock.unlink(missing_ok=True)
+
+
 def _taken(path: Path) -> FileIO:
     while True:
         file = open(path, "ab", buffering=0)  # noqa: SIM115

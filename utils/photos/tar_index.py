@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from utils.photos.tar_index_build import VERSION, alone, index_pickle, key, stamp, text
+from utils.jobs.files import user_cache
+from utils.jobs.locks import making
+from utils.photos.tar_index_build import VERSION, index_pickle, key, stamp, text
 from utils.photos.tar_index_pickle import LeftOut, Member
 
 logger = logging.getLogger(__name__)
@@ -133,9 +135,8 @@ def open_index(tar_path: str | os.PathLike, given: str | os.PathLike | None = No
 
 def _converted(tar_path: Path, pickle_path: Path) -> TarIndex:
     """The index made of a pickle: beside it, or in the user's cache where that folder cannot be written."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "georanker"
     digest = hashlib.sha256(str(pickle_path.resolve()).encode()).hexdigest()
-    beside, cached = Path(f"{pickle_path}.index"), cache / f"{digest[:20]}.index"
+    beside, cached = Path(f"{pickle_path}.index"), user_cache() / f"{digest[:20]}.index"
     wanted = (tar_path.stat().st_size, stamp(pickle_path))
 
     def fresh(path: Path) -> TarIndex | None:
@@ -153,7 +154,7 @@ def _converted(tar_path: Path, pickle_path: Path) -> TarIndex:
     if not os.access(pickle_path.parent, os.W_OK):
         path = cached
         logger.warning("%s cannot be written: the index of %s goes to %s", pickle_path.parent, pickle_path, path)
-    with alone(path):
+    with making(path):
         if fresh(path) is None:  # no other process has made it meanwhile
             index_pickle(pickle_path, tar_path, path)
     index = TarIndex(path)

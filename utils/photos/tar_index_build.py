@@ -1,15 +1,14 @@
 """Making the index of a tar: by a pass over the tar, which may be interrupted, or out of the released pickle."""
 
-import fcntl
 import os
 import sqlite3
 import tarfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from utils.jobs.files import atomic_path
+from utils.jobs.locks import making
 from utils.jobs.progress import progress_bar
 from utils.photos.tar_index_pickle import Member, is_whole_file, read_tar_index, why_left_out
 
@@ -60,7 +59,7 @@ def index_tar(tar_path: str | os.PathLike, path: str | os.PathLike | None = None
     path = Path(path or f"{tar_path}.index")
     partial = path.with_name(f".{path.name}.partial")
     size = tar_path.stat().st_size
-    with alone(path), open(tar_path, "rb") as file:
+    with making(path), open(tar_path, "rb") as file:
         with closing(_create(partial, "DELETE", size, strip=strip)) as database:
             (start,) = database.execute("SELECT position FROM about").fetchone()
             file.seek(start)
@@ -203,15 +202,3 @@ def stamp(path: str | os.PathLike) -> str:
     """Changes when the file does."""
     status = os.stat(path)
     return f"{status.st_size} {status.st_mtime_ns}"
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no other process is making the index ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{path.name}.lock")
-    with open(lock, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-        # Only after success: then whoever waits for the old file, or makes a new one, finds the work done.
-        lock.unlink(missing_ok=True)

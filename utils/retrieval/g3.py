@@ -6,7 +6,6 @@ that an embedding has length 1 and the inner product is the mean of three cosine
 """
 
 import os
-import pickle
 
 import numpy as np
 import torch
@@ -15,9 +14,10 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from utils.jobs.reading import naming, one_line
-from utils.model.checkpoint import check_finite, check_tensors
+from utils.jobs.reading import one_line
+from utils.model.checkpoint import check_tensors
 from utils.retrieval.encoders import Encoder, to_device
+from utils.retrieval.state_files import check_numbers, read_state
 
 # Parts of the file that embed photos. The others, for texts and coordinates, are left where they are.
 PARTS = ("vision_model.", "vision_projection.", "vision_projection_else_1.", "vision_projection_else_2.")
@@ -61,21 +61,9 @@ class G3Vision(nn.Module):
 
 def read_weights(path: str | os.PathLike) -> dict[str, Tensor]:
     """The tensors of ``PARTS`` in a state dict. Raises ``ValueError``, naming the file, where it is none or damaged."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise pickle.UnpicklingError(f"it holds a {type(state).__name__}, no dictionary")
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # the pickle is interpreted as it comes: it may fail anyhow
-        raise ValueError(f"{path} is not a file of tensors: {one_line(error)}") from error
+    state = read_state(path)
     own = {name: tensor for name, tensor in state.items() if str(name).startswith(PARTS) and name != POSITIONS}
-    with naming(path):
-        for name, tensor in own.items():
-            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-                raise ValueError(f"{name} is no tensor of floating-point numbers")
-        check_finite(own)
-    return own
+    return check_numbers(path, own)
 
 
 class G3Encoder(Encoder):

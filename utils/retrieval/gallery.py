@@ -28,6 +28,7 @@ IndexType = Literal["exact", "ivfpq"]
 FILENAME = "index.json"  # written last
 UNION = "gallery.csv"  # the metadata of a gallery and of all that was added, in an index folder
 QUERY_CHUNK = 256
+RESULTS = {"I", "D", "S", "G"}  # rows, scores, cosines of two photos, cosines of photo and place by GeoCLIP
 
 
 # ---- index folders ----
@@ -228,7 +229,9 @@ def retrieval_rows(
 
 
 def save_results(folder: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
-    """Write each array as ``folder/NAME.npy``."""
+    """Write each array as ``folder/NAME.npy``. Other ``RESULTS``, which an earlier search left there, are removed."""
+    for name in RESULTS - arrays.keys():
+        Path(folder, f"{name}.npy").unlink(missing_ok=True)
     for name, array in arrays.items():
         with atomic_path(Path(folder) / f"{name}.npy") as temporary:
             np.save(temporary, array)

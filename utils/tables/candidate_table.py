@@ -9,6 +9,8 @@ a candidate, best first:
     reverse_gps_lis           the least similar gallery photos; GeoRanker does not read them
     zs_gps_lis                coordinates that an LVLM generated
     candidate_similarity_lis  cosine of the full embeddings (a column of this project)
+    candidate_geoclip_lis     GeoCLIP's cosine of photo and place (another one); a candidate that has it and no image is
+                              one of GeoCLIP's points
 
 In the released tables (0, 0) stands for a generated answer that could not be read. It is read like any other
 candidate, as the published figures include it; tables compiled here have none.
@@ -36,9 +38,9 @@ from utils.tables.cells import (
 )
 from utils.tables.layout import is_text
 
-# The columns of the released table, and the one that this project adds, at the end.
+# The columns of the released table, and those that this project adds, at the end.
 TABLE_COLUMNS = ("IMG_ID", "LAT", "LON", "candidate_gps_lis", "candidate_text_lis", "candidate_img_lis")
-TABLE_COLUMNS += ("reverse_gps_lis", "zs_gps_lis", "candidate_similarity_lis")
+TABLE_COLUMNS += ("reverse_gps_lis", "zs_gps_lis", "candidate_similarity_lis", "candidate_geoclip_lis")
 
 
 def read_candidate_table(
@@ -46,7 +48,8 @@ def read_candidate_table(
 ) -> tuple[list[Query], list[str]]:
     """The queries of a candidate table, with the candidates that evaluation ranks.
 
-    Their negative examples are the last NUM_NEGATIVES retrieved candidates, whatever ``topn``.
+    Their negative examples are the last NUM_NEGATIVES retrieved candidates, whatever ``topn``; GeoCLIP's points are
+    ranked as guesses are, and are no negative examples.
 
     Args:
         path: the CSV file; only IMG_ID, LAT, LON and candidate_gps_lis must be there.
@@ -81,7 +84,8 @@ def read_candidate_table(
         except ValueError as error:
             problems.append(f"{where}: {error}; row skipped")
             continue
-        negatives = tuple(retrieved[max(0, len(retrieved) - NUM_NEGATIVES) :])
+        photos = [candidate for candidate in retrieved if candidate.source == "retrieval"]
+        negatives = tuple(photos[max(0, len(photos) - NUM_NEGATIVES) :])
         queries.append(Query(cells["IMG_ID"], candidates, negatives, latitude, longitude))
     return queries, problems
 
@@ -98,12 +102,15 @@ def _retrieved(cells: Mapping[str, str], where: str, problems: list[str]) -> lis
         except ValueError as error:
             problems.append(f"{where}: {error}; candidate dropped")
             continue
+        image, geoclip = item.get("candidate_img_lis"), item.get("candidate_geoclip_lis")
         retrieved.append(
             Candidate(
                 *item["candidate_gps_lis"],
                 texts=item.get("candidate_text_lis", ()),
-                image=item.get("candidate_img_lis"),
+                image=image,
+                source="geoclip" if geoclip is not None and image is None else "retrieval",
                 similarity=item.get("candidate_similarity_lis"),
+                geoclip=geoclip,
             )
         )
     return retrieved
@@ -144,12 +151,13 @@ def _parse_similarity(value: Any) -> float:
     return float(value)
 
 
-_OPTIONAL_COLUMNS = ("candidate_text_lis", "candidate_img_lis", "candidate_similarity_lis")
+_OPTIONAL_COLUMNS = ("candidate_text_lis", "candidate_img_lis", "candidate_similarity_lis", "candidate_geoclip_lis")
 _ITEM_PARSERS = {
     "candidate_gps_lis": read_coordinate,
     "candidate_text_lis": _parse_texts,
     "candidate_img_lis": _parse_image,
     "candidate_similarity_lis": _parse_similarity,
+    "candidate_geoclip_lis": _parse_similarity,
 }
 
 
@@ -166,6 +174,7 @@ class CandidateRow:
     similarity: Sequence[float] = ()  # cosine of the full embeddings
     reverse_gps: Sequence[Coordinate] = ()  # least similar gallery photos
     zs_gps: Sequence[Coordinate] = ()  # generated candidates
+    geoclip: Sequence[float] = ()  # GeoCLIP's cosine of photo and place
 
 
 def write_candidate_table(path: str | os.PathLike, rows: Iterable[CandidateRow]) -> None:
@@ -180,6 +189,7 @@ def write_candidate_table(path: str | os.PathLike, rows: Iterable[CandidateRow])
             "candidate_text_lis": [list(map(str, names)) for names in row.texts],
             "candidate_img_lis": list(map(str, row.images)),
             "candidate_similarity_lis": list(map(float, row.similarity)),
+            "candidate_geoclip_lis": list(map(float, row.geoclip)),
         }
         optional = {column: items for column, items in optional.items() if items}
         gps = {"candidate_gps_lis": plain(row.gps)}

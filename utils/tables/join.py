@@ -94,6 +94,7 @@ def candidate_rows(
     photos: FoundPhotos | None = None,
     similarity: np.ndarray | None = None,
     generated: Mapping[str, Sequence[Coordinate]] | None = None,
+    geoclip: np.ndarray | None = None,
 ) -> list[CandidateRow]:
     """Rows of the candidate table.
 
@@ -102,6 +103,7 @@ def candidate_rows(
         photos: gives the candidates their place names and photos; without it they have none.
         similarity: (queries, k) cosines of the full embeddings, as in ``S.npy``.
         generated: places guessed for each IMG_ID; a query that is absent has none.
+        geoclip: (queries, k) cosines of photo and place, as in ``G.npy``.
 
     Raises:
         ValueError: naming the query where the inputs do not belong together.
@@ -110,14 +112,10 @@ def candidate_rows(
         raise ValueError(f"index array {photos.indices.shape} and similarities {similarity.shape} differ in shape")
     rows = []
     for query in retrieval:
-        texts, images, cosines = [], [], []
+        texts, images = [], []
         if photos is not None:
             found = photos.rows(query)
             texts, images = photos.names[found].tolist(), photos.ids[found].tolist()
-        if similarity is not None:
-            if query.number >= len(similarity) or max(query.candidates) >= similarity.shape[1]:
-                raise ValueError(f"{query.img_id}: row {query.number} lies outside similarities {similarity.shape}")
-            cosines = similarity[query.number, list(query.candidates)].tolist()
         rows.append(
             CandidateRow(
                 query.img_id,
@@ -126,9 +124,19 @@ def candidate_rows(
                 list(query.candidates.values()),
                 texts,
                 images,
-                cosines,
+                _of_candidates(query, similarity),
                 list(query.reverse.values()),
                 (generated or {}).get(query.img_id, ()),
+                _of_candidates(query, geoclip),
             )
         )
     return rows
+
+
+def _of_candidates(query: RetrievalRow, similarities: np.ndarray | None) -> list[float]:
+    """The ``similarities`` (queries, k) of the query's usable candidates, best first; none without any."""
+    if similarities is None:
+        return []
+    if query.number >= len(similarities) or max(query.candidates) >= similarities.shape[1]:
+        raise ValueError(f"{query.img_id}: row {query.number} lies outside similarities {similarities.shape}")
+    return similarities[query.number, list(query.candidates)].tolist()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from geopy.distance import geodesic, great_circle
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.cases import random_cases
 from utils.decoding import Decoder
+from utils.evaluation.cases import Case
 from utils.evaluation.rankers import ranker_picks
 
 
@@ -63,6 +66,30 @@ def test_rankers_without_input_are_absent():
     assert set(ranker_picks(random_cases(3, rewards=False))) == baselines | {"similarity"}
     models = {"model", "model_consensus"}
     assert set(ranker_picks(random_cases(3, similarities=False))) == baselines | models
+
+
+def test_cosines_of_geoclip_have_a_row_and_are_no_similarities():
+    cases = random_cases(30, similarities=False)
+    generator = np.random.default_rng(0)
+
+    def with_cosines(case):
+        guess = [candidate.source == "generation" for candidate in case.query.candidates]
+        candidates = (
+            candidate if is_guess else replace(candidate, geoclip=float(generator.uniform(-1, 1)), source="geoclip")
+            for candidate, is_guess in zip(case.query.candidates, guess, strict=True)
+        )
+        return Case(replace(case.query, candidates=tuple(candidates)), case.rewards)
+
+    known = [with_cosines(case) for case in cases]
+    picks, without = ranker_picks(known, similarity_weight=9.0), ranker_picks(cases, similarity_weight=9.0)
+    assert picks.keys() - without.keys() == {"geoclip"}
+    for name, indices in without.items():
+        np.testing.assert_array_equal(picks[name], indices, name)
+    for pick, case in zip(picks["geoclip"], known, strict=True):
+        cosines = {number: candidate.geoclip for number, candidate in enumerate(case.query.candidates)}
+        assert cosines[pick] == max(cosine for cosine in cosines.values() if cosine is not None)
+    # Where one of them is known, the first candidate stands for the highest of the others.
+    assert (ranker_picks([known[0], *cases[1:]])["geoclip"][1:] == 0).all()
 
 
 def test_random_picks_are_seeded_and_fair():

@@ -4,13 +4,14 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.held import ROOT, end, hold
-from utils.jobs.locks import InUse, alone_in
+from utils.jobs.locks import InUse, alone_in, making
 
 
 def test_a_second_writer_is_told_who_is_there(tmp_path: Path) -> None:
@@ -73,3 +74,19 @@ def test_of_many_that_come_and_go_one_at_a_time_is_inside(tmp_path: Path) -> Non
         processes = [running.enter_context(subprocess.Popen(command, cwd=ROOT)) for _ in range(3)]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_is_made_once(tmp_path: Path) -> None:
+    """Whoever waits for it finds it."""
+    path, made = tmp_path / "deep" / "file", []
+
+    def make(number: int) -> None:
+        with making(path):
+            if not path.exists():
+                made.append(number)
+                path.touch()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(50)))
+    assert len(made) == 1
+    assert os.listdir(path.parent) == ["file"]

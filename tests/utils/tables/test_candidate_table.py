@@ -380,3 +380,39 @@ def test_writing_uneven_lists_names_the_row_and_leaves_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"odd\.jpg: .*candidate_gps_lis 2, candidate_img_lis 1"):
         write_candidate_table(path, [CandidateRow("odd.jpg", 0, 0, [(1, 2), (3, 4)], images=["a"])])
     assert path.read_text() == "as it was"
+
+
+def test_points_of_geoclip_are_ranked_as_guesses_are(tmp_path):
+    """No photo, no names, no negative examples; their cosine is none of two photos."""
+    row = CandidateRow("q.jpg", 1.0, 2.0, GPS, geoclip=[0.3, 0.2, 0.1, 0.0, -0.1, -0.2, -0.3], zs_gps=[(5.0, 6.0)])
+    write_candidate_table(tmp_path / "points.csv", [row])
+    (query,), problems = read_candidate_table(tmp_path / "points.csv", topn=3, topn_zs=1)
+    assert not problems
+    assert query.negatives == ()
+    assert [(c.source, c.geoclip) for c in query.candidates] == [
+        ("geoclip", 0.3),
+        ("geoclip", 0.2),
+        ("geoclip", 0.1),
+        ("generation", None),
+    ]
+    assert all((c.image, c.texts, c.similarity) == (None, (), None) for c in query.candidates)
+
+
+def test_gallery_photos_stay_such_with_a_cosine_of_geoclip(tmp_path):
+    row = CandidateRow("q.jpg", 1.0, 2.0, GPS[:2], images=IMAGES[:2], similarity=[0.9, 0.8], geoclip=[0.1, 0.2])
+    write_candidate_table(tmp_path / "photos.csv", [row])
+    (query,), _ = read_candidate_table(tmp_path / "photos.csv", topn=2, topn_zs=0)
+    assert [(c.source, c.similarity, c.geoclip) for c in query.candidates] == [
+        ("retrieval", 0.9, 0.1),
+        ("retrieval", 0.8, 0.2),
+    ]
+    assert query.negatives == query.candidates
+
+
+@pytest.mark.parametrize("cell", ["[0.1, 'a']", "[0.1, nan]"])
+def test_an_unusable_cosine_of_geoclip_costs_its_candidate(tmp_path, cell):
+    path = tmp_path / "table.csv"
+    path.write_text(f'IMG_ID,LAT,LON,candidate_gps_lis,candidate_geoclip_lis\nq.jpg,1,2,"[(3, 4), (5, 6)]","{cell}"\n')
+    (query,), (problem,) = read_candidate_table(path, topn=2, topn_zs=0)
+    assert [candidate.latitude for candidate in query.candidates] == [3]
+    assert "candidate_geoclip_lis[1]: " in problem

@@ -23,6 +23,15 @@ def test_candidates_keep_their_photo_names_and_similarity() -> None:
     assert (bare.texts, bare.images, bare.similarity) == ([], [], [])
 
 
+def test_cosines_of_geoclip_stand_apart_from_similarities() -> None:
+    first, second = candidate_rows(queries(), geoclip=SIMILARITY)
+    assert first.geoclip == pytest.approx([0.9, 0.7])
+    assert len(second.geoclip) == 3
+    assert (first.similarity, first.images, first.texts) == ([], [], [])
+    with pytest.raises(ValueError, match="q0: row 0 lies outside"):
+        candidate_rows(queries(), geoclip=SIMILARITY[:, :2])
+
+
 def test_files_that_do_not_belong_together_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"q0: candidate 0 lies at .* do not belong together"):
         candidate_rows(queries(), FoundPhotos.of(INDICES[::-1], GALLERY))

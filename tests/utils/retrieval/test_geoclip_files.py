@@ -1,0 +1,138 @@
+import json
+import logging
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+
+from utils.retrieval.geoclip_files import CLIP, CLIP_FILES, Release, fetched_clip, is_available, local_clip
+
+COMMIT = "32bd64288804d66eefd0ccbe215aa642df71cc41"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, which cannot be reached."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def fill(hub: Path, name: str = CLIP, revision: str = "main", files: tuple[str, ...] = CLIP_FILES) -> Path:
+    """The files of a repository as the hub's client keeps them; returns their folder."""
+    repository = hub / f"models--{name.replace('/', '--')}"
+    folder = repository / "snapshots" / COMMIT
+    folder.mkdir(parents=True, exist_ok=True)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / revision).write_text(COMMIT)
+    for file in files:
+        (folder / file).touch()
+    return folder
+
+
+def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+
+def test_clip_in_the_cache_of_the_hub_needs_no_network(hub, geoclip_release) -> None:
+    assert not is_available()
+    assert local_clip(CLIP) is None
+    fill(hub, files=CLIP_FILES[:2])
+    assert not is_available()  # the weights are still missing
+    folder = fill(hub)
+    assert is_available()
+    assert fetched_clip(CLIP) == folder
+    assert not is_available(geoclip_release)  # it wants another revision
+    fill(hub, revision="r1")
+    assert is_available(geoclip_release)
+
+
+def test_a_folder_does_instead_of_the_hub(hub, geoclip_release, tmp_path) -> None:
+    assert is_available(clip=tmp_path)
+    assert is_available(geoclip_release, tmp_path)
+    assert fetched_clip(str(tmp_path)) == tmp_path
+    assert not is_available(tmp_path, tmp_path)  # no release
+    fill(hub, "my/clip")
+    assert is_available(clip="my/clip")
+
+
+def test_without_the_package_nothing_is_available(tmp_path, monkeypatch) -> None:
+    without_package(monkeypatch)
+    assert not is_available(clip=tmp_path)
+    with pytest.raises(ValueError, match="GeoCLIP needs the package geoclip: pip install --no-deps geoclip"):
+        Release.of()
+
+
+def test_a_folder_called_geoclip_is_not_the_package(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(origin=None))
+    assert not is_available(clip=".")
+
+
+def test_offline_the_error_says_what_to_fetch(hub) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        fetched_clip(CLIP)
+    message = str(error.value)
+    assert message.startswith(f"GeoCLIP needs CLIP {CLIP} (1.7 GB), which is not on this machine and could not be")
+    assert f"`hf download {CLIP} config.json preprocessor_config.json model.safetensors`" in message
+    assert "\n" not in message
+    with pytest.raises(FileNotFoundError, match=r"CLIP my/clip, which .*`hf download my/clip .* --revision r1`"):
+        fetched_clip("my/clip", "r1")
+
+
+def test_a_download_is_announced_with_what_is_missing(hub, caplog, monkeypatch) -> None:
+    """The weights alone are missing; a program that asks for no notes hears of it, too."""
+    events = []
+
+    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str], dry_run: bool = False):
+        assert (name, revision, allow_patterns) == (CLIP, None, [*CLIP_FILES])
+        if dry_run:
+            sizes = (4_519, 316, 1_710_540_580)
+            return [SimpleNamespace(file_size=size, will_download=size > 5_000) for size in sizes]
+        events.append(caplog.messages.copy())
+        return str(fill(hub))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    caplog.set_level(logging.WARNING)
+    assert fetched_clip(CLIP) == local_clip(CLIP)
+    assert events == [[f"GeoCLIP needs CLIP: downloading {CLIP}, 1.71 GB, once, to {hub}"]]
+
+
+def test_a_release_says_what_it_is_made_of(geoclip_release) -> None:
+    found = Release.of(geoclip_release)
+    assert found.points == geoclip_release / "points.csv"
+    assert (found.clip, found.revision, found.sigma) == (CLIP, "r1", (1, 16, 256))
+    with pytest.raises(FileNotFoundError, match=r"tests is no release of GeoCLIP: it has no config\.json"):
+        Release.of("tests")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model_type": "clip"}, "model_type 'clip', format_version 1: a release of GeoCLIP has"),
+        ({"format_version": 2}, "model_type 'geoclip-geolocation', format_version 2: a release"),
+        ({"format_version": True}, "format_version cannot be True"),
+        ({"gallery_file": "../points.csv"}, r"gallery_file is '\.\./points\.csv': it must be a CSV file of the folder"),
+        ({"gallery_file": "points.txt"}, "gallery_file is 'points.txt'"),
+        ({"sigma": 1}, "sigma cannot be 1"),
+        ({"sigma": ["1"]}, "sigma cannot be '1'"),
+        ({"backbone": {}}, "repo_id cannot be None"),
+        ({"backbone": {"repo_id": "a/b", "revision": 3}}, "revision cannot be 3"),
+    ],
+)
+def test_damaged_settings_are_named(geoclip_release, tmp_path, settings, message) -> None:
+    shutil.copytree(geoclip_release, tmp_path / "release")
+    path = tmp_path / "release" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with pytest.raises(ValueError, match=rf"release/config\.json: {message}"):
+        Release.of(tmp_path / "release")
+
+
+def test_missing_settings_are_named(geoclip_release, tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "geoclip-geolocation", "sigma": [1]}')
+    with pytest.raises(ValueError, match=r"config\.json: backbone, format_version, gallery_file is missing"):
+        Release.of(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json: "):
+        Release.of(tmp_path)

@@ -92,7 +92,7 @@ UNEDITED |= {"image_data_path": None, "latitude": None, "longitude": None}
 # What says nothing of one's own photo.
 OF_A_QUERY = ("dataset", "split", "query", "image_path", "topn_zs")
 # What says nothing of a query of a benchmark, whose candidates its table has.
-OF_A_PHOTO = ("index", "retriever", "geoclip", "generate", "model_name", "base_url", "exclude_same_id")
+OF_A_PHOTO = ("index", "retriever", "geoclip", "clip", "generate", "model_name", "base_url", "exclude_same_id")
 # With none of these it is this machine that chooses.
 CHOICES = ("candidates", "index", "retriever", "generate", "model_name", "model_path", "ranker", "model")
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
@@ -111,6 +111,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--exclude_same_id", action="store_true", help="but for the gallery's photo of the same name")
     add("--retriever", choices=("geoclip",), default=RETRIEVER, help="GeoCLIP's points as candidates")
     add("--geoclip", help="folder of a GeoCLIP release; default: the weights of its PyPI package")
+    add("--clip", help="folder or hub name of its CLIP; default: the one that the release names")
     add("--generate", type=at_least(0), default=GENERATE, help="so many guesses as candidates (%(default)s)")
     add("--model_name", default=MODEL_NAME, help="who guesses, behind a server; default: --model, on this machine")
     add("--base_url", default=BASE_URL, help="the server's address (OPENAI_BASE_URL, else OpenAI's)")
@@ -216,7 +217,7 @@ def check_sources(args: argparse.Namespace, parser: argparse.ArgumentParser, giv
     elif args.image_data_path is None:
         parser.error("--index needs --image_data_path, the photos of its gallery")
     if args.retriever is None:
-        refuse(parser, given, ("geoclip",), "without --retriever geoclip")
+        refuse(parser, given, ("geoclip", "clip"), "without --retriever geoclip")
     if args.model_name is None:
         refuse(parser, given, ("base_url",), "without --model_name")
     if not args.chosen:
@@ -318,7 +319,7 @@ def own_choices(args: argparse.Namespace) -> "Choices":
 
         return choose(args.image, args.device, demand(args))
     names = ("model", "model_path", "ranker", "decode", "index", "image_data_path", "tar_index_path", "exclude_same_id")
-    names += ("retriever", "geoclip", "generate", "model_name", "base_url", "topn", "merge_km")
+    names += ("retriever", "geoclip", "clip", "generate", "model_name", "base_url", "topn", "merge_km")
     flags = {name: getattr(args, name) for name in names}
     return Choices(**flags, places=listed_places(args), demand=demand(args))
 

@@ -10,7 +10,7 @@ from utils.geo_ranker import GeoRanker
 from utils.locating.choices import Choices
 from utils.photos.formats import photo_names
 from utils.photos.images import ImageError, open_image
-from utils.retrieval.geoclip import is_available
+from utils.retrieval.geoclip_files import is_available
 
 GUESSES = 3
 EXAMINED = 16  # photos of a folder whose content is looked at

@@ -39,6 +39,7 @@ class Choices:
     exclude_same_id: bool = False  # the gallery's photo of a photo's own id is none of its candidates
     retriever: str | None = None  # "geoclip": GeoCLIP's points
     geoclip: str | os.PathLike | None = None  # a folder of its hub release; None: the package's weights
+    clip: str | os.PathLike | None = None  # its backbone: hub name or folder; None: the one that the release names
     generate: int = 0  # guesses, of model, or of model_name
     model_name: str | None = None  # of a server's model
     base_url: str | None = None  # its address; None: the environment's OPENAI_BASE_URL, else OpenAI's
@@ -81,7 +82,7 @@ class Choices:
             options = {"topn": self.topn, "exclude_same_id": self.exclude_same_id} | picking
             sources.append(GallerySource.load(self.index, images, device, **options))
         if self.retriever == "geoclip":
-            geoclip = GeoClip.from_pretrained(self.geoclip, device=device)
+            geoclip = GeoClip.from_pretrained(self.geoclip, clip=self.clip, device=device)
             sources.append(GeoClipSource(geoclip, self.topn, **picking))
         if self.generate:
             sources.append(self._guesses(device, picking))
@@ -117,7 +118,7 @@ class Choices:
             if isinstance(source, GallerySource):
                 about |= {"index": str(Path(self.index).resolve()), "gallery": source.gallery.digest[:16]}
             elif isinstance(source, GeoClipSource):
-                about["geoclip"] = source.geoclip.digest[:16]
+                about["geoclip"] = source.geoclip.places.digest[:16]
         if judge.ranker is not None:
             about["ranker"] = digest(fingerprint(self.model, self.model_path, judge.ranker.info, {}))[:16]
             about["calibration"] = settings_hash(self.model_path)[:16]

@@ -16,15 +16,20 @@ SEARCHED = 200  # points, of which near ones are merged
 class GeoClipSource:
     """Points of the Earth with neither photo nor names, which a ranker reads as it reads a guess."""
 
-    words = "points of GeoCLIP"
-
     def __init__(self, geoclip: GeoClip, topn: int = 12, merge_km: float = 0.0) -> None:
         self.geoclip, self.take, self.merge_km = geoclip, topn, merge_km
+        self.words = f"of GeoCLIP's {len(geoclip.points):,} points"
 
     def find(self, photos: Sequence[Photo]) -> list[Found]:
-        rows, _ = self.geoclip.search(self.geoclip.encode([photo.image for photo in photos]), max(SEARCHED, self.take))
-        points = self.geoclip.points[rows].tolist()  # (photos, SEARCHED, 2)
-        return [Found([Candidate(*point, source="geoclip") for point in of_photo]) for of_photo in points]
+        count = min(max(SEARCHED, self.take), len(self.geoclip.points))
+        rows, similarities = self.geoclip.search(self.geoclip.encode([photo.image for photo in photos]), count)
+        points = self.geoclip.points[rows].tolist()  # (photos, count, 2)
+        return [_found(*of_photo) for of_photo in zip(points, similarities.tolist(), strict=True)]
 
     def open(self, image_id: str) -> Image.Image:
         raise ImageError(f"{image_id}: a point of GeoCLIP has no photo")
+
+
+def _found(points: Sequence[Sequence[float]], similarities: Sequence[float]) -> Found:
+    pairs = zip(points, similarities, strict=True)
+    return Found([Candidate(*point, source="geoclip", geoclip=cosine) for point, cosine in pairs])

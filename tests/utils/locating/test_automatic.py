@@ -1,0 +1,77 @@
+"""Where nobody says what should locate a photo: the best that is on the machine."""
+
+from dataclasses import replace
+
+import pytest
+
+from utils.answer import Demand
+from utils.geo_ranker import GeoRanker
+from utils.locating import automatic
+from utils.locating.choices import Choices
+from utils.photos.images import ImageError
+
+
+@pytest.fixture
+def photos(tmp_path, make_image):
+    """a.png, b.png and c.png; 1.jpg is no photo."""
+    for number, name in enumerate("abc"):
+        make_image(24, 24, number).save(tmp_path / f"{name}.png")
+    (tmp_path / "1.jpg").write_bytes(b"no photo")
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tmp_path):
+    """Without GeoCLIP's CLIP, in a checkout with the shipped weights; Earth's gallery is not built."""
+    monkeypatch.setattr(automatic, "is_available", lambda: False)
+    earth = replace(automatic.BENCHMARKS["earth"], gallery_index=str(tmp_path / "index"))
+    monkeypatch.setattr(automatic, "BENCHMARKS", {"earth": earth})
+    return earth
+
+
+def judge(monkeypatch, *tiles: bool) -> None:
+    """Let the shipped adapter know the photos that it is asked about as these say."""
+    judgements = iter(tiles)
+    monkeypatch.setattr(GeoRanker, "knows", lambda ranker, photo: next(judgements))
+
+
+def test_tiles_are_ranked_by_the_shipped_adapter(photos, machine, monkeypatch):
+    ranked = Choices("checkpoints/earth-base", "checkpoints/earth", generate=3, known_only=True)
+    judge(monkeypatch, True)
+    assert automatic.choose(photos / "a.png", "cpu") == ranked
+    judge(monkeypatch, True, False, True)  # most of a folder's
+    assert automatic.choose(photos, "cpu") == ranked
+    (photos / "index").mkdir()
+    (photos / "index" / "index.json").touch()
+    (photos / "images.tar").touch()
+    built = replace(machine, image_data_path=str(photos / "images.tar"))
+    monkeypatch.setattr(automatic, "BENCHMARKS", {"earth": built})
+    judge(monkeypatch, True)
+    found = automatic.choose(photos / "a.png", "cpu", Demand(0.5, 25))
+    gallery = {"index": photos / "index", "image_data_path": str(photos / "images.tar")}
+    assert found == replace(ranked, demand=Demand(0.5, 25), **gallery)
+
+
+def test_the_shipped_tower_tells_a_photograph_from_a_tile(photos):
+    """By its content: what it is called, and where it lies, say nothing."""
+    with pytest.raises(ValueError, match="is no tile of the embedded world"):
+        automatic.choose(photos / "a.png", "cpu")
+
+
+def test_photographs_get_a_vote_of_geoclips_points_where_they_can(photos, monkeypatch):
+    monkeypatch.setattr(automatic, "is_available", lambda: True)
+    judge(monkeypatch, False)
+    assert automatic.choose(photos / "a.png", "cpu") == Choices(retriever="geoclip")
+    judge(monkeypatch, True, False, False)
+    assert automatic.choose(photos, "cpu") == Choices(retriever="geoclip")
+
+
+def test_what_would_help_is_said_where_nothing_does(photos, monkeypatch):
+    judge(monkeypatch, False)
+    with pytest.raises(ValueError, match=r"(?s)a\.png is no tile .*--retriever geoclip\n.*1\.7 GB.*4\.4 GB.*16\.6 GB"):
+        automatic.choose(photos / "a.png", "cpu")
+
+
+def test_a_photo_that_cannot_be_read_is_named(photos):
+    with pytest.raises(ImageError, match=r"1\.jpg"):
+        automatic.choose(photos / "1.jpg", "cpu")

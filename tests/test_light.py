@@ -35,6 +35,7 @@ LIGHT = [
     "model/prompts",
     "model/readable",
     "model/sharing",
+    "retrieval/clip_files",
     "retrieval/geoclip_files",
 ]
 

@@ -17,8 +17,9 @@ from transformers import AutoModel, BaseImageProcessor, PreTrainedModel
 from utils.jobs.reading import naming, read_json_object
 from utils.model.checkpoint import load_checkpoint
 from utils.model.preprocessing import load_image_processor
+from utils.retrieval.clip_files import fetched_clip
 from utils.retrieval.encoders import Encoder, to_device
-from utils.retrieval.geoclip_files import CONFIG, Release, chosen_clip, fetched_clip
+from utils.retrieval.geoclip_files import CONFIG, Release, chosen_clip
 from utils.retrieval.geoclip_points import DIMENSION, GeoClipPoints, load_part, read_weights
 
 PROJECTION = "image_encoder.mlp."

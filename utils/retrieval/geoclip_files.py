@@ -1,25 +1,20 @@
-"""Where GeoCLIP's files lie: weights and points, in its package or a folder of its hub release, and its CLIP.
+"""Where GeoCLIP's files lie: weights and points, in its package or a release of its hub, and which CLIP it takes.
 
-Nothing here imports torch, and only ``fetched_clip`` uses the network.
+Nothing here imports torch or uses the network.
 """
 
 import importlib.util
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.jobs.reading import check_kinds, naming, one_line, read_json_object
-
-logger = logging.getLogger(__name__)
+from utils.jobs.reading import check_kinds, naming, read_json_object
+from utils.retrieval.clip_files import CLIP, local_clip
 
 # Its requirements would bring torchvision and an older client of the hub.
 INSTALL = "pip install --no-deps geoclip"
-CLIP = "openai/clip-vit-large-patch14"  # the backbone that GeoCLIP was trained on
-CLIP_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-SIZES = {CLIP: "1.7 GB"}  # of CLIP_FILES
 CONFIG, MODEL_TYPE, VERSION = "config.json", "geoclip-geolocation", 1
 PACKAGE_WEIGHTS = {  # a release has all tensors in one file, whose names begin so
     "location_encoder.": "location_encoder_weights.pth",
@@ -110,41 +105,3 @@ def is_available(source: str | os.PathLike | None = None, clip: str | os.PathLik
 def chosen_clip(release: Release, clip: str | os.PathLike | None = None) -> tuple[str, str | None]:
     """Folder or hub name of the CLIP to use, and its revision: that of the release, or ``clip`` instead."""
     return (release.clip, release.revision) if clip is None else (str(clip), None)
-
-
-def local_clip(name: str, revision: str | None = None) -> Path | None:
-    """The folder of a CLIP that is on this machine: ``name`` itself, or its copy in the hub's cache; else None."""
-    if Path(name).is_dir():
-        return Path(name)
-    if Path(name).is_absolute() or name.startswith("."):
-        raise FileNotFoundError(f"{name} does not exist: the folder of a CLIP checkpoint, such as {CLIP}")
-    from huggingface_hub import try_to_load_from_cache  # half a second of imports, for hub names only
-
-    found = [try_to_load_from_cache(name, file, revision=revision) for file in CLIP_FILES]
-    return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None
-
-
-def fetched_clip(name: str, revision: str | None = None) -> Path:
-    """The folder of a CLIP, downloaded where it is not on this machine yet; an interrupted download goes on.
-
-    It is told before how much that is. Raises ``FileNotFoundError``, with size and command, where it fails.
-    """
-    folder = local_clip(name, revision)
-    if folder is not None:
-        return folder
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    wanted = {"revision": revision, "allow_patterns": list(CLIP_FILES)}
-    try:
-        planned = snapshot_download(name, dry_run=True, **wanted)
-        size = sum(file.file_size or 0 for file in planned if file.will_download) / 1e9
-        logger.warning("GeoCLIP needs CLIP: downloading %s, %.2f GB, once, to %s", name, size, HF_HUB_CACHE)
-        return Path(snapshot_download(name, **wanted))
-    except Exception as error:  # those of its HTTP client have nothing in common
-        command = " ".join(["hf download", name, *CLIP_FILES, *([f"--revision {revision}"] if revision else [])])
-        known = f" ({SIZES[name]})" if name in SIZES else ""
-        raise FileNotFoundError(
-            f"GeoCLIP needs CLIP {name}{known}, which is not on this machine and could not be downloaded "
-            f"({one_line(error)}): `{command}` fetches it where there is a network, --clip takes its folder"
-        ) from error

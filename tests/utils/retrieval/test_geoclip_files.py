@@ -1,5 +1,4 @@
 import json
-import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +6,8 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 
-from utils.retrieval.geoclip_files import CLIP, CLIP_FILES, Release, fetched_clip, is_available, local_clip
+from utils.retrieval.clip_files import CLIP, FILES, fetched_clip, local_clip
+from utils.retrieval.geoclip_files import Release, is_available
 
 COMMIT = "32bd64288804d66eefd0ccbe215aa642df71cc41"
 
@@ -20,7 +20,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
-def fill(hub: Path, name: str = CLIP, revision: str = "main", files: tuple[str, ...] = CLIP_FILES) -> Path:
+def fill(hub: Path, name: str = CLIP, revision: str = "main", files: tuple[str, ...] = FILES) -> Path:
     """The files of a repository as the hub's client keeps them; returns their folder."""
     repository = hub / f"models--{name.replace('/', '--')}"
     folder = repository / "snapshots" / COMMIT
@@ -39,7 +39,7 @@ def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clip_in_the_cache_of_the_hub_needs_no_network(hub, geoclip_release) -> None:
     assert not is_available()
     assert local_clip(CLIP) is None
-    fill(hub, files=CLIP_FILES[:2])
+    fill(hub, files=FILES[:2])
     assert not is_available()  # the weights are still missing
     folder = fill(hub)
     assert is_available()
@@ -68,35 +68,6 @@ def test_without_the_package_nothing_is_available(tmp_path, monkeypatch) -> None
 def test_a_folder_called_geoclip_is_not_the_package(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(origin=None))
     assert not is_available(clip=".")
-
-
-def test_offline_the_error_says_what_to_fetch(hub) -> None:
-    with pytest.raises(FileNotFoundError) as error:
-        fetched_clip(CLIP)
-    message = str(error.value)
-    assert message.startswith(f"GeoCLIP needs CLIP {CLIP} (1.7 GB), which is not on this machine and could not be")
-    assert f"`hf download {CLIP} config.json preprocessor_config.json model.safetensors`" in message
-    assert "\n" not in message
-    with pytest.raises(FileNotFoundError, match=r"CLIP my/clip, which .*`hf download my/clip .* --revision r1`"):
-        fetched_clip("my/clip", "r1")
-
-
-def test_a_download_is_announced_with_what_is_missing(hub, caplog, monkeypatch) -> None:
-    """The weights alone are missing; a program that asks for no notes hears of it, too."""
-    events = []
-
-    def snapshot_download(name: str, *, revision: str | None, allow_patterns: list[str], dry_run: bool = False):
-        assert (name, revision, allow_patterns) == (CLIP, None, [*CLIP_FILES])
-        if dry_run:
-            sizes = (4_519, 316, 1_710_540_580)
-            return [SimpleNamespace(file_size=size, will_download=size > 5_000) for size in sizes]
-        events.append(caplog.messages.copy())
-        return str(fill(hub))
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    caplog.set_level(logging.WARNING)
-    assert fetched_clip(CLIP) == local_clip(CLIP)
-    assert events == [[f"GeoCLIP needs CLIP: downloading {CLIP}, 1.71 GB, once, to {hub}"]]
 
 
 def test_a_release_says_what_it_is_made_of(geoclip_release) -> None:

@@ -4,7 +4,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from utils.candidates import apart
-from utils.geography.geodesy import haversine_km, unit_vectors
+from utils.evaluation.metrics import accuracy
+from utils.geography.geodesy import THRESHOLDS_KM, haversine_km, unit_vectors
+from utils.geography.nearest import nearest_km
 from utils.retrieval.geoclip_points import GeoClipPoints
 
 RADII_KM = (1, 5, 10, 25, 50, 100)
@@ -35,15 +37,26 @@ def neighbours_table(points: np.ndarray) -> str:
     return f"{_markdown(rows)}\n\nPoints with another one: {', '.join(shares)}."
 
 
-def _found(places: GeoClipPoints, queries: int, topk: int, seed: int) -> np.ndarray:
-    """(queries, topk) rows of the points that are nearest by cosine to points drawn at random."""
-    drawn = np.random.default_rng(seed).choice(len(places.points), queries, replace=False)
-    return places.search(places.embeddings[drawn], topk)[0]
+def drawn(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """(count, 2) of ``points`` at random."""
+    return np.random.default_rng(seed).choice(points, count, replace=False)
 
 
-def nearness_table(places: GeoClipPoints, queries: int, topk: int, seed: int) -> str:
+def bound(points: np.ndarray, places: np.ndarray) -> str:
+    """How near the nearest of ``points`` is to each of ``places`` (m, 2) degrees: no ranker of points does better."""
+    shares = accuracy(nearest_km(places, points))
+    listed = ", ".join(f"{share:.1f}% within {radius} km" for radius, share in zip(THRESHOLDS_KM, shares, strict=True))
+    return f"{len(places)} places with a point: {listed}."
+
+
+def _found(geoclip: GeoClipPoints, places: np.ndarray, topk: int) -> np.ndarray:
+    """(m, topk, 2) degrees of the points that are nearest by cosine to ``places`` (m, 2)."""
+    return geoclip.points[geoclip.search(geoclip.encode(places), topk)[0]]
+
+
+def nearness_table(geoclip: GeoClipPoints, places: np.ndarray, topk: int) -> str:
     """How many of the best points but the first lie within each radius of it."""
-    points = places.points[_found(places, queries, topk, seed)]  # (queries, topk, 2)
+    points = _found(geoclip, places, topk)
     distances = haversine_km(*points[:, :1].transpose(2, 0, 1), *points[:, 1:].transpose(2, 0, 1))
     counts = np.stack([(distances <= radius).sum(1) for radius in RADII_KM])  # (radii, queries)
     rows = [
@@ -54,11 +67,11 @@ def nearness_table(places: GeoClipPoints, queries: int, topk: int, seed: int) ->
     return _markdown(rows)
 
 
-def merged_table(places: GeoClipPoints, queries: int, topk: int, seed: int) -> str:
+def merged_table(geoclip: GeoClipPoints, places: np.ndarray, topk: int) -> str:
     """How many of the best points remain when those within a radius of a better one are dropped."""
-    deep = min(DEEPER * topk, len(places.points))
-    points = places.points[_found(places, queries, deep, seed)]  # (queries, deep, 2)
-    rows = [["merged within", f"left of {topk}", f"left of {deep}", f"queries with {SLOTS} left of {deep}"]]
+    deep = min(DEEPER * topk, len(geoclip.points))
+    points = _found(geoclip, places, deep)
+    rows = [["merged within", f"left of {topk}", f"left of {deep}", f"places with {SLOTS} left of {deep}"]]
     for radius in MERGED_KM:
         kept = [np.array(apart(of_query, radius)) for of_query in points]
         rows.append(

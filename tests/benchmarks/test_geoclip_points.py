@@ -25,5 +25,13 @@ def test_tables_of_a_small_release(geoclip_release, tmp_path, monkeypatch, capsy
     merged = [float(line.split("|")[3]) for line in lines]
     assert len(merged) == 8
     assert merged == sorted(merged, reverse=True)
+
+    (tmp_path / "places.csv").write_text("IMG_ID,LAT,LON\na,-50.9434,-72.9357\nb,0,-150\nc,95,0\n")  # the first point
+    places = ["--places", str(tmp_path / "places.csv")]
+    assert main(["--geoclip", str(geoclip_release), *places, "--topk", "10"]) == 1
+    printed = capsys.readouterr()
+    assert "2 places with a point: 50.0% within 1 km, 50.0% within 25 km, " in printed.out
+    assert "row 2 (c): LAT, LON: not a coordinate" in printed.err
+
     with pytest.raises(SystemExit, match="away does not exist"):
         main(["--geoclip", "away"])

@@ -4,9 +4,9 @@
     python -m benchmarks.geoclip_points --places dataset/im2gps3k/im2gps3k_places365.csv
 
 Prints tables: how far the points are from their nearest neighbours; and for some places, whose own embeddings stand in
-for those of photos taken there, how near the best points by cosine lie to the very best, and how many of them are left when
-near ones are merged. A photo says less of its place than these do. The places are some of the points, drawn at random,
-or those of a metadata table (IMG_ID, LAT, LON); of these it is also said how near the nearest point is.
+for those of photos taken there, how near the best points by cosine lie to the very best, and how many of them are left
+when near ones are merged. A photo says less of its place than these do. The places are some of the points, drawn at
+random, or those of a metadata table (IMG_ID, LAT, LON); of these it is also said how near the nearest point is.
 """
 
 import argparse

@@ -22,18 +22,20 @@ SIZES = {CLIP: "1.7 GB"}  # of FILES
 
 
 def local_clip(name: str, revision: str | None = None) -> Path | None:
-    """The folder of a CLIP that is on this machine: ``name`` itself, or its copy in the hub's cache; else None.
-
-    Raises ``FileNotFoundError`` where ``name`` can only be a folder and is none.
-    """
+    """The folder of a CLIP that is on this machine: ``name`` itself, or its copy in the hub's cache; else None."""
     if Path(name).is_dir():
         return Path(name)
-    if Path(name).is_absolute() or name.startswith("."):
-        raise FileNotFoundError(f"{name} does not exist: the folder of a CLIP checkpoint, such as {CLIP}")
+    if _is_path(name):
+        return None
     from huggingface_hub import try_to_load_from_cache  # half a second of imports, for hub names only
 
     found = [try_to_load_from_cache(name, file, revision=revision) for file in FILES]
     return Path(found[0]).parent if all(isinstance(path, str) for path in found) else None
+
+
+def _is_path(name: str) -> bool:
+    """Whether ``name`` can be no name on the hub."""
+    return Path(name).is_absolute() or name.startswith(".")
 
 
 def fetched_clip(name: str, revision: str | None = None) -> Path:
@@ -44,6 +46,8 @@ def fetched_clip(name: str, revision: str | None = None) -> Path:
     folder = local_clip(name, revision)
     if folder is not None:
         return folder
+    if _is_path(name):
+        raise FileNotFoundError(f"{name} does not exist: the folder of a CLIP checkpoint, such as {CLIP}")
     try:
         return _download(name, revision)
     except Exception as error:  # those of its HTTP client have nothing in common

@@ -54,6 +54,7 @@ def test_a_folder_does_instead_of_the_hub(hub, geoclip_release, tmp_path) -> Non
     assert is_available(geoclip_release, tmp_path)
     assert fetched_clip(str(tmp_path)) == tmp_path
     assert not is_available(tmp_path, tmp_path)  # no release
+    assert not is_available(clip=tmp_path / "absent")
     fill(hub, "my/clip")
     assert is_available(clip="my/clip")
 

@@ -76,11 +76,6 @@ class GeoClip(Encoder):
         return self.places.points
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of points and location encoder; see ``GeoClipPoints``."""
-        return self.places.digest
-
-    @property
     def table(self) -> pd.DataFrame:
         """The points as ``retrieval_rows`` takes a gallery: LAT, LON."""
         return pd.DataFrame(self.points, columns=["LAT", "LON"])

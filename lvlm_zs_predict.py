@@ -171,9 +171,7 @@ def how_asked(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def ask_server(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:
-    import asyncio
-
-    from utils.generation.api import ApiModel, ask_api
+    from utils.generation.api import ApiModel, ask_all
 
     model = ApiModel(
         args.model_name,
@@ -184,7 +182,7 @@ def ask_server(args: argparse.Namespace, image_ids: Sequence[str], store: "Image
         timeout=args.timeout,
         **sampling(args),
     )
-    asyncio.run(ask_api(model, image_ids, store, tally.take, args.process))
+    ask_all(model, image_ids, store, tally.take, args.process)
 
 
 def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:

@@ -20,7 +20,7 @@ from earth.lvlm.tiles import encode_tiles, ground_km, late_interaction, token_gr
 from earth.recipe import COMPONENTS, TILE_GRID, TOPK, TOPN
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
 from utils.geography.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
-from utils.jobs.files import atomic_path
+from utils.jobs.files import write_array
 from utils.jobs.progress import progress_bar
 from utils.model.batch import EncodedImage
 from utils.retrieval.exact_index import ExactIndex
@@ -57,13 +57,13 @@ def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, c
         digest.update(name.encode() + weights.numpy().tobytes())
     cache = cache.with_stem(f"{cache.stem}-{digest.hexdigest()[:12]}")
     if not cache.exists():
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), atomic_path(cache) as temporary:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             chunks = range(0, len(pictures), CHUNK)
             encoded = [
                 encode_tiles(model, pictures[start : start + CHUNK]).half().numpy()
                 for start in progress_bar(chunks, desc=cache.stem, unit="chunk")
             ]
-            np.save(temporary, np.concatenate(encoded))
+            write_array(cache, np.concatenate(encoded))
     return np.load(cache, mmap_mode="r")
 
 

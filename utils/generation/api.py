@@ -24,6 +24,7 @@ from utils.generation.bounded_client import BoundedClient
 from utils.generation.completion import Answer, BadCompletion, Completion, read_completion
 from utils.generation.journal import Reply
 from utils.generation.mask import Mask
+from utils.jobs.signals import ctrl_c_held
 from utils.model.prompts import GENERATION_PROMPT
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
@@ -176,6 +177,21 @@ def estimated_tokens(completion: Completion) -> int:
     """What a request cost whose server does not say so."""
     characters = len(GENERATION_PROMPT) + sum(len(answer.text) for answer in completion.answers)
     return LOW_DETAIL_TOKENS + characters // CHARACTERS_PER_TOKEN
+
+
+def ask_all(
+    model: ApiModel, image_ids: Iterable[str], store: ImageStore, done: Callable[[Reply], None], workers: int = 8
+) -> None:
+    """``ask_api`` to its end, for those who have no event loop."""
+    with ctrl_c_held():  # in the middle of this it would leave half a loop, which complains
+        runner = asyncio.Runner()
+        runner.get_loop()
+    with runner:
+        asking = ask_api(model, image_ids, store, done, workers)
+        try:
+            runner.run(asking)
+        finally:
+            asking.close()
 
 
 async def ask_api(

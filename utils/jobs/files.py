@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 
 @contextmanager
@@ -40,6 +43,29 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Write ``array`` as a ``.npy`` file, atomically.
+
+    ``numpy.save`` to a file on disk leaves the writing to C's buffers, and does not say where the disk is full.
+    """
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array(_WriteOnly(file), array, allow_pickle=False)
+
+
+class _WriteOnly:
+    """A file of which numpy sees that it can be written to, and no more: so it writes by Python, which says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove what processes that were killed were about to write in ``folder``; no other may be writing there."""
+    for path in Path(folder).glob(".*"):
+        if re.match(r"\.\d+\.", path.name) and path.is_file():
+            path.unlink()
 
 
 def move_files(source: str | os.PathLike, folder: str | os.PathLike, last: str) -> None:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+from utils.jobs.files import remove_unfinished
+
 logger = logging.getLogger(__name__)
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what file systems say that know no locks
@@ -52,7 +54,8 @@ def take(file: FileIO, path: Path, holder: Path, *, wait: bool = False) -> None:
 def alone_in(folder: str | os.PathLike, rank: int = 0) -> Iterator[int | None]:
     """Keep other writers off ``folder``, which is made if need be; yields the descriptor of its lock.
 
-    The lock is the file ``.lock`` in it, there as long as it is held. Of the processes of one launch the first one
+    The lock is the file ``.lock`` in it, there as long as it is held. What a killed holder was about to write in the
+    folder is removed. Of the processes of one launch the first one
     holds it for all: those of a ``rank`` above 0 get None. Raises ``InUse``.
     """
     if rank > 0:
@@ -63,6 +66,7 @@ def alone_in(folder: str | os.PathLike, rank: int = 0) -> Iterator[int | None]:
     with _taken(path) as file:
         file.truncate(0)
         file.write(f"{this_process()}\n".encode())
+        remove_unfinished(folder)
         try:
             yield file.fileno()
         finally:

@@ -1,12 +1,11 @@
 """Candidates that a vision-language model guesses: on this machine, or behind a server."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from PIL import Image
 
 from utils.candidates import Candidate
-from utils.generation.api import ApiModel, ask_api
+from utils.generation.api import ApiModel, ask_all
 from utils.generation.journal import Reply
 from utils.generation.local import LocalModel, ask_local
 from utils.geography.answers import parse_answers
@@ -48,7 +47,7 @@ class Guesses:
         def ask(photos: Mapping[str, Image.Image]) -> dict[str, Reply]:
             replies: dict[str, Reply] = {}
             # A client belongs to the loop that it is used in.
-            asyncio.run(ask_api(load(), photos, _InMemory(photos), lambda reply: replies.update({reply.img_id: reply})))
+            ask_all(load(), photos, _InMemory(photos), lambda reply: replies.update({reply.img_id: reply}))
             return replies
 
         return cls(ask, name, count, merge_km)

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from utils.jobs.files import atomic_path, write_json
+from utils.jobs.files import atomic_path, write_array, write_json
 from utils.jobs.reading import check_keys, check_kinds, naming, read_json_object
 from utils.model.fingerprints import weights_hash
 from utils.retrieval.compressed_index import CompressedIndex
@@ -233,5 +233,4 @@ def save_results(folder: str | os.PathLike, arrays: dict[str, np.ndarray]) -> No
     for name in RESULTS - arrays.keys():
         Path(folder, f"{name}.npy").unlink(missing_ok=True)
     for name, array in arrays.items():
-        with atomic_path(Path(folder) / f"{name}.npy") as temporary:
-            np.save(temporary, array)
+        write_array(Path(folder) / f"{name}.npy", array)

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from utils.jobs.files import atomic_path, write_json
+from utils.jobs.files import atomic_path, write_array, write_json
 from utils.jobs.processes import Processes
 from utils.jobs.progress import progress_bar
 from utils.jobs.reading import check_keys, check_kinds, naming, read_array, read_json_object
@@ -112,7 +112,7 @@ def gallery_embeddings(
             ids = [image_ids[row] for row in rows]
             again, problems = embed_photos(encoder, ids, store, batch_size, workers, "photos")
             read_embeddings(file, info.photos, storage, "r+")[rows] = again
-        _save(folder / STAMPS, stamps)
+        write_array(folder / STAMPS, stamps)
         return read_embeddings(file, info.photos, storage), problems
 
     # Named by what is in it: shards of another model or gallery are not taken for these.
@@ -126,7 +126,9 @@ def gallery_embeddings(
         (folder / name).unlink(missing_ok=True)
     with atomic_path(file) as temporary:
         _merge(shards, info, temporary)
-    _save(folder / STAMPS, np.concatenate([_read_stamps(_stamps_path(shards, rows)) for rows in _split(info.photos)]))
+    write_array(
+        folder / STAMPS, np.concatenate([_read_stamps(_stamps_path(shards, rows)) for rows in _split(info.photos)])
+    )
     write_json(folder / FILENAME, asdict(info))
     shutil.rmtree(shards)
     return read_embeddings(file, info.photos, storage), [problem for part in gathered for problem in part]
@@ -151,11 +153,6 @@ def _replaced(path: Path, stamps: np.ndarray) -> np.ndarray:
 
 def _read_stamps(path: Path) -> np.ndarray:
     return read_array(path, ("int64",), 2)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary:
-        np.save(temporary, array)
 
 
 def _split(photos: int) -> list[range]:
@@ -189,7 +186,7 @@ def _embed_shards(
         if _shard_path(folder, rows).exists() and not _replaced(_stamps_path(folder, rows), stamps[rows]).any():
             shard = read_embeddings(_shard_path(folder, rows), len(rows), info.storage)
             unreadable = np.flatnonzero(np.isnan(shard[:, 0]))
-            _save(_stamps_path(folder, rows), stamps[rows])
+            write_array(_stamps_path(folder, rows), stamps[rows])
             problems += [f"{image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable]
         else:
             missing.append(rows)
@@ -209,8 +206,8 @@ def _embed_shards(
                 rows, vectors, found = next(embedded)
                 embeddings[np.array(rows, dtype=np.int64) - shard.start] = vectors
                 problems += found
-            _save(_stamps_path(folder, shard), stamps[shard])
-            _save(_shard_path(folder, shard), embeddings)
+            write_array(_stamps_path(folder, shard), stamps[shard])
+            write_array(_shard_path(folder, shard), embeddings)
     return problems
 
 

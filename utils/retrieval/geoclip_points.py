@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers.utils import logging as transformers_logging
 
 from utils.geography.geodesy import is_valid_coordinate
-from utils.jobs.files import atomic_path, user_cache
+from utils.jobs.files import user_cache, write_array
 from utils.jobs.locks import making
 from utils.jobs.outputs import check_outputs
 from utils.jobs.progress import progress_bar
@@ -146,8 +146,7 @@ class GeoClipPoints:
 
     def _make(self, path: Path) -> None:
         logger.info("GeoCLIP's %d points are embedded, once, and kept in %s", len(self.points), path)
-        with atomic_path(path) as temporary:
-            np.save(temporary, self._encode_all())
+        write_array(path, self._encode_all())
 
     def _encode_all(self) -> np.ndarray:
         embeddings = np.empty((len(self.points), DIMENSION), dtype=np.float32)

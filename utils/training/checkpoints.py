@@ -5,6 +5,9 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from zipfile import is_zipfile
+
+from safetensors import SafetensorError, safe_open
 
 from utils.jobs.files import atomic_path
 from utils.model.adapter_info import FILENAME
@@ -35,14 +38,15 @@ def starting_point(folder: str | os.PathLike, continue_from: str | None) -> Path
 def find_checkpoint(path: str | os.PathLike) -> Path:
     """``path`` if it is a complete Trainer checkpoint, else the newest complete one in the folder ``path``.
 
-    A checkpoint whose writing was interrupted is passed over. Raises FileNotFoundError where there is none.
+    A checkpoint whose writing was interrupted, or a file of which is damaged, is passed over. Raises FileNotFoundError
+    where there is none.
     """
     path = Path(path)
-    if is_complete(path):
+    if is_whole(path):
         return path
     checkpoints = sorted(path.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
     for checkpoint in reversed(checkpoints):
-        if is_complete(checkpoint):
+        if is_whole(checkpoint):
             return checkpoint
     raise FileNotFoundError(f"{path} is no complete training checkpoint and holds none")
 
@@ -80,6 +84,28 @@ def adopt_finished(checkpoint: Path, steps: int, folder: str | os.PathLike) -> N
         steps,
         folder,
     )
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is complete and no file of it is cut off; says which one is."""
+    if not is_complete(checkpoint):
+        return False
+    cut = [path for path in sorted(checkpoint.rglob("*")) if _is_cut(path)]
+    if cut:
+        logger.warning("%s is damaged: no training goes on from this checkpoint", cut[0])
+    return not cut
+
+
+def _is_cut(path: Path) -> bool:
+    if path.suffix in (".pt", ".pth"):  # what torch saves is a zip file, whose table of contents comes last
+        return not is_zipfile(path)
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, "np"):
+            return False
+    except SafetensorError:
+        return True
 
 
 def is_complete(checkpoint: Path) -> bool:

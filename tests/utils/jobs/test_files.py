@@ -3,10 +3,13 @@
 import json
 import math
 import os
+import resource
+import signal
 
+import numpy as np
 import pytest
 
-from utils.jobs.files import atomic_path, move_files, write_json
+from utils.jobs.files import atomic_path, move_files, remove_unfinished, write_array, write_json
 
 
 def test_replaces_only_when_done(tmp_path):
@@ -74,3 +77,36 @@ def test_numbers_that_json_has_not_leave_the_file_as_it_was(tmp_path, number):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"accuracy": [1.0, number]})
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(6, dtype=np.int64).reshape(2, 3), np.zeros((0, 4), np.float32), np.float16(3)]
+)
+def test_an_array_reads_back_as_numpy_saves_it(tmp_path, array):
+    write_array(tmp_path / "ours.npy", np.asarray(array))
+    np.save(tmp_path / "theirs.npy", array)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+
+
+def test_a_full_disk_leaves_no_part_of_an_array(tmp_path):
+    """As ``numpy.save`` does, which says nothing."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+        try:
+            write_array(tmp_path / "ours.npy", np.zeros(1_000))
+        except OSError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    names = [".123.embeddings.npy", ".lock", ".keep.npy", "embeddings.npy", ".7.json"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / ".9.folder").mkdir()
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".keep.npy", "embeddings.npy", ".9.folder"}

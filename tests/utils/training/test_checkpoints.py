@@ -1,4 +1,8 @@
+import os
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from utils.training.checkpoints import find_checkpoint, starting_point, steps_done
 
@@ -12,6 +16,24 @@ def test_find_checkpoint_passes_over_incomplete_ones(tmp_path):
     assert find_checkpoint(tmp_path / "checkpoint-900") == tmp_path / "checkpoint-900"
     with pytest.raises(FileNotFoundError, match="checkpoint-1200"):
         find_checkpoint(tmp_path / "checkpoint-1200")
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, caplog):
+    for step in (1, 2, 3):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text("{}")
+        torch.save({"a": torch.zeros(99)}, folder / "rng_state.pth")
+        save_file({"a": torch.zeros(99)}, folder / "adapter_model.safetensors")
+    assert find_checkpoint(tmp_path).name == "checkpoint-3"
+    assert caplog.messages == []
+    for name, size in (("checkpoint-3/rng_state.pth", 700), ("checkpoint-2/adapter_model.safetensors", 200)):
+        os.truncate(tmp_path / name, size)
+    assert find_checkpoint(tmp_path).name == "checkpoint-1"
+    damaged = ("checkpoint-3/rng_state.pth", "checkpoint-2/adapter_model.safetensors")
+    assert caplog.messages == [f"{tmp_path / n} is damaged: no training goes on from this checkpoint" for n in damaged]
+    with pytest.raises(FileNotFoundError, match="checkpoint-3 is no complete training checkpoint"):
+        find_checkpoint(tmp_path / "checkpoint-3")
 
 
 def test_a_training_starts_anew_or_goes_on(tmp_path):

@@ -38,6 +38,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.answer import Demand
 from utils.cli.command import run_command
 from utils.cli.flags import (
     add_candidate_choice,
@@ -59,9 +60,8 @@ from utils.locating.output_paths import ranking_paths, table_path
 if TYPE_CHECKING:
     from PIL import Image
 
-    from utils.answer import Answer, Demand
+    from utils.answer import Answer
     from utils.locating.choices import Choices
-    from utils.locating.sources import ListedPlaces
     from utils.locator import Locator
 
 # ---- edit here, or use the flags ----
@@ -94,7 +94,7 @@ OF_A_QUERY = ("dataset", "split", "query", "image_path", "topn_zs")
 # What says nothing of a query of a benchmark, whose candidates its table has.
 OF_A_PHOTO = ("index", "retriever", "geoclip", "clip", "generate", "model_name", "base_url", "exclude_same_id")
 # With none of these it is this machine that chooses.
-CHOICES = ("candidates", "index", "retriever", "generate", "model_name", "model_path", "ranker", "model")
+CHOICES = ("candidates", "index", "retriever", "generate", "model_path", "ranker", "model")
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
 OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path", "geoclip")
 
@@ -230,7 +230,7 @@ def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser) -> N
     """The same of who guesses and who decides."""
     if args.generate and not (args.model_name or args.model or args.model_path):
         parser.error("--generate needs --model, or --model_name behind a server: who guesses")
-    if args.model_name is not None and not args.generate:
+    if args.model_name is not None and args.chosen and not args.generate:
         parser.error("--model_name: no use without --generate")
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
@@ -282,13 +282,6 @@ def choose_outputs(args: argparse.Namespace) -> None:
     check_outputs([("--output", args.output), ("--map", args.map)])
 
 
-def demand(args: argparse.Namespace) -> "Demand | None":
-    """How sure an answer has to be."""
-    from utils.answer import Demand
-
-    return None if args.min_confidence is None else Demand(args.min_confidence, args.within)
-
-
 def locate_query(args: argparse.Namespace) -> list[str]:
     """A query of a benchmark, with the candidates of its table."""
     from utils.locating.judging import Judge
@@ -301,7 +294,7 @@ def locate_query(args: argparse.Namespace) -> list[str]:
     # Before a model is loaded, since a table can be wrong.
     task = benchmark_task(args.query, **flags, gallery_metadata=known and known.gallery_metadata)
     vote = args.ranker if args.ranker in WITHOUT_RANKER else None
-    how = {"decode": args.decode, "demand": demand(args), "device": args.device}
+    how = {"decode": args.decode, "demand": Demand.of(args.min_confidence, args.within), "device": args.device}
     calibration = known and known.vote_calibration
     judge = Judge.load(args.model, args.model_path, vote=vote, vote_calibration=calibration, **how)
     (answer,) = judge.answers([task])
@@ -313,27 +306,16 @@ def locate_query(args: argparse.Namespace) -> list[str]:
 def own_choices(args: argparse.Namespace) -> "Choices":
     """What is to locate photos of one's own: what the flags say, else the best that this machine has."""
     from utils.locating.choices import Choices
+    from utils.locating.sources import ListedPlaces
 
     if not args.chosen:
         from utils.locating.automatic import choose
 
-        return choose(args.image, args.device, demand(args))
-    names = ("model", "model_path", "ranker", "decode", "index", "image_data_path", "tar_index_path", "exclude_same_id")
-    names += ("retriever", "geoclip", "clip", "generate", "model_name", "base_url", "topn", "merge_km")
-    flags = {name: getattr(args, name) for name in names}
-    return Choices(**flags, places=listed_places(args), demand=demand(args))
-
-
-def listed_places(args: argparse.Namespace) -> "ListedPlaces | None":
-    """Those of a CSV file or of the constants above."""
-    from utils.locating.sources import ListedPlaces
-    from utils.tables.places import parse_places, read_places
-
-    if args.candidates is not None:
-        return ListedPlaces(*read_places(args.candidates), args.candidates)
-    if not CANDIDATE_COORDINATES:
-        return None
-    return ListedPlaces(*parse_places(CANDIDATE_COORDINATES, CANDIDATE_IMAGES), "CANDIDATE_COORDINATES")
+        return choose(
+            args.image, args.model_name, args.base_url, Demand.of(args.min_confidence, args.within), args.device
+        )
+    places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
+    return Choices.of(vars(args) | {"places": places, "demand": Demand.of(args.min_confidence, args.within)})
 
 
 def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:

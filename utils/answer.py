@@ -16,6 +16,11 @@ class Demand:
     confidence: float
     within_km: int  # one of THRESHOLDS_KM
 
+    @classmethod
+    def of(cls, confidence: float | None, within_km: int) -> "Demand | None":
+        """None where no confidence is demanded."""
+        return None if confidence is None else cls(confidence, within_km)
+
 
 @dataclass(frozen=True)
 class Place:

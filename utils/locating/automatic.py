@@ -27,14 +27,20 @@ Any of these does; each downloads once:
         both, ranked by the published GeoRanker (1.7 GB, and 16.6 GB of Qwen2-VL-7B); a GPU with 24 GB"""
 
 
-def choose(photo: str | os.PathLike, device: str | None = None, demand: Demand | None = None) -> Choices:
-    """For a photo, or for those of a folder.
+def choose(
+    photo: str | os.PathLike,
+    model_name: str | None = None,
+    base_url: str | None = None,
+    demand: Demand | None = None,
+    device: str | None = None,
+) -> Choices:
+    """For a photo, or for those of a folder; ``model_name`` guesses behind a server at ``base_url``, if there is one.
 
     Tiles of the embedded world, which the shipped adapter tells by their content, are ranked by it, with that world's
     gallery if it is built; so is a folder most of whose photos are such tiles, and the others get no answer. Other
-    photos get a vote of GeoCLIP's points where its encoder is on this machine.
+    photos get a vote of GeoCLIP's points, where its encoder is on this machine, and of the server's guesses.
 
-    Raises ``ValueError`` where it is not, which says what to do, and ``ImageError`` where no photo can be read.
+    Raises ``ValueError`` where there is neither, which says what to do, and ``ImageError`` where no photo can be read.
     """
     folder = Path(photo)
     photos = [folder / name for name in photo_names(folder)[:EXAMINED]] if folder.is_dir() else [folder]
@@ -44,8 +50,12 @@ def choose(photo: str | os.PathLike, device: str | None = None, demand: Demand |
         built = (index / "index.json").exists() and Path(earth.image_data_path).exists()
         gallery = {"index": index, "image_data_path": earth.image_data_path} if built else {}
         return Choices(earth.model, earth.model_path, generate=GUESSES, demand=demand, known_only=True, **gallery)
-    if is_available():
-        return Choices(retriever="geoclip", demand=demand)
+    retriever = "geoclip" if is_available() else None
+    if model_name is not None:
+        server = {"model_name": model_name, "base_url": base_url}
+        return Choices(retriever=retriever, generate=GUESSES, demand=demand, **server)
+    if retriever is not None:
+        return Choices(retriever=retriever, demand=demand)
     raise ValueError(NOTHING.format(photo=photo, clone=CLONE))
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ class Choices:
     merge_km: float | None = None  # candidates so near a better one are left out; None: as each source has it
     demand: Demand | None = None  # how sure an answer has to be
     known_only: bool = False  # a photo unlike those that the adapter was calibrated on gets no answer
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Choices":
+        """Those among ``values``, such as a script's flags."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
     def __post_init__(self) -> None:
         if self.index is None and self.retriever is None and self.places is None and not self.generate:

@@ -10,13 +10,14 @@ from utils.locating.sources import Found
 from utils.photos.images import ImageError
 from utils.retrieval.geoclip import GeoClip
 
-SEARCHED = 200  # points, of which near ones are merged
+SEARCHED = 100  # points, of which near ones are merged: half of the best repeat each other (docs/retrieval.md)
+MERGE_KM = 1.0
 
 
 class GeoClipSource:
     """Points of the Earth with neither photo nor names, which a ranker reads as it reads a guess."""
 
-    def __init__(self, geoclip: GeoClip, topn: int = 12, merge_km: float = 0.0) -> None:
+    def __init__(self, geoclip: GeoClip, topn: int = 12, merge_km: float = MERGE_KM) -> None:
         self.geoclip, self.take, self.merge_km = geoclip, topn, merge_km
         self.words = f"of GeoCLIP's {len(geoclip.points):,} points"
 

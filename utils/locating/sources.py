@@ -13,6 +13,7 @@ from PIL import Image
 from utils.candidates import Candidate
 from utils.locating.photo import Photo
 from utils.photos.images import open_image
+from utils.tables.places import parse_places, read_places
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,18 @@ class ListedPlaces:
         self.found = Found(candidates, problems=tuple(problems))
         self.take = len(candidates)
         self.words = f"places of {words}"
+
+    @classmethod
+    def read(
+        cls, table: str | None, points: Sequence[Sequence[float]] = (), images: Sequence[str | None] = ()
+    ) -> "ListedPlaces | None":
+        """Of a CSV file, else of ``points`` and ``images`` as in ``parse_places``; None where there are none.
+
+        Raises what ``read_places`` and ``parse_places`` do.
+        """
+        if table is not None:
+            return cls(*read_places(table), table)
+        return cls(*parse_places(points, images), "CANDIDATE_COORDINATES") if points else None
 
     def find(self, photos: Sequence[Photo]) -> list[Found]:
         return [self.found] * len(photos)

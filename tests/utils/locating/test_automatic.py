@@ -38,16 +38,16 @@ def judge(monkeypatch, *tiles: bool) -> None:
 def test_tiles_are_ranked_by_the_shipped_adapter(photos, machine, monkeypatch):
     ranked = Choices("checkpoints/earth-base", "checkpoints/earth", generate=3, known_only=True)
     judge(monkeypatch, True)
-    assert automatic.choose(photos / "a.png", "cpu") == ranked
+    assert automatic.choose(photos / "a.png", device="cpu") == ranked
     judge(monkeypatch, True, False, True)  # most of a folder's
-    assert automatic.choose(photos, "cpu") == ranked
+    assert automatic.choose(photos, device="cpu") == ranked
     (photos / "index").mkdir()
     (photos / "index" / "index.json").touch()
     (photos / "images.tar").touch()
     built = replace(machine, image_data_path=str(photos / "images.tar"))
     monkeypatch.setattr(automatic, "BENCHMARKS", {"earth": built})
     judge(monkeypatch, True)
-    found = automatic.choose(photos / "a.png", "cpu", Demand(0.5, 25))
+    found = automatic.choose(photos / "a.png", demand=Demand(0.5, 25), device="cpu")
     gallery = {"index": photos / "index", "image_data_path": str(photos / "images.tar")}
     assert found == replace(ranked, demand=Demand(0.5, 25), **gallery)
 
@@ -55,23 +55,31 @@ def test_tiles_are_ranked_by_the_shipped_adapter(photos, machine, monkeypatch):
 def test_the_shipped_tower_tells_a_photograph_from_a_tile(photos):
     """By its content: what it is called, and where it lies, say nothing."""
     with pytest.raises(ValueError, match="is no tile of the embedded world"):
-        automatic.choose(photos / "a.png", "cpu")
+        automatic.choose(photos / "a.png", device="cpu")
 
 
 def test_photographs_get_a_vote_of_geoclips_points_where_they_can(photos, monkeypatch):
     monkeypatch.setattr(automatic, "is_available", lambda: True)
     judge(monkeypatch, False)
-    assert automatic.choose(photos / "a.png", "cpu") == Choices(retriever="geoclip")
+    assert automatic.choose(photos / "a.png", device="cpu") == Choices(retriever="geoclip")
     judge(monkeypatch, True, False, False)
-    assert automatic.choose(photos, "cpu") == Choices(retriever="geoclip")
+    assert automatic.choose(photos, device="cpu") == Choices(retriever="geoclip")
+
+
+@pytest.mark.parametrize(("available", "retriever"), [(True, "geoclip"), (False, None)])
+def test_a_servers_guesses_count_where_there_is_one(photos, monkeypatch, available, retriever):
+    monkeypatch.setattr(automatic, "is_available", lambda: available)
+    judge(monkeypatch, False)
+    found = automatic.choose(photos / "a.png", "m", "http://host/v1", device="cpu")
+    assert found == Choices(retriever=retriever, generate=3, model_name="m", base_url="http://host/v1")
 
 
 def test_what_would_help_is_said_where_nothing_does(photos, monkeypatch):
     judge(monkeypatch, False)
     with pytest.raises(ValueError, match=r"(?s)a\.png is no tile .*--retriever geoclip\n.*1\.7 GB.*4\.4 GB.*16\.6 GB"):
-        automatic.choose(photos / "a.png", "cpu")
+        automatic.choose(photos / "a.png", device="cpu")
 
 
 def test_a_photo_that_cannot_be_read_is_named(photos):
     with pytest.raises(ImageError, match=r"1\.jpg"):
-        automatic.choose(photos / "1.jpg", "cpu")
+        automatic.choose(photos / "1.jpg", device="cpu")

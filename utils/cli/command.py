@@ -5,13 +5,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from utils.cli.interrupts import none_lost
+from utils.cli.interrupts import INTERRUPTED, none_lost
 from utils.cli.logs import set_up_logging
 from utils.data_paths import absence
 
 logger = logging.getLogger(__name__)
-
-INTERRUPTED = 130  # the exit code of what Ctrl-C stopped
 
 
 @contextmanager

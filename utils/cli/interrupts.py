@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+INTERRUPTED = 130  # the exit code of what Ctrl-C stopped
+
 
 @contextmanager
 def none_lost() -> Iterator[None]:
@@ -39,10 +41,21 @@ def _leave_it_to_the_script() -> None:
     sys.excepthook = _unless_the_script_left
 
 
+def _in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show an exception; of Ctrl-C, one line, and end with the exit code that shells know it by."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print("stopped", file=sys.stderr)
+    raise SystemExit(INTERRUPTED)
+
+
 def _unless_the_script_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Show an exception, but not that the script no longer takes what this worker has for it."""
     if not issubclass(kind, (ConnectionError, EOFError)):
         sys.__excepthook__(kind, error, trace)
 
 
+# While a script is imported, before ``run_command`` answers, and after it.
+sys.excepthook = _in_one_line
 os.register_at_fork(after_in_child=_leave_it_to_the_script)

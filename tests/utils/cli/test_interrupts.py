@@ -1,10 +1,12 @@
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
 
+from tests.commands import ROOT
 from utils.cli.command import run_command
 
 pytestmark = pytest.mark.usefixtures("unset_logging")
@@ -67,3 +69,16 @@ def test_forked_processes_leave_the_interruption_to_the_script():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     with os.fdopen(reading) as said:
         assert said.read() == "ValueError: shown\n"
+
+
+def test_an_interruption_before_the_work_is_one_line():
+    """As it is while a script imports what it needs and parses its flags, or after its work."""
+    for line, code, says in (
+        ("signal.raise_signal(signal.SIGINT)", 130, "stopped\n"),
+        ("raise KeyError('defect')", 1, "KeyError: 'defect'\n"),
+    ):
+        script = f"import signal, utils.cli.command; signal.signal(signal.SIGINT, signal.default_int_handler); {line}"
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == code
+        assert done.stderr.endswith(says)
+        assert ("Traceback" in done.stderr) == (code == 1)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
+from utils.jobs.outputs import check_outputs
 from utils.model.prompts import LAYOUTS
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure_all(args: argparse.Namespace) -> list[str]:
     """Run what has no result yet, and print a line of each result. Returns what is missing."""
-    args.output_dir.mkdir(parents=True, exist_ok=True)
+    check_outputs(folders=[("--output_dir", args.output_dir)])
     planned = list(measurements(args.presets, args.repeats))
     start = time.monotonic()
     missing = []

@@ -24,6 +24,7 @@ from pathlib import Path
 from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
 from utils.jobs.files import write_json
+from utils.jobs.outputs import check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure_index(args: argparse.Namespace) -> list[str]:
     """Print and write all figures."""
+    check_outputs([("--output", args.output)])
     from benchmarks.work.index import measure
 
     result = measure(args.photos, args.dimension, args.code_bytes)

@@ -16,6 +16,7 @@ from benchmarks.flags import add_output
 from benchmarks.presets import EARTH_ADAPTER, EARTH_BASE, GALLERY_PHOTOS, TEST_CANDIDATES, TEST_PHOTOS, check
 from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
+from utils.jobs.outputs import check_outputs
 
 NEEDED = (Path(EARTH_BASE), Path(EARTH_ADAPTER), TEST_CANDIDATES, TEST_PHOTOS, GALLERY_PHOTOS)
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure_quality(args: argparse.Namespace) -> list[str]:
     """Print and write the accuracy of both sides, and how far they agree."""
     check(NEEDED)
+    check_outputs([("--output", args.output)])
     from benchmarks.work.quality import compare
 
     return compare(args)

@@ -25,6 +25,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
 from utils.data_paths import check_files
 from utils.jobs.files import write_json
+from utils.jobs.outputs import check_outputs
 from utils.jobs.progress import progress_bar
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure_startup(args: argparse.Namespace) -> list[str]:
     """Print the table and write the figures. Returns which commands failed."""
     checkouts = {"here": Checkout(ROOT, Path(sys.executable))}
+    check_outputs([("--output", args.output)])
     if args.against:
         python = args.against / ".venv" / "bin" / "python"
         check_files([("against", python)])

@@ -33,6 +33,7 @@ from utils.cli.command import run_command
 from utils.cli.flags import at_least, script_parser
 from utils.data_paths import check_files
 from utils.jobs.files import atomic_path, write_json
+from utils.jobs.outputs import check_outputs
 from utils.photos.tar_index import open_index
 from utils.photos.tar_index_build import index_pickle
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure_both(args: argparse.Namespace) -> list[str]:
     """Measure our index and, unless it is left out, the plain way; print the table and write the figures."""
     check_files([("folder", args.folder)])
+    check_outputs([("--output", args.output)])
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         released, tar = Path(folder, "tar_index.pkl"), Path(folder, "images.tar")
         size = write_released_pickle(released, args.entries)

@@ -17,6 +17,7 @@ from benchmarks.flags import parse
 from benchmarks.presets import check_shipped
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
+from utils.jobs.outputs import check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure_both(args: argparse.Namespace) -> list[str]:
     """Measure both sides, or with ``--flops_only`` count, print the table and write the figures."""
     check_shipped()
+    check_outputs([("--output", args.output)])
     from benchmarks import measure
     from benchmarks.common import place, title
     from benchmarks.work.training import run

@@ -7,6 +7,7 @@ from pathlib import Path
 from earth.recipe import BASE, DEFAULT_DIR
 from utils.cli.flags import at_least, positive
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 
 CHECKPOINT = "checkpoint.pt"
 NEEDED = ("gallery/metadata.csv", "gallery/images.tar", "pretrain/metadata.csv", "val/metadata.csv", "val/images")
@@ -52,4 +53,4 @@ def open_run(args: argparse.Namespace, model: Path | None = None) -> None:
     files = [("data", args.data / name) for name in NEEDED]
     files += [("model", model and model / "config.json")]
     check_files([*files, ("run", args.run / CHECKPOINT if args.resume else None)])
-    args.run.mkdir(parents=True, exist_ok=True)
+    check_outputs(folders=[("--output_dir", args.output_dir), ("--run", args.run)])

@@ -22,6 +22,7 @@ from utils.data_paths import check_files
 from utils.geography.geodesy import THRESHOLDS_KM
 from utils.jobs.files import write_json
 from utils.jobs.locks import InUse, alone_in
+from utils.jobs.outputs import check_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -228,6 +229,7 @@ def attempt(queue: Queue, setting: Setting, seed: int, path: Path) -> Result | N
 def work(queue: Queue, runs: Sequence[tuple[Setting, int]], path: Path) -> list[str]:
     """Do those of ``runs`` that have no line in ``path`` yet; returns what failed."""
     check_files([("data", queue.data / name) for name in NEEDED])
+    check_outputs([("--results", path)], [("--run", queue.root)])
     failed: dict[str, str] = {}
     again = True
     while again:  # as long as something was done: what another queue held meanwhile may be free, and not done

@@ -47,6 +47,7 @@ from utils.evaluation.rankers import ranker_picks
 from utils.evaluation.report import CALIBRATION_RADIUS_KM
 from utils.evaluation.saved_run import read_cases, read_settings
 from utils.jobs.files import write_json
+from utils.jobs.outputs import check_outputs
 
 SIMILARITY_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 COVERAGE_RADII_KM = (25, 200, 750)
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def study(args: argparse.Namespace) -> list[str]:
     """Choose on the validation run, measure on the test run. Returns what of them could not be used."""
     check_files([("val", args.val / "metrics.json"), ("test", args.test / "metrics.json")])
+    check_outputs([("--output", args.output)])
     settings = shared_settings(args.val, args.test)
     (validation, problems), (test, more) = read_cases(args.val), read_cases(args.test)
     check_apart(args.val, validation, args.test, test)

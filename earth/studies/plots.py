@@ -16,6 +16,7 @@ from pathlib import Path
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def draw(results: Path, images: Path) -> list[str]:
     """Every plot whose figures are there. Returns which are not."""
     check_files([("results", results)])
+    check_outputs(folders=[("--images", images)])
     from earth.studies.charts import PLOTS, write
 
     problems = []

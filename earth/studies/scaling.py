@@ -23,6 +23,7 @@ from earth.recipe import ADAPTER, BASE, DEFAULT_DIR, SPLITS, TOPK, TOPN
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, at_least, script_parser
 from utils.data_paths import check_files
+from utils.jobs.outputs import check_outputs
 from utils.model.adapter_info import FILENAME
 
 
@@ -55,6 +56,7 @@ def work(args: argparse.Namespace) -> list[str]:
     files = [("data", args.data / name) for name in needed]
     files += [("data", args.data / "test" / "generation.csv" if args.topn_zs else None)]
     check_files([*files, ("model", args.model), ("model_path", args.model_path / FILENAME)])
+    check_outputs([("--output", args.output)], [("--run_dir", args.run_dir)])
     from earth.studies.gallery_sizes import scale
 
     return scale(args)

@@ -33,6 +33,7 @@ from utils.evaluation.cases import Case
 from utils.evaluation.metrics import paired_summary, summary
 from utils.geography.geodesy import THRESHOLDS_KM
 from utils.jobs.files import write_json
+from utils.jobs.outputs import check_outputs
 from utils.tables.retrieval_table import read_retrieval_table
 
 RANKS = (1.0, 2.0, 4.0, 8.0, 16.0)  # over which a rank probability falls by e
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def transfer(args: argparse.Namespace) -> list[str]:
     """Choose on ``--val``, measure on ``--candidates``. Returns what of them could not be used."""
     check_files([("val", args.val), ("candidates", args.candidates)])
+    check_outputs([("--output", args.output)])
     (validation, problems), (cases, more) = (ranked_cases(path, args.topn) for path in (args.val, args.candidates))
     check_apart(args.val, validation, args.candidates, cases)
     chosen = {}

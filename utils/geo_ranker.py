@@ -38,7 +38,7 @@ from utils.model.last_hidden import with_packed_rows, with_prefix_cache
 from utils.model.packing import IMAGE_TOKEN, Packer, chunks, image_key
 from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_tokenizer, load_tower_processor
 from utils.model.prompts import Layout, Part
-from utils.model.rope_index import rope_index
+from utils.model.rope_index import check_sections, rope_index
 from utils.model.score_head import ScoreHead
 from utils.model.sharing import SHARINGS, Sharing
 from utils.model.tower import image_features
@@ -122,6 +122,7 @@ class GeoRanker(nn.Module):
             attn_implementation=attn_implementation,
             key_mapping=KEY_MAPPING,
         )
+        check_sections(base, backbone)
         if Path(info.base_model).name != Path(base).name:
             # Models of one size have tensors of the same shapes: nothing else would tell.
             logger.warning("%s was trained on %s, not on %s", adapter, info.base_model, base)

@@ -16,6 +16,7 @@ _ATTEMPTS = 64
 _DEEPEST = 8
 _LONGEST_NAME = 40
 _BEHIND = 80  # characters behind an object in which sides may be its
+_NEGATIVE = re.compile(r"\b(?:negative|minus)\b", re.IGNORECASE)  # "both are negative", of whatever length
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
@@ -156,7 +157,10 @@ def _angle(value: Any) -> Angle:
 
 
 def _sides_of_strings(value: Any) -> str:
-    """The sides that those strings in ``value`` name which say little else ("S", "Southern Hemisphere")."""
+    """The sides that those strings in ``value`` name which say little else ("S", "Southern Hemisphere").
+
+    A string that speaks of something negative may mean any coordinate.
+    """
     sides, left = "", [value]
     while left:
         item = left.pop()
@@ -165,8 +169,9 @@ def _sides_of_strings(value: Any) -> str:
             left += (name for name, member in item.items() if _role(name).kind != "side" or not isinstance(member, str))
         elif isinstance(item, list):
             left += item
-        elif isinstance(item, str) and len(item) <= _LONGEST_NAME:
-            sides += _sides_of(item)
+        elif isinstance(item, str):
+            sides += _sides_of(item) if len(item) <= _LONGEST_NAME else ""
+            sides += "X" if _NEGATIVE.search(item) else ""
     return sides
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 # Cells may be of any length: a list of answers or candidates soon has more than the 131,072 characters that csv allows
 # by default. What a C long can hold on any system; the memory needed is that of the file.
@@ -49,8 +50,10 @@ def read_layout(path: str | os.PathLike, required: Sequence[str], optional: Sequ
     """The layout of the CSV file ``path``. Its delimiter is the one that gives the header all ``required`` columns.
 
     Of ``optional`` columns that are there twice the first counts. Raises ``ValueError``, without the name of the file,
-    where no delimiter does, or where two columns may be the same required one.
+    where no delimiter does, where two columns may be the same required one, or for a pipe.
     """
+    if Path(path).is_fifo():
+        raise ValueError("it is a pipe, and is read more than once: save it as a file")
     headers = []
     for delimiter in DELIMITERS:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

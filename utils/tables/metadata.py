@@ -17,6 +17,7 @@ from utils.geography.geodesy import is_valid_coordinate
 from utils.tables.layout import has_decimal_commas, parse_number, read_layout
 
 REQUIRED = ("IMG_ID", "LAT", "LON")
+BLOCK, LARGEST_BLOCK = 2**20, 2**31 - 1  # bytes of a file that are read at a time; a row lies in one block, or in two
 
 
 def read_whole_metadata(path: str | os.PathLike) -> pd.DataFrame:
@@ -86,17 +87,36 @@ def _read_columns(
     columns: Mapping[str, str],
     rows: np.ndarray | None = None,
     numbered: bool = False,
+    block: int = BLOCK,
 ) -> pd.DataFrame:
     """Columns of a CSV file, as text, indexed by row number; all rows, or those of ``rows`` (ascending).
 
     ``columns``: name in the result -> name in the file. ``numbered``: they name all columns of the file, whose header
-    is a row.
+    is a row. ``block``: bytes that are read at a time, at most 2 GiB; rows that are longer are read in larger ones.
     """
+    try:
+        return _read_in_blocks(path, delimiter, columns, rows, numbered, block)
+    except pa.ArrowInvalid as error:
+        if "straddling object" not in str(error) or block >= LARGEST_BLOCK:
+            raise
+    return _read_columns(path, delimiter, columns, rows, numbered, min(16 * block, LARGEST_BLOCK))
+
+
+def _read_in_blocks(
+    path: str | os.PathLike,
+    delimiter: str,
+    columns: Mapping[str, str],
+    rows: np.ndarray | None,
+    numbered: bool,
+    block: int,
+) -> pd.DataFrame:
     # Not pandas' reader: with `usecols` it cuts rows that are too long without a word.
     reader = pa_csv.open_csv(
         path,
         # Without threads its errors tell the row.
-        read_options=pa_csv.ReadOptions(use_threads=False, column_names=list(columns) if numbered else None),
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=block, column_names=list(columns) if numbered else None
+        ),
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
             include_columns=list(columns.values()), column_types=dict.fromkeys(columns.values(), pa.string())

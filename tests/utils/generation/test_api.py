@@ -84,7 +84,11 @@ def test_both_forms_of_address(ending: str, store: ImageStore, monkeypatch) -> N
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000/v1", "ftp://host/v1", "https:///v1", "http://host:x/v1", "http://host\n/v1"]
+    "url",
+    [
+        *("", "localhost:8000/v1", "ftp://host/v1", "https:///v1", "http://host:x/v1", "http://host\n/v1"),
+        *("http://\u2603.com/v1", f"http://\u00fc{'x' * 70}.de/v1", "http://[v1.x]/v1"),  # no host by IDNA or RFC 3986
+    ],
 )
 def test_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="is no address such as"):

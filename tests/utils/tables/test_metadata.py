@@ -160,3 +160,16 @@ def test_the_whole_table_is_what_the_csv_module_reads(tmp_path_factory, rows, na
     table = read_whole_metadata(path)
     assert list(table) == header
     assert table.to_numpy().tolist() == rows
+
+
+@pytest.mark.parametrize("megabytes", [2, 20])
+def test_a_row_may_be_of_any_length(write, megabytes):
+    long = "x" * (megabytes << 20)
+    path = write(f"IMG_ID,LAT,LON,city,note\na,1,2,Rome,\nb,3,4,Bern,{long}\nc,5,6,Lima,\n")
+    assert read_metadata(path)[["IMG_ID", "LAT", "city"]].to_numpy().tolist() == [
+        ["a", 1.0, "Rome"],
+        ["b", 3.0, "Bern"],
+        ["c", 5.0, "Lima"],
+    ]
+    assert read_metadata(path, np.array([2]))["IMG_ID"].to_dict() == {2: "c"}
+    assert read_whole_metadata(path)["note"].tolist() == ["", long, ""]

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,3 +108,9 @@ def test_places_of_a_list():
 def test_a_list_of_photos_is_as_long_as_that_of_places():
     with pytest.raises(ValueError, match="3 CANDIDATE_COORDINATES, but 1 CANDIDATE_IMAGES"):
         parse_places([(1, 2)] * 3, ["one.jpg"])
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"pipe: it is a pipe.*save it as a file"):
+        read_places(str(tmp_path / "pipe"))

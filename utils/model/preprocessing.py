@@ -84,4 +84,4 @@ def load_tokenizer(base: str | os.PathLike, backbone: PreTrainedModel, image_tok
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

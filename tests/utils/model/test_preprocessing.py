@@ -33,6 +33,7 @@ def refusal(base, file, text):
         ("preprocessor_config.json", {"size": []}, ""),
         ("preprocessor_config.json", {"size": None}, "size cannot be null"),
         ("preprocessor_config.json", {"image_std": [0.2, 0, 0.2]}, "image_std is"),
+        ("preprocessor_config.json", {"image_std": [0.2, True, 0.2]}, "image_std is"),
         ("preprocessor_config.json", {"image_mean": [0.2, 0.2]}, "image_mean is"),
         ("preprocessor_config.json", {"image_mean": 10**400}, ""),
         ("preprocessor_config.json", {"image_mean": [float("nan")] * 3}, "image_mean is"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from utils.geography.geodesy import Coordinate, parse_coordinate
 from utils.jobs.files import atomic_path
-from utils.tables.layout import NOT_UTF8, Layout, is_text, read_layout
+from utils.tables.layout import NOT_UTF8, Layout, is_text, parse_number, read_layout
 
 
 def read_rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -62,7 +62,7 @@ def parse_truth(cells: Mapping[str, str]) -> Coordinate:
     if not cells["IMG_ID"]:
         raise ValueError("IMG_ID: empty")
     try:
-        return parse_coordinate((float(cells["LAT"]), float(cells["LON"])))
+        return parse_coordinate((parse_number(cells["LAT"]), parse_number(cells["LON"])))
     except ValueError as error:
         raise ValueError(f"LAT, LON: {error}") from None
 

@@ -104,4 +104,6 @@ def parse_number(cell: str, decimal_comma: bool = False) -> float:
     """The number in a cell. Raises ``ValueError`` for what is none."""
     if decimal_comma and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
         cell = cell.replace(",", ".")
+    if "_" in cell:  # which Python takes for a separator of digits
+        raise ValueError(f"{cell!r} is no number")
     return float(cell)

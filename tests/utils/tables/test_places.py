@@ -114,3 +114,11 @@ def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match=r"pipe: it is a pipe.*save it as a file"):
         read_places(str(tmp_path / "pipe"))
+
+
+def test_an_underscore_belongs_to_no_number(tmp_path):
+    (tmp_path / "places.csv").write_text("lat,lon\n1_0,2\n3,4\n")
+    candidates, problems = read_places(str(tmp_path / "places.csv"))
+    assert [(place.latitude, place.longitude) for place in candidates] == [(3.0, 4.0)]
+    assert len(problems) == 1
+    assert "row 0: '1_0' is no number" in problems[0]

@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
+import threading
 import time
-from _thread import interrupt_main, start_new_thread
+from _thread import start_new_thread
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -32,7 +33,8 @@ def none_lost() -> Iterator[None]:
 
 def _interrupt() -> None:
     time.sleep(0.001)  # by then it no longer falls into what dropped it
-    interrupt_main()
+    # A signal to the thread that answers it: one that is only noted would not end a system call.
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
 def _leave_it_to_the_script() -> None:

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-import httpx2
 import openai
 from PIL import Image
 
@@ -55,16 +54,30 @@ def api_root(url: str) -> str:
 
     Raises ``ValueError`` for what is no http address, without the user and password that it may have.
     """
-    shown = re.sub(r"//.*@", "//[key]@", url, flags=re.DOTALL)
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
-        httpx2.URL(url)  # as the client reads it: it takes fewer hosts
-    except (ValueError, httpx2.InvalidURL):  # the port is no number
+    except ValueError:  # the port is no number
         usable = False
     if not usable:
-        raise ValueError(f"base_url {shown!r} is no address such as https://host/v1")
+        raise _no_address(url)
     return url.rstrip("/").removesuffix("/chat/completions")
+
+
+def _no_address(url: str) -> ValueError:
+    shown = re.sub(r"//.*@", "//[key]@", url, flags=re.DOTALL)
+    return ValueError(f"base_url {shown!r} is no address such as https://host/v1")
+
+
+def _bounded_client(timeout: float, root: str | None) -> BoundedClient:
+    """A client for ``root``. Raises ``ValueError`` where that is no address by its rules, such as those for hosts."""
+    client = BoundedClient(timeout)
+    try:
+        if root is not None:
+            client.build_request("POST", root)
+    except Exception:  # of the HTTP library that the official client brings
+        raise _no_address(root) from None
+    return client
 
 
 class ApiModel:
@@ -99,7 +112,7 @@ class ApiModel:
                 base_url=root,
                 timeout=timeout,
                 max_retries=max_retries,
-                http_client=BoundedClient(timeout),
+                http_client=_bounded_client(timeout, root),
             )
         except openai.OpenAIError as error:
             raise ValueError(str(error)) from error

@@ -56,6 +56,7 @@ from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
 from utils.jobs.outputs import check_outputs
 from utils.locating.output_paths import ranking_paths, table_path
+from utils.photos.formats import photo_names
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -263,6 +264,8 @@ def locate(args: argparse.Namespace) -> list[str]:
     choose_outputs(args)
     if args.image is None:
         return locate_query(args)
+    if Path(args.image).is_dir():
+        photo_names(Path(args.image))  # raises where there is none, before anything is loaded
     choices = own_choices(args)
 
     from utils.locator import Locator

@@ -56,11 +56,15 @@ class ListedPlaces:
     ) -> "ListedPlaces | None":
         """Of a CSV file, else of ``points`` and ``images`` as in ``parse_places``; None where there are none.
 
-        Raises what ``read_places`` and ``parse_places`` do.
+        Raises what ``read_places`` and ``parse_places`` do, and ``ValueError`` where no place is usable.
         """
-        if table is not None:
-            return cls(*read_places(table), table)
-        return cls(*parse_places(points, images), "CANDIDATE_COORDINATES") if points else None
+        if table is None and not points:
+            return None
+        words = table or "CANDIDATE_COORDINATES"
+        candidates, problems = parse_places(points, images) if table is None else read_places(table)
+        if not candidates:
+            raise ValueError("\n".join([f"{words}: no usable place", *problems]))
+        return cls(candidates, problems, words)
 
     def find(self, photos: Sequence[Photo]) -> list[Found]:
         return [self.found] * len(photos)

@@ -31,10 +31,12 @@ from utils.cli.flags import (
     add_candidate_choice,
     add_device,
     add_gallery_photos,
+    add_quantize,
     add_vision_attention,
     add_workers,
     at_least,
     attention,
+    check_quantize,
     check_vision_attention,
     script_parser,
     set_default_paths,
@@ -117,6 +119,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         choices=("float32", "bfloat16", "float16"),
         help="of the weights; default: float32 on a CPU, else as the base model is stored",
     )
+    add_quantize(add)
     add_device(add)
     add("--attn_implementation", choices=("sdpa", "eager"))
     add_vision_attention(add)
@@ -148,6 +151,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     check_use(args, parser, given_flags(parser, arguments, args))
     try:
         check_vision_attention(args)
+        check_quantize(args)
     except ValueError as error:
         parser.error(str(error))
 
@@ -170,7 +174,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse flags that have no effect beside the others, and calibrating where it would spoil a test."""
     if args.ranker != "model":
-        refuse(parser, given, ("decode", "name_generated"), f"with --ranker {args.ranker}: they are the model's")
+        useless = ("decode", "name_generated", "quantize")
+        refuse(parser, given, useless, f"with --ranker {args.ranker}: they are the model's")
     if args.max_tokens is not None:
         refuse(parser, given, ("batch_size",), "with --max_tokens, which says the same")
     if args.split is not None and args.dataset != "earth":
@@ -182,6 +187,8 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
             "calibrating on test queries would spoil the test: use --dataset earth --split calibration, or name "
             "validation queries of your own with --candidates"
         )
+    if args.calibrate:
+        refuse(parser, given, ("quantize",), "with --calibrate: what is fitted holds for weights as they are")
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model; python -m tools.fit_consensus calibrates votes without one")
     if args.calibration and args.ranker not in WITHOUT_RANKER:
@@ -239,7 +246,7 @@ def report_on(
         info.save(args.model_path)
     fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight, "seed": args.seed}
     picks = ranker_picks(cases, **fitted)
-    decider = Decider.of(args.ranker, info, args.decode, args.calibration)
+    decider = Decider.of(args.ranker, info, args.decode, args.calibration, args.quantize is not None)
     prediction = args.ranker if decider is None else decider.ranker
     if prediction not in picks:
         what = "cosine of GeoCLIP" if prediction == "geoclip" else "similarity"
@@ -314,7 +321,10 @@ def score(
     kernels = attention(args, device_type)
     names = ("image_path", "image_data_path", "tar_index_path", "dtype", "sharing")
     settings = {"device": device_type, "attn_implementation": kernels} | {name: getattr(args, name) for name in names}
+    if args.quantize is not None:  # logs from before there was the flag stay valid
+        settings["quantize"] = args.quantize
     how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
+    how["quantize"] = args.quantize
     scorer = fingerprint(args.model, args.model_path, info, settings)
     photos = ImageStore.from_paths([args.image_path])
     gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)

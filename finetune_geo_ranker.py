@@ -36,7 +36,6 @@ from utils.cli.flags import (
     add_vision_attention,
     at_least,
     attention,
-    check_package,
     check_vision_attention,
     positive,
     script_parser,
@@ -45,6 +44,7 @@ from utils.cli.given import given_flags, refuse
 from utils.data_paths import PUBLISHED_BASE, PUBLISHED_PHOTOS, PUBLISHED_ROWS, check_files
 from utils.jobs.locks import alone_in
 from utils.jobs.outputs import check_outputs
+from utils.jobs.packages import check_package
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import PUBLISHED_JPEG_QUALITY
 from utils.model.prompts import LAYOUTS, PARTS

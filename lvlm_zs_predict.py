@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.cli.command import run_command
-from utils.cli.flags import add_device, at_least, positive, script_parser
+from utils.cli.flags import add_device, add_quantize, at_least, check_quantize, positive, script_parser
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, check_files
 from utils.jobs.outputs import check_outputs
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FLAGS_OF = {
     "api": ("api_key", "model_name", "base_url", "process", "timeout", "max_side"),
-    "local": ("model", "seed", "batch_size", "dtype", "device"),
+    "local": ("model", "seed", "batch_size", "dtype", "quantize", "device"),
 }
 
 
@@ -80,11 +80,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         choices=("auto", "float32", "bfloat16"),
         help="auto: that of the checkpoint",
     )
+    add_quantize(local.add_argument)
     add_device(local.add_argument)
     args = parser.parse_args(arguments)
 
     other = "local" if args.backend == "api" else "api"
     refuse(parser, given_flags(parser, arguments, args), FLAGS_OF[other], f"with --backend {args.backend}")
+    try:
+        check_quantize(args)
+    except ValueError as error:
+        parser.error(str(error))
     set_defaults(args)
     if args.split and args.dataset != "earth":
         parser.error("--split belongs to --dataset earth")
@@ -167,7 +172,8 @@ def how_asked(args: argparse.Namespace) -> dict[str, Any]:
         return {"backend": "api", "model": args.model_name, **sampling(args), "max_side": args.max_side}
     from utils.model.fingerprints import weights_hash
 
-    return {"backend": "local", "model": weights_hash(args.model), "dtype": args.dtype, **sampling(args)}
+    how = {"backend": "local", "model": weights_hash(args.model), "dtype": args.dtype, **sampling(args)}
+    return how if args.quantize is None else how | {"quantize": args.quantize}
 
 
 def ask_server(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:
@@ -190,7 +196,7 @@ def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageS
     from utils.model.device import own_device
 
     device = args.device or own_device(Processes.from_environment().local_rank)
-    model = LocalModel.from_pretrained(args.model, args.dtype, device)
+    model = LocalModel.from_pretrained(args.model, args.dtype, device, args.quantize)
     missing = set(image_ids)  # of them this process asks about those that no other takes
     unanswered = (img_id for img_id in tally.work if img_id in missing)
     settings = sampling(args) | {"max_tokens": args.max_tokens}

@@ -27,9 +27,17 @@ PIXELS = {"shortest_edge": 3_136, "longest_edge": 12_845_056}  # Qwen2-VL's limi
 
 
 def load_ranker(
-    preset: str, layout: Layout, *, dtype: torch.dtype, device: torch.device | str, attention: str = "sdpa"
+    preset: str,
+    layout: Layout,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    attention: str = "sdpa",
+    layers: int | None = None,
 ) -> GeoRanker:
     """A ranker of a preset, in evaluation mode; on the device "meta" it has shapes, but no weights.
+
+    ``layers`` cuts language model and tower of a shape of Qwen2-VL to as many.
 
     Earth's adapter is merged into its weights, as inference in float32 has it.
     """
@@ -52,6 +60,9 @@ def load_ranker(
     else:
         image_token, video_token = tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
         config = Qwen2VLConfig(**SHAPES[preset], image_token_id=image_token, video_token_id=video_token)
+        if layers is not None:
+            config.text_config.num_hidden_layers = config.vision_config.depth = layers
+            config.text_config.layer_types = config.text_config.layer_types[:layers]
         processor = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, size=PIXELS)
     torch.manual_seed(0)
     with device:

@@ -228,6 +228,20 @@ def test_another_setting_scores_anew(world, run, tmp_path):
     assert_same_report(eager, published)
 
 
+def test_quantised_weights_score_anew(world, run, tmp_path):
+    output = tmp_path / "out"
+    _, first = run(world, output, "--num_queries", "2")
+    before = len(log_lines(output))
+    code, quantised = run(world, output, "--num_queries", "2", "--quantize", "4bit")
+    assert code == 0
+    assert len(log_lines(output)) == before + 2
+    assert quantised["settings"]["quantize"] == "4bit"
+    _, again = run(world, output, "--num_queries", "2")
+    assert len(log_lines(output)) == before + 2, "rewards of the weights as they are stay valid"
+    assert_same_report(first, again)
+    assert quantised["rankers"]["oracle"] == first["rankers"]["oracle"]
+
+
 def test_flash_attention_that_is_missing_is_named_before_anything_is_loaded(world, run, tmp_path, monkeypatch, capsys):
     find = importlib.util.find_spec
     monkeypatch.setattr(
@@ -406,6 +420,8 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
         (["--dataset", "im2gps3k", "--model_path", "lora", "--calibrate"], "would spoil the test"),
         (["--dataset", "earth", "--split", "val", "--ranker", "consensus", "--calibrate"], "tools.fit_consensus"),
         (["--dataset", "earth", "--calibration", "votes.json"], "--calibration is for --ranker consensus or"),
+        (["--dataset", "earth", "--split", "val", "--calibrate", "--quantize", "8bit"], "no use with --calibrate"),
+        (["--dataset", "earth", "--ranker", "oracle", "--quantize", "8bit"], "--quantize: no use with --ranker oracle"),
         (["--dataset", "im2gps3k"], "needs --model_path"),
         (["--dataset", "earth", "--ranker", "oracle", "--decode", "argmax"], "--decode: no use with --ranker oracle"),
         (["--dataset", "earth", "--ranker", "random", "--name_generated"], "--name_generated: no use with --ranker"),

@@ -33,6 +33,7 @@ LIGHT = [
     "model/budget",
     "model/fingerprints",
     "model/prompts",
+    "model/quantizations",
     "model/readable",
     "model/sharing",
     "retrieval/clip_files",

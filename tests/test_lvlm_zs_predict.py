@@ -109,8 +109,11 @@ def test_a_local_model_goes_on_where_it_stopped(root: Path, tiny_base: Path) -> 
         "3.jpg": 3,
         "4.jpg": 3,
     }
-    with pytest.raises(SystemExit, match="other settings"):
-        run("whole.csv", "--temperature", "0.5")
+    for other in (["--temperature", "0.5"], ["--quantize", "8bit"]):
+        with pytest.raises(SystemExit, match="other settings"):
+            run("whole.csv", *other)
+    assert run("quantised.csv", "--quantize", "8bit") == 1
+    assert answers(root / "quantised.csv").keys() == answers(root / "whole.csv").keys()
 
 
 def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> None:

@@ -20,24 +20,30 @@ class Decider:
     ranker: str  # what a report calls it
     decoder: Decoder
     calibrations: Calibrations | None = None
+    quantized: bool = False  # whether its rewards are of quantised weights, which no calibration was fitted on
 
     @classmethod
     def of(
-        cls, ranker: str, info: AdapterInfo, method: str, calibration: str | os.PathLike | None = None
+        cls,
+        ranker: str,
+        info: AdapterInfo,
+        method: str,
+        calibration: str | os.PathLike | None = None,
+        quantized: bool = False,
     ) -> "Decider | None":
         """That of ``--ranker``: `model`, with the adapter's ``info``, or a vote with the file of its calibration.
 
         None for a ranker that is there for comparison only.
         """
         if ranker == "model":
-            return cls.of_adapter(info, method)
+            return cls.of_adapter(info, method, quantized)
         return cls.of_vote(ranker, calibration) if ranker in WITHOUT_RANKER else None
 
     @classmethod
-    def of_adapter(cls, info: AdapterInfo, method: str) -> "Decider":
-        """A GeoRanker whose rewards one of ``METHODS`` decodes."""
+    def of_adapter(cls, info: AdapterInfo, method: str, quantized: bool = False) -> "Decider":
+        """A GeoRanker, with quantised weights or not, whose rewards one of ``METHODS`` decodes."""
         fitted = {"temperature": info.temperature, "similarity_weight": info.similarity_weight}
-        return cls(method, METHODS[method].ranker, METHODS[method].decoder(**fitted), info.calibration)
+        return cls(method, METHODS[method].ranker, METHODS[method].decoder(**fitted), info.calibration, quantized)
 
     @classmethod
     def of_vote(cls, name: str, calibration: str | os.PathLike | None = None) -> "Decider":
@@ -56,7 +62,9 @@ class Decider:
 
     def calibration(self, sources: Sources | None) -> Calibration | None:
         """What its answers from candidates of ``sources`` are worth; None where that is not known."""
-        return None if self.calibrations is None or sources is None else self.calibrations.of(self.name, sources)
+        if self.calibrations is None or sources is None or self.quantized:
+            return None
+        return self.calibrations.of(self.name, sources)
 
     def knows(self, counts: tuple[int, int]) -> bool:
         """Whether it was calibrated on queries with such numbers of retrieved candidates and of guesses."""
@@ -66,6 +74,8 @@ class Decider:
         """Why nothing is known of answers from so many candidates (as for ``knows``) of ``sources``, in words."""
         if self.calibrations is None or self.name not in self.calibrations.methods:
             return f"{self.name} was not calibrated"
+        if self.quantized:
+            return f"{self.name} was calibrated on rewards of weights that are not quantised"
         if sources is None:
             return f"{self.name} was calibrated on candidates from elsewhere"
         if difference := self.calibrations.sources.unlike(sources):

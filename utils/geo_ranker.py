@@ -16,28 +16,31 @@ Example, with the shipped tiny model and adapter:
 import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import BoolTensor, Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
 
 from utils.candidates import Candidate, Query
 from utils.jobs.reading import naming
-from utils.model.adapter import load_lora
+from utils.model.adapter import load_lora, without_lora
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
-from utils.model.batch import EncodedImage, PackedBatch
+from utils.model.batch import EncodedImage, PackedBatch, part
 from utils.model.budget import MAX_TOKENS
 from utils.model.checkpoint import KEY_MAPPING, load_checkpoint, naming_part
 from utils.model.device import checked_device, own_device
 from utils.model.domain import Domain, describe_photos
 from utils.model.halving import score_in_halves
 from utils.model.last_hidden import with_packed_rows, with_prefix_cache
+from utils.model.memory import DoesNotFit, remedy_for
 from utils.model.packing import IMAGE_TOKEN, Packer, chunks, image_key
 from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_tokenizer, load_tower_processor
 from utils.model.prompts import Layout, Part
+from utils.model.quantizations import Quantization
 from utils.model.rope_index import check_sections, rope_index
 from utils.model.score_head import ScoreHead
 from utils.model.sharing import SHARINGS, Sharing
@@ -75,6 +78,8 @@ class GeoRanker(nn.Module):
         self.info = info
         self.domain: Domain | None = None  # of photos that the adapter was calibrated on; None: nobody said
         self.name_or_path = info.base_model  # peft notes it in the adapter's configuration
+        self.quantize: Quantization | None = None  # of the backbone
+        self._stock: list[PreTrainedModel] = []  # as a submodule it would have the backbone's weights a second time
 
     @classmethod
     def from_pretrained(
@@ -90,6 +95,8 @@ class GeoRanker(nn.Module):
         max_pixels: int | None = None,
         omit: Sequence[Part] | None = None,
         merge: bool | None = None,
+        quantize: Quantization | None = None,
+        generate: bool = False,
     ) -> "GeoRanker":
         """A ranker in evaluation mode.
 
@@ -104,24 +111,32 @@ class GeoRanker(nn.Module):
             attn_implementation: "sdpa" (default) or "eager"; or of each part, such as
                 {"text_config": "sdpa", "vision_config": "flash_attention_2"}.
             merge: fold the adapter into the weights, which is fastest. By default only in float32: 16-bit
-                weights would round small updates away.
+                weights would round small updates away, quantised ones do not take them, and without them is guessed.
+            quantize: load the language model's linear layers in fewer bits, which changes rewards, see
+                ``utils/model/quantizations.py``; everything else stays as ``dtype`` says.
+            generate: keep the language-model head, so that the same weights can guess places: see ``stock``.
 
         Raises:
             ValueError: naming the file, where one of checkpoint or adapter is damaged or does not suit the others, or
                 has tensors that are no finite numbers; listing the keys, when tensors are missing, left over or of
-                another shape.
+                another shape; for ``merge`` where that cannot be.
             FileNotFoundError: when ``adapter`` is no adapter folder, or lacks the file of its domain.
         """
+        if merge and (quantize is not None or generate):
+            raise ValueError("merge: an adapter stays beside weights that are quantised, or that guess places, too")
         device = checked_device(str(device) if device is not None else own_device(0))
         info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
-        backbone = load_checkpoint(
-            AutoModel,
+        stock = load_checkpoint(
+            AutoModelForImageTextToText if generate else AutoModel,
             base,
-            unused=("lm_head.weight",),
+            unused=() if generate else ("lm_head.weight",),
             dtype=dtype or (torch.float32 if device.type == "cpu" else "auto"),
+            device=device,
+            quantize=quantize,
             attn_implementation=attn_implementation,
             key_mapping=KEY_MAPPING,
         )
+        backbone = stock.base_model
         check_sections(base, backbone)
         if Path(info.base_model).name != Path(base).name:
             # Models of one size have tensors of the same shapes: nothing else would tell.
@@ -139,15 +154,31 @@ class GeoRanker(nn.Module):
         tokenizer = load_tokenizer(base, backbone, IMAGE_TOKEN)
         with naming_part(base, "chat_template.jinja", TOKENIZER):
             packer = Packer(tokenizer, processor, rope_index(backbone), info.layout, info.omit)
-        ranker = cls(backbone.to(device), packer, info)
+        ranker = cls(backbone, packer, info)
+        ranker.quantize = quantize
+        if generate:
+            ranker._stock.append(stock)
         if adapter is not None:
-            adapted = load_lora(ranker, adapter)
+            adapted = load_lora(ranker, adapter, quantize=quantize)
             if merge is None:
-                merge = backbone.dtype == torch.float32
+                merge = backbone.dtype == torch.float32 and quantize is None and not generate
             ranker = adapted.merge_and_unload() if merge else adapted.get_base_model()
         if info.domain is not None:
             ranker.domain = Domain.load(adapter, backbone.language_model.config.hidden_size)
         return ranker.eval()
+
+    @property
+    def stock(self) -> PreTrainedModel:
+        """The stock model that ``backbone`` is a part of, with its language-model head. It is there with ``generate``.
+
+        The adapter is part of it: only within ``without_adapter`` it answers as it did before training.
+        """
+        (stock,) = self._stock
+        return stock
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """Within, the LoRA of an adapter that is not merged is off."""
+        return without_lora(self)
 
     def forward(self, batch: PackedBatch, sharing: Sharing = "prefix_cache") -> Tensor:
         """Rewards of the batch's candidates, float32 (N,)."""
@@ -193,17 +224,17 @@ class GeoRanker(nn.Module):
         ``images`` holds the encoded photos under ``utils.model.packing.image_key``. ``max_tokens`` bounds the
         memory of a batch (see ``utils.model.packing.chunks``): what does not fit is cut into several.
 
-        Raises ``torch.OutOfMemoryError`` where not even a single candidate fits into memory.
+        Raises ``DoesNotFit``, a ``torch.OutOfMemoryError``, where not even a single candidate fits into memory.
         """
         rewards = []
         for chunk in chunks((self.packer.tokenize(query, images) for query in queries), max_tokens):
+            whole = self.packer.collate(chunk, images)
             values, too_large = score_in_halves(
-                lambda batch: self(batch.to(self.backbone.device)),
-                self.packer.collate(chunk, images),
-                self.packer.image_processor.merge_size,
+                lambda batch: self(batch.to(self.backbone.device)), whole, self.packer.image_processor.merge_size
             )
             if too_large:
-                raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
+                why = self.remedy(whole, too_large[0])
+                raise DoesNotFit(f"a query photo with one candidate does not fit into memory{why}")
             rewards.append(values)
         sizes = [len(query.candidates) for query in queries]
         return list(torch.cat([torch.empty(0), *rewards]).split(sizes))
@@ -230,6 +261,14 @@ class GeoRanker(nn.Module):
             if not rewards.isfinite().all():
                 raise ValueError(f"a reward is no number: {rewards.tolist()}")
         return found
+
+    def remedy(self, batch: PackedBatch, candidate: int) -> str:
+        """Which ``--quantize`` would make room for a ``candidate`` of ``batch`` that does not fit even alone.
+
+        In words, to end a message with; empty on a CPU.
+        """
+        alone = part(batch, candidate, candidate + 1, self.packer.image_processor.merge_size)
+        return remedy_for(self._stock[0] if self._stock else self.backbone, self.quantize, alone)
 
     def knows(self, photo: Image.Image) -> bool:
         """Whether an RGB photo is like those that the adapter was calibrated on; True where nobody said which."""

@@ -28,6 +28,9 @@ def test_of_an_adapter(method):
     assert decider.calibration(None) is None
     assert decider.knows((6, 2))
     assert not decider.knows((12, 2))
+    quantised = Decider.of_adapter(AdapterInfo("base", **fitted, calibration=calibrations), method, quantized=True)
+    assert quantised.calibration(SOURCES) is None
+    assert "rewards of weights that are not quantised" in quantised.why_unknown(SOURCES, (6, 2))
     assert decider.why_unknown(SOURCES, (12, 2)).endswith("not calibrated on 12 retrieved candidates with 2 guesses")
     assert decider.why_unknown(None, (6, 2)).endswith("calibrated on candidates from elsewhere")
 

@@ -444,3 +444,18 @@ def test_batches_that_do_not_fit_into_memory_are_halved(rankers, encoded, monkey
     with pytest.raises(torch.OutOfMemoryError, match="with one candidate"):
         ranker.score_queries(QUERIES, encoded)
     assert "do not fit into memory" in caplog.text
+
+
+def test_what_does_not_fit_names_the_quantisation_that_would(rankers, encoded, monkeypatch):
+    ranker = rankers["qwen2_vl", "published"]
+
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(ranker, "forward", full)
+    monkeypatch.setattr("utils.model.memory.room", lambda device: 2**30)
+    with pytest.raises(MemoryError, match=r"with one candidate does not fit into memory: --quantize 8bit takes about"):
+        ranker.score_queries(QUERIES, encoded)
+    monkeypatch.setattr("utils.model.memory.room", lambda device: 1000)
+    with pytest.raises(MemoryError, match=r"memory: no --quantize makes it fit into the 0\.0 GiB there are$"):
+        ranker.score_queries(QUERIES, encoded)

@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def one_line_errors(*errors: type[Exception]) -> Iterator[None]:
-    """End the process with a message and exit code 1 where the block raises OSError, ValueError or one of ``errors``.
+    """End the process with a message and exit code 1 where the block raises one of ``errors``, OSError, ValueError, or
+    MemoryError.
 
     Of a missing file it is said how to get it where that is known. Any other exception is a defect and shows its
     traceback.
@@ -23,7 +24,7 @@ def one_line_errors(*errors: type[Exception]) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         sys.exit("error: " + ("\n".join(absence(error.filename)) if error.filename else str(error)))
-    except (OSError, ValueError, *errors) as error:
+    except (OSError, ValueError, MemoryError, *errors) as error:
         sys.exit(f"error: {error}")
 
 

@@ -1,13 +1,14 @@
 """Flags that several scripts share, the types that check them, and what they mean where they are left out."""
 
-import importlib.util
 import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from typing import Any
 
 from utils.data_paths import BENCHMARKS, Benchmark
+from utils.jobs.packages import check_package
 from utils.model.adapter_info import recorded_base
+from utils.model.quantizations import QUANTIZATIONS
 
 
 def script_parser(description: str, module: str | None = None) -> ArgumentParser:
@@ -99,16 +100,22 @@ def add_vision_attention(add: Callable[..., Any]) -> None:
     )
 
 
+def add_quantize(add: Callable[..., Any]) -> None:
+    """``--quantize``; ``add`` is a parser's or group's ``add_argument``."""
+    add(
+        "--quantize",
+        choices=QUANTIZATIONS,
+        help="load the language model's linear layers in fewer bits: less memory, other results; see docs/memory.md",
+    )
+
+
 # ---- what flags need ----
 
 
-def check_package(flag: str, package: str, extra: str, options: str = "") -> None:
-    """Raise ``ValueError`` where the package that ``flag`` needs is missing; the message says how to install it.
-
-    ``extra`` is the extra of pyproject.toml that has it, ``options`` what pip needs beside it.
-    """
-    if importlib.util.find_spec(package.replace("-", "_")) is None:
-        raise ValueError(f"{flag} needs the package {package}: pip install {options}-e '.[{extra}]'")
+def check_quantize(args: Namespace) -> None:
+    """Raise ``ValueError`` where ``--quantize`` is given and its package is missing."""
+    if args.quantize is not None:
+        check_package("quantize", "bitsandbytes", "quantize")
 
 
 def check_vision_attention(args: Namespace) -> None:

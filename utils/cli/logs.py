@@ -33,6 +33,8 @@ def set_up_logging(quiet: bool = False) -> None:
     root = logging.getLogger()
     if HANDLER not in root.handlers:
         root.addHandler(HANDLER)
+    # peft imports bitsandbytes wherever it is installed, which warns of kernels that nobody asked for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for name in OURS:
         logging.getLogger(name).setLevel(logging.WARNING if silent else logging.INFO)
     if silent:  # read when transformers is imported, which no script does before its flags are parsed

@@ -153,12 +153,12 @@ class Results:
         else:
             self._settle(problem.query, problem.candidate, np.nan)
 
-    def take(self, position: int, candidate: int, reward: float, fits: bool) -> None:
-        """Note a reward; ``fits`` is false where there was too little memory for it."""
-        if fits and np.isfinite(reward):
+    def take(self, position: int, candidate: int, reward: float, too_large: str | None) -> None:
+        """Note a reward; where there was too little memory for it, ``too_large`` says so."""
+        if too_large is None and np.isfinite(reward):
             self._settle(position, candidate, reward)
         else:
-            why = f"its reward is {reward}" if fits else "even alone it does not fit into memory"
+            why = too_large or f"its reward is {reward}"
             self.lose(
                 Problem(position, candidate, f"{self.queries[position].image}: candidate {candidate} left out: {why}")
             )
@@ -232,8 +232,12 @@ def score_benchmark(
             if batch.packed is not None:
                 with torch.inference_mode():
                     rewards, too_large = score_in_halves(rewards_of, batch.packed, merge_size)
+                reasons = {
+                    number: f"even alone it does not fit into memory{ranker.remedy(batch.packed, number)}"
+                    for number in too_large
+                }
                 for number, (slot, reward) in enumerate(zip(batch.slots, rewards.tolist(), strict=True)):
-                    results.take(*slot, reward, fits=number not in too_large)
+                    results.take(*slot, reward, reasons.get(number))
             if len(results.finished) > before:
                 bar.update(work.finish(len(results.finished) - before) - bar.n)
     return results.scored, results.problems

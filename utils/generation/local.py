@@ -7,8 +7,9 @@ Both are asked ``GENERATION_PROMPT`` about one photo and give several answers, w
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 import torch
@@ -34,6 +35,7 @@ from utils.model.halving import in_halves
 from utils.model.packing import IMAGE_TOKEN
 from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_image_processor, load_tokenizer
 from utils.model.prompts import GENERATION_PROMPT
+from utils.model.quantizations import Quantization
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 
@@ -123,32 +125,53 @@ class ProcessorEncoder:
         return dict(batch)
 
 
-class LocalModel:
-    """A checkpoint on this machine. The first answer is greedy, the others are sampled."""
+def load_encoder(base: str | os.PathLike, model: PreTrainedModel) -> QwenEncoder | ProcessorEncoder:
+    """What makes photos the input of ``model``, which was loaded from the checkpoint ``base``.
 
-    def __init__(self, model: PreTrainedModel, encode: QwenEncoder | ProcessorEncoder) -> None:
+    Raises ``ValueError``, naming the file, where one is damaged.
+    """
+    image_processor = load_image_processor(base)
+    if isinstance(image_processor, Qwen2VLImageProcessorPil):
+        return QwenEncoder(load_tokenizer(base, model, IMAGE_TOKEN), image_processor)
+    with naming_part(base, "processor_config.json", PROCESSOR, TOKENIZER, "tokenizer.json"):
+        return ProcessorEncoder(AutoProcessor.from_pretrained(base, backend="pil"))
+
+
+class LocalModel:
+    """A checkpoint on this machine. The first answer is greedy, the others are sampled.
+
+    ``within`` is what answers are given in: ``GeoRanker.without_adapter`` where ``model`` ranks, too.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        encode: QwenEncoder | ProcessorEncoder,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.model = model.eval()
         self.encode = encode
+        self.within = within
         ends = model.generation_config.eos_token_id  # one, several, or None
         self.ends = torch.tensor([] if ends is None else ends).flatten()
 
     @classmethod
     def from_pretrained(
-        cls, base: str | os.PathLike, dtype: str | torch.dtype = "auto", device: str | torch.device = "cpu"
+        cls,
+        base: str | os.PathLike,
+        dtype: str | torch.dtype = "auto",
+        device: str | torch.device = "cpu",
+        quantize: Quantization | None = None,
     ) -> "LocalModel":
         """Load a checkpoint folder or hub name; ``dtype`` "auto" is that of the checkpoint.
+
+        ``quantize`` loads the linear layers in fewer bits, which changes answers (``utils/model/quantizations.py``).
 
         Raises ``ValueError``, naming the file, where one is damaged, and the tensors, when the checkpoint lacks weights
         of the model, or has some of another shape.
         """
-        model = load_checkpoint(AutoModelForImageTextToText, base, dtype=dtype)
-        image_processor = load_image_processor(base)
-        if isinstance(image_processor, Qwen2VLImageProcessorPil):
-            encode = QwenEncoder(load_tokenizer(base, model, IMAGE_TOKEN), image_processor)
-        else:
-            with naming_part(base, "processor_config.json", PROCESSOR, TOKENIZER, "tokenizer.json"):
-                encode = ProcessorEncoder(AutoProcessor.from_pretrained(base, backend="pil"))
-        return cls(model.to(device), encode)
+        model = load_checkpoint(AutoModelForImageTextToText, base, dtype=dtype, device=device, quantize=quantize)
+        return cls(model, load_encoder(base, model))
 
     @torch.inference_mode()
     def replies(
@@ -160,6 +183,12 @@ class LocalModel:
         max_tokens: int = 200,
     ) -> list[Reply]:
         """``num_samples`` answers about each of ``photos`` (RGB, by id), all in one batch."""
+        with self.within():
+            return self._replies(photos, num_samples, temperature, seed, max_tokens)
+
+    def _replies(
+        self, photos: Mapping[str, Image.Image], num_samples: int, temperature: float, seed: int, max_tokens: int
+    ) -> list[Reply]:
         inputs = {
             name: values.to(self.model.device, self.model.dtype if values.is_floating_point() else None)
             for name, values in self.encode(list(photos.values())).items()

@@ -5,10 +5,12 @@ Released adapters have no such file (``adapter_info.py``), and their tensors hav
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.utils import (
     CONFIG_NAME,
     SAFETENSORS_WEIGHTS_NAME,
@@ -22,6 +24,7 @@ from utils.jobs.reading import naming
 from utils.model.adapter_config import read_config
 from utils.model.adapter_names import HEAD, TARGETS, is_released, our_config, our_names
 from utils.model.checkpoint import check_tensors, load_tensors
+from utils.model.quantizations import Quantization
 
 
 def add_lora(model: nn.Module, r: int = 16, dropout: float = 0.05) -> PeftModel:
@@ -45,8 +48,10 @@ def read_tensors(folder: str | os.PathLike) -> dict[str, Tensor]:
     return load_tensors(Path(folder, SAFETENSORS_WEIGHTS_NAME))
 
 
-def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = False) -> PeftModel:
-    """Put the adapter of ``folder``, ours or a released one, onto a ``GeoRanker``.
+def load_lora(
+    model: nn.Module, folder: str | os.PathLike, trainable: bool = False, quantize: Quantization | None = None
+) -> PeftModel:
+    """Put the adapter of ``folder``, ours or a released one, onto a ``GeoRanker`` whose base is quantised or not.
 
     Raises ``FileNotFoundError`` where ``folder`` is no adapter folder, and ``ValueError``, naming the file, where one
     of its files is damaged, or listing the tensors, unless it holds exactly those that its configuration gives this
@@ -59,6 +64,8 @@ def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = Fal
     with naming(Path(folder, CONFIG_NAME), re.error):
         check_patterns(config, tensors)
         config.inference_mode = not trainable
+        # What peft asks of a model before it takes the layers of its own that suit bitsandbytes'.
+        model.is_loaded_in_8bit, model.is_loaded_in_4bit = quantize == "8bit", quantize == "4bit"
         adapted = PeftModel(model, config)
     # peft itself only warns of missing tensors and says nothing of others.
     expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
@@ -67,6 +74,23 @@ def load_lora(model: nn.Module, folder: str | os.PathLike, trainable: bool = Fal
     check_tensors(f"adapter {folder} does not fit the model ({files})", tensors, shapes)
     set_peft_model_state_dict(adapted, tensors)
     return adapted
+
+
+@contextmanager
+def without_lora(model: nn.Module) -> Iterator[None]:
+    """Within, the layers of ``model`` compute without their LoRA, where they have one that is not merged."""
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+    trained = [weight for layer in layers for weight in layer.parameters() if weight.requires_grad]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+            layer.requires_grad_(False)  # peft has made all of it trainable
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 def check_patterns(config: LoraConfig, tensors: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Pre
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from utils.jobs.reading import naming, one_line, read_json_object
+from utils.model.memory import too_large
+from utils.model.quantizations import Quantization
+from utils.model.quantized import compute_as_loaded, quantizing, wrong_shapes
 
 # The hub's Qwen2-VL checkpoints say `visual`, those saved with the module names of newer transformers `model.visual`,
 # which transformers' own conversion would take for a part of the language model (5.23).
@@ -60,9 +63,12 @@ def naming_part(base: str | os.PathLike, *files: str) -> Iterator[None]:
 
     That is the one that is no JSON object, else all that are there. It is any exception: transformers looks at little
     of what it reads, and fails where it stumbles over it. A hub's files came whole: there it is ``base`` that is named.
+    Only a lack of memory is none of their fault.
     """
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         found = [path for file in files if (path := Path(base, file)).is_file()]
         for path in found:
@@ -89,41 +95,79 @@ def load_checkpoint(
     model_class: type[AutoModel] | type[AutoModelForImageTextToText],
     base: str | os.PathLike,
     unused: Collection[str] | None = None,
+    *,
+    dtype: torch.dtype | str = "auto",
+    device: torch.device | str = "cpu",
+    quantize: Quantization | None = None,
     **options: Any,
 ) -> PreTrainedModel:
-    """``model_class.from_pretrained(base, **options)`` where the checkpoint fits.
+    """``model_class.from_pretrained(base, ...)`` on ``device``, where the checkpoint fits.
+
+    Args:
+        unused: tensors that may be left over; None: all of them.
+        dtype: "auto" is that of the checkpoint.
+        quantize: see ``quantizations.py``.
+        options: further ones of ``from_pretrained``.
 
     Raises ``ValueError``: naming the file, where one is damaged or has weights that are no finite numbers; listing the
-    tensors, where the checkpoint lacks some, has some of another shape, or holds any that the model has no place for.
-    Those named in ``unused`` may be left over, and all of them where it is None.
+    tensors, where the checkpoint lacks some, has some of another shape, or holds any that the model has no place for;
+    and with ``quantize`` as ``quantizing`` does. Raises ``DoesNotFit`` where the memory of ``device`` is too small.
     """
+    try:
+        return _load(model_class, base, unused, dtype, torch.device(device), quantize, options)
+    except torch.OutOfMemoryError:
+        error = too_large(model_class, base, dtype, torch.device(device), quantize)
+    raise error  # behind the handler, whose exception holds on to what filled the memory
+
+
+def _load(
+    model_class: type[AutoModel] | type[AutoModelForImageTextToText],
+    base: str | os.PathLike,
+    unused: Collection[str] | None,
+    dtype: torch.dtype | str,
+    device: torch.device,
+    quantize: Quantization | None,
+    options: dict[str, Any],
+) -> PreTrainedModel:
     if Path(base).is_dir() and "quantization_config" not in read_json_object(Path(base, CONFIG)):
-        _check_stored(model_class, base)
+        _check_stored(model_class, base, finite=quantize is not None)
+    if quantize is not None:
+        options |= quantizing(model_class, base, quantize, dtype, device)
     with naming_part(base, CONFIG, "model.safetensors.index.json"):
         model, loading = model_class.from_pretrained(
             base,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are listed below
+            dtype=dtype,
             **options,
         )
+    if quantize is not None:
+        compute_as_loaded(model)
     left_over = None if unused is None else set(loading["unexpected_keys"]) - set(unused)
+    shapes = [*loading["mismatched_keys"], *(wrong_shapes(model) if quantize is not None else ())]
     what = f"checkpoint {base} does not fit {type(model).__name__} ({CONFIG}, {WEIGHTS})"
-    _refuse_misfits(what, loading["missing_keys"], loading["mismatched_keys"], left_over)
+    _refuse_misfits(what, loading["missing_keys"], shapes, left_over)
     with naming(Path(base, WEIGHTS)):
         check_finite(model.state_dict())
-    return model
+    return model.to(device)
 
 
-def _check_stored(model_class: type[AutoModel] | type[AutoModelForImageTextToText], base: str | os.PathLike) -> None:
+def _check_stored(
+    model_class: type[AutoModel] | type[AutoModelForImageTextToText], base: str | os.PathLike, finite: bool
+) -> None:
     """Raise ``ValueError``, naming the file, for weights of a wrong type, or far fewer than ``config.json`` asks for.
 
-    transformers would cast integers, and make room for all that is missing before it says so.
+    transformers would cast integers, and make room for all that is missing before it says so. With ``finite`` also for
+    weights that are no finite numbers, which codes of 4 bits would not show.
     """
     stored = 0
     for path in sorted(Path(base).glob(WEIGHTS)):
         with naming(path, SafetensorError), safe_open(path, "pt") as file:
             _check_dtypes(file, FLOATS)
-            stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+            for name in file.keys():  # noqa: SIM118
+                stored += math.prod(file.get_slice(name).get_shape())
+                if finite:
+                    check_finite({name: file.get_tensor(name)})
     if is_deepspeed_zero3_enabled():  # it would shard a model that is only there to be counted
         return
     with naming_part(base, CONFIG), torch.device("meta"):

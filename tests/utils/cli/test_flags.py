@@ -6,11 +6,12 @@ from utils.cli.flags import (
     add_candidate_choice,
     add_device,
     add_gallery_photos,
+    add_quantize,
     add_vision_attention,
     add_workers,
     at_least,
     attention,
-    check_package,
+    check_quantize,
     check_vision_attention,
     choose_base,
     positive,
@@ -183,7 +184,17 @@ def test_flash_attention_needs_its_package_and_16_bits(monkeypatch):
         check_vision_attention(args)
 
 
-def test_a_missing_package_is_named_with_its_extra():
-    check_package("flag", "pytest", "dev")
-    with pytest.raises(ValueError, match=r"^flag needs the package no-such: pip install -e '\.\[dev\]'$"):
-        check_package("flag", "no-such", "dev")
+def test_quantising_needs_its_package(monkeypatch, capsys):
+    parser = ArgumentParser()
+    add_quantize(parser.add_argument)
+    assert [parser.parse_args(flags.split()).quantize for flags in ("", "--quantize 8bit", "--quantize 4bit")] == [
+        None,
+        "8bit",
+        "4bit",
+    ]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--quantize", "2bit"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_quantize(Namespace(quantize=None))
+    with pytest.raises(ValueError, match=r"^quantize needs the package bitsandbytes: pip install -e '\.\[quantize\]'$"):
+        check_quantize(Namespace(quantize="4bit"))

@@ -19,9 +19,13 @@ from transformers import (
     LlavaProcessor,
 )
 
-from tests.tiny_models import build_tiny_tokenizer
+from tests.tiny_models import build_tiny_tokenizer, save_adapter
+from utils.candidates import Candidate, Query
 from utils.generation.journal import Reply
-from utils.generation.local import LocalModel, SeededSampling, answer_generator, ask_local
+from utils.generation.local import LocalModel, SeededSampling, answer_generator, ask_local, load_encoder
+from utils.geo_ranker import GeoRanker
+from utils.model.adapter import add_lora
+from utils.model.adapter_info import AdapterInfo
 from utils.model.prompts import GENERATION_PROMPT, ChatFrame
 from utils.photos.store import ImageStore
 
@@ -212,3 +216,41 @@ def test_answers_without_an_end_are_cut_off(local: tuple[LocalModel, Path], make
         assert {(name, number) for name in photos for number in range(20)} >= cut(1) > cut(3) >= cut(40) == set()
     finally:
         head.forward = forward
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("quantize", [None, "8bit", "4bit"])
+def test_one_load_ranks_and_guesses(tiny_bases, make_image, tmp_path, family, quantize) -> None:
+    """As a ranker and a model of their own do, in any order, though the LoRA changes what the model would say."""
+    base, adapter = tiny_bases[family], tmp_path / "adapter"
+    torch.manual_seed(0)
+    adapted = add_lora(GeoRanker.from_pretrained(base, device="cpu"), r=4)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    save_adapter(adapted, adapter, AdapterInfo(str(base)))
+    photos = {"a": make_image(16, 24, 0), "b": make_image(40, 24, 1)}
+    candidates = [Candidate(46.1, 7.1, ("Martigny",)), Candidate(-33.9, 151.2)]
+
+    def ranked(ranker: GeoRanker) -> list[torch.Tensor]:
+        encoded = {name: ranker.packer.encode(photo) for name, photo in photos.items()}
+        return ranker.score_queries([Query(name, tuple(candidates)) for name in photos], encoded)
+
+    asked = {"num_samples": 3, "max_tokens": 6}
+    rewards = ranked(GeoRanker.from_pretrained(base, adapter, device="cpu", quantize=quantize))
+    answers = LocalModel.from_pretrained(base, quantize=quantize).replies(photos, **asked)
+
+    ranker = GeoRanker.from_pretrained(base, adapter, device="cpu", quantize=quantize, generate=True)
+    assert ranker.stock.base_model is ranker.backbone
+    assert not any("lm_head" in name for name in ranker.state_dict())
+    model = LocalModel(ranker.stock, load_encoder(base, ranker.stock), ranker.without_adapter)
+    for _ in range(2):
+        for found, own in zip(ranked(ranker), rewards, strict=True):
+            torch.testing.assert_close(found, own, atol=1e-5, rtol=1e-5)
+        assert model.replies(photos, **asked) == answers
+    assert LocalModel(ranker.stock, model.encode).replies(photos, **asked) != answers
+
+
+def test_a_model_that_ranks_and_guesses_is_not_merged(tiny_base: Path) -> None:
+    with pytest.raises(ValueError, match=r"^merge: an adapter stays beside weights .* guess places, too"):
+        GeoRanker.from_pretrained(tiny_base, device="cpu", merge=True, generate=True)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny_models import save_adapter
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
-from utils.model.adapter import add_lora, load_lora
+from utils.model.adapter import add_lora, load_lora, without_lora
 from utils.model.adapter_info import AdapterInfo
 
 INFO = AdapterInfo("base", "negatives_first", 128, 512, group_size=7, temperature=0.5, similarity_weight=2.0)
@@ -58,6 +58,20 @@ def test_a_fresh_lora_changes_nothing(tiny_base, trained, batch):
         before = ranker(batch)
         assert torch.equal(add_lora(ranker).eval()(batch), before)
         assert (trained(batch) - before).abs().min() > 1e-2
+
+
+def test_a_lora_is_off_within(tiny_base, trained, batch):
+    ranker = GeoRanker.from_pretrained(tiny_base, layout="negatives_first", device="cpu")
+    ranker.score.load_state_dict({"weight": trained.score.weight})
+    wanted = {name: parameter.requires_grad for name, parameter in trained.named_parameters()}
+    with torch.no_grad():
+        with_lora = trained(batch)
+        with without_lora(trained):
+            assert torch.equal(trained(batch), ranker(batch))
+        assert torch.equal(trained(batch), with_lora)
+    assert {name: parameter.requires_grad for name, parameter in trained.named_parameters()} == wanted
+    with without_lora(ranker):  # which has none
+        pass
 
 
 @pytest.mark.parametrize("merge", [True, False])

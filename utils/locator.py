@@ -21,7 +21,7 @@ from utils.calibration import Sources
 from utils.locating.choices import Choices
 from utils.locating.judging import Judge
 from utils.locating.photo import IN_MEMORY, Photo
-from utils.locating.sources import Found, Source
+from utils.locating.sources import Source
 from utils.locating.task import Task, task_of
 from utils.model.device import checked_device, own_device
 from utils.photos.formats import photo_names
@@ -122,10 +122,8 @@ class Locator:
             if len(photos) == 1:
                 return [ImageError(f"{photos[0].path}: {error}")]
             return list(chain.from_iterable(self._tasks([photo]) for photo in photos))
-        return [self._task(photo, part) for photo, *part in zip(photos, *found, strict=True)]
-
-    def _task(self, photo: Photo, found: Sequence[Found]) -> Task:
-        return task_of(photo, self.sources, found, known_as=self.known_as)
+        each = zip(photos, *found, strict=True)
+        return [task_of(photo, self.sources, part, known_as=self.known_as) for photo, *part in each]
 
 
 def _opened(picture: Picture, image_id: str | None = None) -> Photo | ImageError:

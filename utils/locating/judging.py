@@ -23,7 +23,7 @@ from utils.photos.jpeg import as_jpeg
 
 logger = logging.getLogger(__name__)
 
-NO_MEMORY = "does not fit into memory: a smaller model, or --quantize 8bit or 4bit, takes less"
+NO_MEMORY = "does not fit into memory: a smaller model takes less"
 
 
 class Shown(NamedTuple):

@@ -44,7 +44,9 @@ from utils.cli.flags import (
     add_candidate_choice,
     add_device,
     add_gallery_photos,
+    add_quantize,
     at_least,
+    check_quantize,
     choose_base,
     probability,
     script_parser,
@@ -140,6 +142,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default="argmax",
         help="see utils/decoding.py; fused: with retrieval's similarities",
     )
+    add_quantize(add)
     add_device(add)
     add = parser.add_argument_group("answer and results").add_argument
     add("--min_confidence", type=probability, default=MIN_CONFIDENCE, help="less sure answers are `not sure` (0 to 1)")
@@ -158,6 +161,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     given |= {name for name, value in UNEDITED.items() if getattr(args, name) != value}
     args.chosen = any(getattr(args, name) for name in CHOICES) or bool(CANDIDATE_COORDINATES)
     check_use(args, parser, given)
+    try:
+        check_quantize(args)
+    except ValueError as error:
+        parser.error(str(error))
     if args.image is not None:
         check_own_photo(args, parser, given)
         args.merge_km = args.merge_km if "merge_km" in given else None
@@ -181,6 +188,8 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
             parser.error(f"--model_path: no use with --ranker {args.ranker}")
     if args.image is not None:
         return
+    if args.ranker in WITHOUT_RANKER:
+        refuse(parser, given, ("quantize",), f"with --ranker {args.ranker}: no model is loaded")
     refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
     refuse(parser, given, ("locations",), "without a folder as --image")
     found = [name for name in OF_A_PHOTO if getattr(args, name)]
@@ -195,7 +204,7 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, g
     """Refuse what has no effect on one's own photo, and what is not enough to find its place."""
     refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
     check_sources(args, parser, given)
-    check_models(args, parser)
+    check_models(args, parser, given)
     check_places(args, parser)
     if Path(args.image).is_dir():
         refuse(parser, given, ("output", "map"), "with a folder as --image: see --locations")
@@ -222,12 +231,12 @@ def check_sources(args: argparse.Namespace, parser: argparse.ArgumentParser, giv
     if args.model_name is None:
         refuse(parser, given, ("base_url",), "without --model_name")
     if not args.chosen:
-        refuse(parser, given, ("decode",), "where nothing says who decides, or where candidates come from")
+        refuse(parser, given, ("decode", "quantize"), "where nothing says who decides, or where candidates come from")
     elif not (args.candidates or CANDIDATE_COORDINATES or args.index or args.retriever or args.generate):
         parser.error("nothing says where candidates come from: --retriever, --index, --generate or --candidates")
 
 
-def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """The same of who guesses and who decides."""
     if args.generate and not (args.model_name or args.model or args.model_path):
         parser.error("--generate needs --model, or --model_name behind a server: who guesses")
@@ -235,8 +244,10 @@ def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser) -> N
         parser.error("--model_name: no use without --generate")
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
-    if args.model is not None and args.model_path is None and (args.model_name or not args.generate):
-        parser.error("--model: no use without --model_path or --generate")
+    if args.model_path is None and (args.model_name or not args.generate):
+        refuse(parser, given, ("quantize",), "without a model on this machine, which ranks or guesses")
+        if args.model is not None:
+            parser.error("--model: no use without --model_path or --generate")
 
 
 def check_places(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -297,9 +308,9 @@ def locate_query(args: argparse.Namespace) -> list[str]:
     # Before a model is loaded, since a table can be wrong.
     task = benchmark_task(args.query, **flags, gallery_metadata=known and known.gallery_metadata)
     vote = args.ranker if args.ranker in WITHOUT_RANKER else None
-    how = {"decode": args.decode, "demand": Demand.of(args.min_confidence, args.within), "device": args.device}
-    calibration = known and known.vote_calibration
-    judge = Judge.load(args.model, args.model_path, vote=vote, vote_calibration=calibration, **how)
+    how = {"vote": vote, "vote_calibration": known and known.vote_calibration, "decode": args.decode}
+    how |= {"demand": Demand.of(args.min_confidence, args.within), "quantize": args.quantize, "device": args.device}
+    judge = Judge.load(args.model, args.model_path, **how)
     (answer,) = judge.answers([task])
     if isinstance(answer, ValueError):
         raise answer

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 import quick_start
@@ -23,6 +22,7 @@ from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
 from utils.locating.locations import Location, read_locations
 from utils.model.adapter_info import AdapterInfo
+from utils.model.memory import DoesNotFit
 from utils.photos.images import open_image
 from utils.photos.store import ImageStore
 from utils.retrieval.encoders import TowerEncoder
@@ -205,12 +205,13 @@ def test_a_photo_that_does_not_fit_into_memory_costs_only_itself(own, run, tmp_p
 
     def fail(ranker, queries):
         if queries[0].image.size == (32, 16):
-            raise torch.OutOfMemoryError("a query photo with one candidate does not fit into memory")
+            raise DoesNotFit("a query photo with one candidate does not fit into memory: --quantize 8bit would do")
         return score(ranker, queries)
 
     monkeypatch.setattr(GeoRanker, "score_photos", fail)
     assert run(own / "new") == 1
-    assert "more/tagged.jpg does not fit into memory: " in capsys.readouterr().err
+    problem = "more/tagged.jpg: a query photo with one candidate does not fit into memory: --quantize 8bit would do"
+    assert problem in capsys.readouterr().err
     assert [row.latitude is None for row in read_locations(tmp_path / "locations.csv")] == [True, False, True]
 
 

@@ -71,7 +71,8 @@ class Locator:
     def load(cls, choices: Choices, device: str | None = None) -> "Locator":
         """The same from ``choices``."""
         device = str(checked_device(device or own_device(0)))
-        judge, sources = choices.judge(device), choices.sources(device)
+        judge = choices.judge(device)
+        sources = choices.sources(device, judge)
         # A CPU gains nothing from several at a time, and a run that is killed loses them.
         batch_size = 1 if device == "cpu" and choices.model_name is None else BATCH_SIZE
         return cls(sources, judge, choices.known_as(sources), choices.identity(judge, sources), batch_size)

@@ -99,6 +99,35 @@ def test_all_sources_together(world, tiny_base, everything, geoclip_release, tin
     assert (vote.ranker, vote.confidence) == ("consensus", None)
 
 
+def test_one_load_ranks_and_guesses_quantised_or_not(world, tiny_base, everything, monkeypatch):
+    photo = world / "photos" / "q1.jpg"
+    local = everything | dict.fromkeys(("index", "image_data_path", "retriever"))
+    asked = {photo.name: open_image(photo)}
+    expected = {
+        quantize: (
+            GeoRanker.from_pretrained(tiny_base, world / "adapter", device="cpu", quantize=quantize),
+            LocalModel.from_pretrained(tiny_base, quantize=quantize).replies(asked, num_samples=3),
+        )
+        for quantize in (None, "8bit")
+    }
+
+    def refused(*arguments, **options):
+        raise AssertionError("the base is loaded a second time")
+
+    monkeypatch.setattr(LocalModel, "from_pretrained", refused)
+    identities = []
+    for quantize, (ranker, replies) in expected.items():
+        locator = Locator.from_pretrained(**local, quantize=quantize)
+        (place,) = locator.locate(photo).places
+        alone = replace(place.candidate, image=open_image(place.candidate.image))
+        (ranked,) = ranker.rank(photo, [alone])
+        assert place.reward == pytest.approx(ranked.reward, abs=1e-4)
+        _, guesses = locator.sources
+        assert list(guesses.ask(asked).values()) == replies
+        identities.append(locator.identity)
+    assert identities[1] == identities[0] | {"quantize": "8bit"}
+
+
 def test_many_photos_are_one_after_the_other(world, everything, make_image, tmp_path):
     locator = Locator.from_pretrained(**everything)
     for name in ("a.jpg", "more/a.jpg", "z.jpg"):  # two of one name, whose guesses differ all the same
@@ -173,6 +202,8 @@ def test_a_calibration_knows_a_gallery_with_guesses_of_the_base(everything):
         ({"retriever": "geoclip", "ranker": "model"}, "a ranker needs model and model_path"),
         ({"retriever": "geoclip", "model_path": "a"}, "a ranker needs model and model_path"),
         ({"generate": 3}, "generate needs a model that guesses"),
+        ({"retriever": "geoclip", "quantize": "8bit"}, "quantize needs a model on this machine"),
+        ({"generate": 3, "model_name": "m", "quantize": "4bit"}, "quantize needs a model on this machine"),
     ],
 )
 def test_choices_that_do_not_go_together(changes, message):

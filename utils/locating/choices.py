@@ -10,13 +10,15 @@ from utils.answer import Demand
 from utils.calibration import Sources
 from utils.decoding import WITHOUT_RANKER
 from utils.generation.api import ApiModel
-from utils.generation.local import LocalModel
+from utils.generation.local import LocalModel, load_encoder
+from utils.geo_ranker import GeoRanker
 from utils.locating.gallery_source import GallerySource
 from utils.locating.geoclip_source import GeoClipSource
 from utils.locating.guesses import Guesses
 from utils.locating.judging import Judge
 from utils.locating.sources import ListedPlaces, Source
 from utils.model.fingerprints import digest, fingerprint, settings_hash, weights_hash
+from utils.model.quantizations import Quantization
 from utils.photos.store import ImageStore
 from utils.retrieval.geoclip import GeoClip
 
@@ -45,6 +47,7 @@ class Choices:
     base_url: str | None = None  # its address; None: the environment's OPENAI_BASE_URL, else OpenAI's
     topn: int = 12  # candidates of the gallery, and of GeoCLIP
     merge_km: float | None = None  # candidates so near a better one are left out; None: as each source has it
+    quantize: Quantization | None = None  # of model
     demand: Demand | None = None  # how sure an answer has to be
     known_only: bool = False  # a photo unlike those that the adapter was calibrated on gets no answer
 
@@ -62,11 +65,18 @@ class Choices:
             raise ValueError("a ranker needs model and model_path, its base and its adapter")
         if self.generate and self.model is None and self.model_name is None:
             raise ValueError("generate needs a model that guesses: model, or model_name behind a server")
+        if self.quantize is not None and not (self.by_model or self.guesses_here):
+            raise ValueError("quantize needs a model on this machine, which ranks or guesses")
 
     @property
     def by_model(self) -> bool:
         """Whether a GeoRanker decides."""
         return self.ranker == "model" or (self.ranker is None and self.model_path is not None)
+
+    @property
+    def guesses_here(self) -> bool:
+        """Whether ``model`` guesses."""
+        return bool(self.generate) and self.model_name is None
 
     @property
     def vote(self) -> str | None:
@@ -76,10 +86,14 @@ class Choices:
     def judge(self, device: str) -> Judge:
         """Load who decides; errors are those of ``Judge.load``."""
         how = {"vote": self.vote, "decode": self.decode, "demand": self.demand, "known_only": self.known_only}
-        return Judge.load(self.model, self.model_path, device=device, **how)
+        loading = {"quantize": self.quantize, "generate": self.guesses_here, "device": device}
+        return Judge.load(self.model, self.model_path, **how, **loading)
 
-    def sources(self, device: str) -> list[Source]:
-        """Load where candidates come from; errors are those of who loads them."""
+    def sources(self, device: str, judge: Judge) -> list[Source]:
+        """Load where candidates come from; the base model of ``judge``'s ranker guesses, too.
+
+        Errors are those of who loads them.
+        """
         picking = {} if self.merge_km is None else {"merge_km": self.merge_km}
         sources: list[Source] = [] if self.places is None else [self.places]
         if self.index is not None:
@@ -90,12 +104,15 @@ class Choices:
             geoclip = GeoClip.from_pretrained(self.geoclip, clip=self.clip, device=device)
             sources.append(GeoClipSource(geoclip, self.topn, **picking))
         if self.generate:
-            sources.append(self._guesses(device, picking))
+            sources.append(self._guesses(device, judge.ranker, picking))
         return sources
 
-    def _guesses(self, device: str, picking: Mapping[str, float]) -> Guesses:
-        if self.model_name is None:
-            model = LocalModel.from_pretrained(self.model, device=device)
+    def _guesses(self, device: str, ranker: GeoRanker | None, picking: Mapping[str, float]) -> Guesses:
+        if self.guesses_here:
+            if ranker is None:
+                model = LocalModel.from_pretrained(self.model, device=device, quantize=self.quantize)
+            else:
+                model = LocalModel(ranker.stock, load_encoder(self.model, ranker.stock), ranker.without_adapter)
             return Guesses.local(model, self.model, self.generate, **picking)
 
         def client() -> ApiModel:
@@ -136,6 +153,8 @@ class Choices:
         # What a choice adds only where it was made: tables from before there was the choice go on.
         added = {
             "exclude_same_id": self.exclude_same_id,
+            "quantize": self.quantize,
+            "known_only": self.known_only,
             "places": self.places and digest(repr(self.places.found))[:16],
         }
         return about | {name: value for name, value in added.items() if value}

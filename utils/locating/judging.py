@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from utils.answer import Answer, Demand, Place, answer
@@ -18,12 +17,12 @@ from utils.decoding import Evidence, shares
 from utils.geo_ranker import GeoRanker
 from utils.geography.place_names import place_names
 from utils.locating.task import Option, Task, readable_options
+from utils.model.memory import DoesNotFit
+from utils.model.quantizations import Quantization
 from utils.photos.images import ImageError
 from utils.photos.jpeg import as_jpeg
 
 logger = logging.getLogger(__name__)
-
-NO_MEMORY = "does not fit into memory: a smaller model takes less"
 
 
 class Shown(NamedTuple):
@@ -55,17 +54,21 @@ class Judge:
         vote_calibration: str | os.PathLike | None = None,
         demand: Demand | None = None,
         known_only: bool = False,
+        quantize: Quantization | None = None,
+        generate: bool = False,
         device: str | None = None,
     ) -> "Judge":
         """A ``vote`` (one of ``utils.decoding.WITHOUT_RANKER``), or without one the GeoRanker of base and adapter.
 
-        ``decode`` is one of ``utils.decoding.METHODS``, for the GeoRanker; ``vote_calibration`` the file of a vote's
-        calibration. Errors are those of ``GeoRanker.from_pretrained`` and ``VoteCalibration.load``.
+        ``decode`` is one of ``utils.decoding.METHODS``, for the GeoRanker, as are ``quantize`` and ``generate``, which
+        are those of ``GeoRanker.from_pretrained``; ``vote_calibration`` is the file of a vote's calibration. Errors are
+        those of ``GeoRanker.from_pretrained`` and ``VoteCalibration.load``.
         """
         if vote is not None:
             return cls(Decider.of_vote(vote, vote_calibration), vote, None, demand)
-        ranker = GeoRanker.from_pretrained(model, model_path, device=device)
-        return cls(Decider.of_adapter(ranker.info, decode), str(model_path), ranker, demand, known_only)
+        ranker = GeoRanker.from_pretrained(model, model_path, quantize=quantize, generate=generate, device=device)
+        decider = Decider.of_adapter(ranker.info, decode, quantize is not None)
+        return cls(decider, str(model_path), ranker, demand, known_only)
 
     def answers(self, tasks: Sequence[Task]) -> list[Answer | ValueError]:
         """The answer to each task, or what keeps one away.
@@ -101,10 +104,10 @@ class Judge:
             queries.append(Query(self._seen(part.task), candidates, part.task.negatives))
         try:
             return [values.tolist() for values in self.ranker.score_photos(queries)]
-        except (ValueError, torch.OutOfMemoryError) as error:
+        except (ValueError, DoesNotFit) as error:
             if len(shown) == 1:
                 path = shown[0].task.photo.path
-                return [error if isinstance(error, ValueError) else ImageError(f"{path} {NO_MEMORY}")]
+                return [error if isinstance(error, ValueError) else ImageError(f"{path}: {error}")]
         return [rewards for part in shown for rewards in self._rewards([part])]
 
     def _seen(self, task: Task) -> Image.Image:

@@ -15,6 +15,7 @@ from utils.locating.judging import Judge
 from utils.locating.photo import Photo
 from utils.locating.task import Option, Task
 from utils.model.adapter_info import AdapterInfo
+from utils.model.memory import DoesNotFit
 from utils.photos.images import ImageError
 
 A, B = Candidate(1.0, 2.0, ("Town",), "a.jpg", similarity=0.5), Candidate(3.0, 4.0, ("Far",), "b.jpg", similarity=0.25)
@@ -153,7 +154,7 @@ def test_a_task_costs_only_itself():
         def score_photos(self, queries):
             points = [place.latitude for query in queries for place in query.candidates]
             if 7.0 in points:
-                raise torch.OutOfMemoryError("no room")
+                raise DoesNotFit("does not fit into memory: --quantize 8bit would do")
             if 9.0 in points:
                 raise ValueError("a reward is no number: [nan]")
             return super().score_photos(queries)
@@ -169,7 +170,7 @@ def test_a_task_costs_only_itself():
     empty, first, large, nan, last = judge_of(ranker).answers(tasks)
     assert str(empty) == "no place to rank\nas before\nbroken.jpg cannot be read; place left out"
     assert (first.candidate, last.candidate) == (A, B)
-    assert str(large).startswith("q.jpg does not fit into memory: ")
+    assert str(large) == "q.jpg: does not fit into memory: --quantize 8bit would do"
     assert isinstance(large, ImageError)
     assert str(nan) == "a reward is no number: [nan]"
     (fused,) = judge_of(ranker, "fused").answers([task_of(replace(A, similarity=None))])

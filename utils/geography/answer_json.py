@@ -10,13 +10,19 @@ from utils.geography.angles import LATITUDE, LONGITUDE, Angle, DoubtError, whole
 from utils.geography.answer_text import plain
 from utils.geography.answer_tokens import Tokens, of_this_or_later_lines
 
-_OBJECT = re.compile(r'\{(?=\s{0,50}")')
+_START = re.compile(r'\{(?=\s{0,50}")|\[(?=\s{0,50}\{)')
+_NEXT_ITEM = re.compile(r"\s*,\s*")
 # How many objects are tried. One that turns out to be broken may cost a reading of all the text.
 _ATTEMPTS = 64
 _DEEPEST = 8
 _LONGEST_NAME = 40
 _BEHIND = 80  # characters behind an object in which sides may be its
 _NEGATIVE = re.compile(r"\b(?:negative|minus)\b", re.IGNORECASE)  # "both are negative", of whatever length
+_SIGNS = re.compile(
+    r"sign|sgn|polarity|multipl|factor|negativ", re.IGNORECASE
+)  # names of members that may hold a minus
+# Names of members that say how good a candidate is; of some the least is the best.
+_RANKS = re.compile(r"conf|prob|likel|score|weight|certain|percent|(?P<least>rank|order|priority)", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
@@ -42,26 +48,39 @@ _MEMBERS = {
 }
 
 
-def place_in_json(text: str, others: str) -> tuple[float, float] | None:
-    """(latitude, longitude) of the first JSON object in ``text`` that has both; None where there is none.
+class PlaceInJson(NamedTuple):
+    """A place, (latitude, longitude), and where the JSON that has it begins and ends."""
 
-    ``others`` are sides that the text names elsewhere. Raises ``DoubtError`` where the object does not say one place.
+    start: int
+    end: int
+    place: tuple[float, float]
+
+
+def places_in_json(text: str, others: str) -> list[PlaceInJson]:
+    """The places that the JSON objects and lists of objects in ``text`` have; of a list that of its first item.
+
+    ``others`` are sides that the text names elsewhere. Raises ``DoubtError`` where an object does not say one place.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_members, parse_int=float, strict=False)
+    found: list[PlaceInJson] = []
     attempts = end = 0
-    for match in _OBJECT.finditer(text):
-        if match.start() < end:
+    for match in _START.finditer(text):
+        start = match.start()
+        if start < end:
             continue
         if (attempts := attempts + 1) > _ATTEMPTS:
             raise DoubtError
         try:
-            value, end = decoder.raw_decode(text, match.start())
+            value, end = decoder.raw_decode(text, start)
         except (json.JSONDecodeError, RecursionError):
+            continue
+        if found and _NEXT_ITEM.fullmatch(text, found[-1].end, start):  # of a list that is broken elsewhere
+            found[-1] = found[-1]._replace(end=end)
             continue
         behind = of_this_or_later_lines(re.match("[^wz]*", Tokens(plain(text[end : end + _BEHIND])).codes)[0])
         if (place := _place(value, _sides_of_strings(value) + behind + others)) is not None:
-            return place
-    return None
+            found.append(PlaceInJson(start, end, place))
+    return found
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -79,6 +98,7 @@ def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | Non
     if depth > _DEEPEST:
         return None
     if isinstance(value, list):
+        _check_ranks(value)
         return next((place for item in value if (place := _place(item, others, depth + 1)) is not None), None)
     if not isinstance(value, dict):
         return None
@@ -89,6 +109,17 @@ def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | Non
         )
     places = {_place(member, others, depth + 1) for member in value.values()} - {None}
     return _only(places) if places else None
+
+
+def _check_ranks(items: list) -> None:
+    """Raise ``DoubtError`` where the first of some candidates is not the likeliest by what they say of themselves."""
+    objects = [item for item in items if isinstance(item, dict)]
+    for name in objects[0] if objects else ():
+        ranks = [item.get(name) for item in objects]
+        if (words := _RANKS.search(name)) and all(isinstance(rank, float) for rank in ranks):
+            best = min(ranks) if words["least"] else max(ranks)
+            if ranks[0] != best:
+                raise DoubtError
 
 
 def _only(found: set) -> Any:
@@ -166,6 +197,7 @@ def _sides_of_strings(value: Any) -> str:
         item = left.pop()
         if isinstance(item, dict):
             left += item.values()
+            sides += "X" if any(_SIGNS.search(name) and "-" in str(member) for name, member in item.items()) else ""
             left += (name for name, member in item.items() if _role(name).kind != "side" or not isinstance(member, str))
         elif isinstance(item, list):
             left += item

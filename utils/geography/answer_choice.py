@@ -11,9 +11,10 @@ from utils.geography.answer_signals import (
     CHOSEN,
     CORRECTED,
     DENIED,
+    EXAMPLE,
     FIRST_THOUGHT,
     HEADING,
-    INSTEAD_OF_JSON,
+    INSTEAD,
     ITEM,
     LESS,
     NEGATED,
@@ -46,14 +47,18 @@ def place_meant(mentions: Sequence[Mention], text: str) -> tuple[float, float] |
     """
     if not mentions:
         return None
-    parts = _answers(mentions, text)
-    if parts:
-        finals = [part for part in parts if part.is_final]
-        chosen = [_of_part(part, text) for part in (finals[-1:] or parts)]
-        if any(_differ(chosen[0], place) for place in chosen):
+    parts = _answers(mentions, text) or [_Part(mentions, 0, len(text), False, False)]
+    if parts[-1].is_final:
+        parts = parts[-1:]
+    stops = [*(part.start for part in parts), len(text)][1:]
+    places = [_of_part(part, text, stop) for part, stop in zip(parts, stops, strict=True)]
+    for part, stop, place in zip(parts, stops, places, strict=True):
+        asides = [at for at in mentions if part.end <= at.start < stop and _differ(place, at.place)]
+        if asides and INSTEAD.search(text, part.end, asides[-1].start):
             raise DoubtError
-        return chosen[0]
-    return _of_part(_Part(mentions, 0, len(text), False, False), text)
+    if (len(parts) > 1 and any(part.is_final for part in parts)) or any(_differ(places[0], place) for place in places):
+        raise DoubtError
+    return places[0]
 
 
 class _Part(NamedTuple):
@@ -88,17 +93,16 @@ def _answers(mentions: Sequence[Mention], text: str) -> list[_Part]:
     return parts
 
 
-def _of_part(part: _Part, text: str) -> tuple[float, float]:
+def _of_part(part: _Part, text: str, stop: int) -> tuple[float, float]:
     objects = [mention for mention in part.mentions if mention.is_json]
     first = (objects or part.mentions)[0]
     before = text[max(part.start, first.start - _BEFORE) : first.start]
     earlier = [mention.end for mention in part.mentions if mention.end <= first.start]
     if earlier:
         before = text[max(earlier[-1], first.start - _BEFORE) : first.start]
-    if first.place is None or NEGATED.search(before) or AWAY.search(before):
+    if first.place is None or any(reason.search(before) for reason in (NEGATED, AWAY, EXAMPLE)):
         raise DoubtError
-    behind = text[first.end :]
-    if RETRACTED.search(behind) or DENIED.match(behind) or FIRST_THOUGHT.search(before):
+    if RETRACTED.search(text, first.end, stop) or DENIED.match(text, first.end) or FIRST_THOUGHT.search(before):
         raise DoubtError
     others = [
         mention for mention in part.mentions if mention.start > first.start and _differ(first.place, mention.place)
@@ -111,11 +115,11 @@ def _of_part(part: _Part, text: str) -> tuple[float, float]:
 def _check_others(first: Mention, others: Sequence[Mention], part: _Part, text: str) -> None:
     """Raise ``DoubtError`` unless the first place is the one that is meant, though ``others`` follow it."""
     if first.is_json and not others[0].is_json and not any(other.is_json for other in others):
-        if INSTEAD_OF_JSON.search(text, first.end, others[-1].start):
+        if INSTEAD.search(text, first.end, others[-1].start):
             raise DoubtError
         return
     between = text[first.end : others[0].start]
-    shares = [float(percent or share) for percent, share in SHARE.findall(text)]
+    shares = [float(percent or share) for percent, share in SHARE.findall(text, part.start, part.end)]
     if shares and shares[0] != max(shares):
         raise DoubtError
     if _is_list(first, others[0], text):

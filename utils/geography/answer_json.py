@@ -23,11 +23,18 @@ _SIGNS = re.compile(
 )  # names of members that may hold a minus
 # Names of members that say how good a candidate is; of some the least is the best.
 _RANKS = re.compile(r"conf|prob|likel|score|weight|certain|percent|(?P<least>rank|order|priority)", re.IGNORECASE)
+# Words of the name of a member whose place is not the answer.
+_NOT_MEANT = re.compile(
+    r"not|wrong|rejected|excluded|incorrect|false|unlikely|example|sample|initial|draft|old|previous|earlier|"
+    "discarded|ruled(?: out)?|invalid|impossible|reference",
+    re.IGNORECASE,
+)
+_MEANT = re.compile("correct|valid|accepted|right|plausible|match|chosen|selected|final|possible|likely", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
 # What else the name of a member may say: nothing of importance; that the value is the side of an axis, which the name
-# of the axis may have to tell; or that it is a part of the angle.
+# of the axis may have to tell; that it is a part of the angle; or that it bounds an area.
 _KINDS = {
     word: kind
     for kind, words in {
@@ -35,6 +42,7 @@ _KINDS = {
         "side": "direction dir ref reference side cardinal sign letter indicator",
         "own side": "hemisphere hemi ns ew n s e w",
         "part": "minute minutes min second seconds sec",
+        "bound": "max maximum minimum lower upper bound start end",
     }.items()
     for word in words.split()
 }
@@ -102,12 +110,17 @@ def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | Non
         return next((place for item in value if (place := _place(item, others, depth + 1)) is not None), None)
     if not isinstance(value, dict):
         return None
+    if any(_is_rejected(name, member) for name, member in value.items()):
+        raise DoubtError
     latitudes, longitudes = (_angles(value, axis) for axis in (LATITUDE, LONGITUDE))
     if latitudes and longitudes:
         return _only({north.on(LATITUDE, others) for north in latitudes}), _only(
             {east.on(LONGITUDE, others) for east in longitudes}
         )
-    places = {_place(member, others, depth + 1) for member in value.values()} - {None}
+    found = {name: place for name, member in value.items() if (place := _place(member, others, depth + 1)) is not None}
+    if any(_NOT_MEANT.fullmatch(word) for name in found for word in _WORD.findall(name)):
+        raise DoubtError
+    places = set(found.values())
     return _only(places) if places else None
 
 
@@ -120,6 +133,13 @@ def _check_ranks(items: list) -> None:
             best = min(ranks) if words["least"] else max(ranks)
             if ranks[0] != best:
                 raise DoubtError
+
+
+def _is_rejected(name: str, value: Any) -> bool:
+    """Whether a member says that its object is not the answer."""
+    if isinstance(value, bool):
+        return any((_NOT_MEANT if value else _MEANT).fullmatch(word) for word in _WORD.findall(name))
+    return isinstance(value, str) and _NOT_MEANT.fullmatch(value.strip()) is not None
 
 
 def _only(found: set) -> Any:
@@ -148,7 +168,7 @@ def _role(name: str) -> _Role:
         return _Role(axis, "value", sides)
     if kinds <= {"side", "own side"} and (axis or "own side" in kinds):
         return _Role(axis, "side")
-    return _Role(axis, "part" if "part" in kinds else "")
+    return _Role(axis, next((kind for kind in ("part", "bound") if kind in kinds), ""))
 
 
 def _angles(members: dict[str, Any], axis: str) -> list[Angle]:
@@ -156,7 +176,8 @@ def _angles(members: dict[str, Any], axis: str) -> list[Angle]:
     roles = {name: _role(name) for name in members}
     sides = "".join(_sides(members[name], role, axis) for name, role in roles.items() if role.kind == "side")
     values = {name: role for name, role in roles.items() if role.axis == axis and role.kind == "value"}
-    if values and any(role.axis == axis and role.kind == "part" for role in roles.values()):
+    others = {role.kind for role in roles.values() if role.axis == axis}
+    if others & ({"part"} if values else {"part", "bound"}):
         raise DoubtError
     found = [(_angle(members[name]), role) for name, role in values.items()]
     return [replace(angle, sides=angle.sides + role.sides + sides) for angle, role in found]
@@ -197,7 +218,7 @@ def _sides_of_strings(value: Any) -> str:
         item = left.pop()
         if isinstance(item, dict):
             left += item.values()
-            sides += "X" if any(_SIGNS.search(name) and "-" in str(member) for name, member in item.items()) else ""
+            sides += "X" if any(_is_minus(name, member) for name, member in item.items()) else ""
             left += (name for name, member in item.items() if _role(name).kind != "side" or not isinstance(member, str))
         elif isinstance(item, list):
             left += item
@@ -205,6 +226,10 @@ def _sides_of_strings(value: Any) -> str:
             sides += _sides_of(item) if len(item) <= _LONGEST_NAME else ""
             sides += "X" if _NEGATIVE.search(item) else ""
     return sides
+
+
+def _is_minus(name: str, value: Any) -> bool:
+    return _SIGNS.search(name) is not None and (value is True or "-" in str(value))
 
 
 @lru_cache(maxsize=256)

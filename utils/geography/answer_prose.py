@@ -217,6 +217,8 @@ def _check_ends(pair: _Pair, tokens: Tokens, cut: bool) -> None:
     """Raises ``DoubtError`` where the first angle may begin earlier, or the second go on behind the end of the text."""
     if tokens.codes[max(pair.first.start - 1, 0) : pair.first.start] in ("n", "b"):
         raise DoubtError  # 4 8.8566
+    if pair.far[:1] in ("n", "b") and tokens.codes[pair.first.start] in "NSEW":
+        raise DoubtError  # N46 30.5 E7 15.2
     second, member = pair.second, _MEMBER.search(pair.between) is not None
     rest = tokens.text[tokens.tokens[second.end - 1].end :]
     if cut:

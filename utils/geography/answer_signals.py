@@ -37,8 +37,9 @@ HEADING = re.compile(
 # What excludes the place that stands directly behind it, with its name.
 _NOT = (
     r"(?:\b(?:not|never|neither|nor|no|isn't|wasn't|aren't|can't|cannot|couldn't|doesn't|don't|won't|rather than|"
-    "instead of|unlike|except|excluding|ruled? out|ruling out|exclude|rejected?|far from|different from|opposed to|"
-    "nicht|kein|statt|weder|noch|pas|plutôt que|au lieu de|non|não|nem|nie|niet|inte|ikke|не|нет|вместо|değil)"
+    "instead of|unlike|except|excluding|ruled? out|ruling out|exclude|rejected?|far from|different from|"
+    "opposed to|nicht|kein|keines(?:falls|wegs)|niemals|statt|weder|noch|pas|plutôt que|au lieu de|"
+    "non|não|nem|nie|niet|inte|ikke|не|нет|вместо|değil)"
     r"|n't)\b"
 )
 _SMALL = (
@@ -46,11 +47,19 @@ _SMALL = (
     "la|el|le|les|los|las|o|il|der|die|das|den|dem|bei|в|на|это)"
 )
 _NAME = r"(?-i:[A-ZÀ-ÞА-Я])[\w'-]{0,40},?[ ]?(?:(?:of|the|de|la|le|del|di|da|do|von)[ ]){0,3}"
-NEGATED = _pattern(
-    rf"{_NOT}(?=[ (])(?:[ ]{_SMALL}(?=[ (])){{0,4}}[ (\[:]{{0,4}}(?:{_NAME}){{0,6}}[ (\[:,]{{0,4}}"
-    r"(?:(?:lat|latitude|coordinates)[ :]{0,3})?$",
-    r"(?:不是|并非|而非|不在|非)[^\W\d]{0,12}[ (]{0,3}$",
+_NAMED = rf"(?:{_NAME}){{0,6}}[ (\[:,]{{0,4}}(?:(?:lat|latitude|coordinates)[ :]{{0,3}})?$"
+_EXCLUDED = (
+    r"\b(?:un|im|in)(?:likely|probable|possible|correct)|\b(?:wrong|rejected|excluded|discarded|false|"
+    r"hardly|nowhere near|"
+    "any(?:where|thing) but|every(?:where|thing) but|unwahrscheinlich|falsch|ausgeschlossen|вряд ли|маловероятно)"
 )
+NEGATED = _pattern(
+    rf"{_NOT}(?=[ (])(?:[ ]{_SMALL}(?=[ (])){{0,4}}[ (\[:]{{0,4}}{_NAMED}",
+    rf"(?:{_EXCLUDED})\b(?:[ ](?:answer|guess|place|location|candidate|option))?(?:[ ]{_SMALL}(?=[ (])){{0,4}}"
+    rf"[ (\[:]{{0,4}}{_NAMED}",
+    r"(?:不是|并非|而非|不在|非|不太?可能|不像|排除)[^\W\d]{0,12}[ (]{0,3}$",
+)
+EXAMPLE = _pattern(r"\b(?:e\.g|example|sample|format|template)\b[^\w]{0,6}$")
 # A distance from a place is no place.
 AWAY = _pattern(
     r"(?<!within )(?<!within about )\b\d[\d.,]{0,9}[ ]?(?:km|kilomet\w{1,6}|mi|miles?)\b[^.;\n]{0,30}"
@@ -80,7 +89,9 @@ DENIED = _pattern(
         (
             _words("no", "nope", "non", "not", "nein", "nicht", "nej", "nie", "não", "нет") + _BUT_SURE,
             r"\b(?:is|was|are|seems?|looks?|would be|can be) (?:\w{1,12} )?"
-            r"(?:wrong|incorrect|false|impossible|excluded|too \w{1,12}|unlikely|out of the question|not)\b",
+            r"(?:wrong|incorrect|false|impossible|excluded|too \w{1,12}|unlikely|out|not)\b",
+            r"(?:ist|wäre|est|es|é|è) (?:\w{1,12} )?(?:nicht|falsch|ausgeschlossen|exclue?|fausse?|descartad[ao]|"
+            r"esclus[ao])\b",
             _words("isn't", "wasn't", "can't", "cannot", "doesn't", "değil"),
             "ではな|じゃな|が?不[对是]",
         )
@@ -96,7 +107,8 @@ FIRST_THOUGHT = _pattern(
         "(?:first|initially|originally|at first)",
         "(?:first|initial|original|earlier|previous|wrong|old) "
         "(?:thought|idea|impression|instinct|assumption|hypothesis|answer)",
-        "d'abord|au début|al principio|zuerst|anfangs|a princípio|inizialmente|сначала",
+        "(?:i|we) thought (?:of|about|that|it|this)|d'abord|au début|al principio|zuerst|anfangs|a princípio|"
+        "inizialmente|сначала",
     )
 )
 
@@ -104,8 +116,9 @@ FIRST_THOUGHT = _pattern(
 CORRECTED = _pattern(
     _words(
         "not|no|nor|neither|never|nope|actually|however|instead|but|rather|yet|although|though|while|whereas|unlike",
-        "except|final\\w{0,3}|corrected|revised|updated|improved|unlikely|less (?:likely|probable|plausible)|better",
-        "latter|second (?:one|is|seems|looks|fits)|rejected|excluded|wrong|incorrect|false|nicht|sondern|aber|jedoch",
+        "except|final\\w{0,3}|corrected|revised|revision|updated?|edit|improved|unlikely|better",
+        "less (?:likely|probable|plausible)|latter|second (?:one|is|seems|looks|fits)|rejected|excluded|"
+        "wrong|incorrect|false|nicht|sondern|aber|jedoch",
         "doch|pas|mais|cependant|plutôt|pero|sino|mas|porém|ma|però|invece|bensì|но|однако|niet|maar|inte|utan|ale|ama",
         "fakat",
     ),
@@ -118,11 +131,14 @@ CHOSEN = _pattern(
         "go(?:ing)? (?:with|for)|settle|lean\\w{0,3}|decide|conclude|opt|bet|think|believe|guess|say)",
         "(?:most|more) (?:likely|probabl[ey]|plausible)|best|fits|matches|wins?|winner|correct|right|therefore|thus",
         "hence|so (?:it|the|this|i)|overall|answer|conclu\\w{1,7}|chosen|choice|true|actual|real",
-        "(?:option|candidate|number|no\\.?) [b-z2-9]",
-    )
+        "(?:option|candidate|number|no\\.?) [b-z2-9]|the (?:second|third|last|other)",
+    ),
+    r"\n[ (]{0,2}[b-h2-9][ ).]{0,3}$",
 )
-# Between the places of a JSON object and of prose: that the latter is the better one.
-INSTEAD_OF_JSON = _pattern(_words("actually|instead|rather|revised|corrected|updated|final\\w{0,3}|better"))
+# Between the place of the answer and one in what is said about it: that the latter is the better one.
+INSTEAD = _pattern(
+    _words("actually|instead|rather|revised|revision|corrected|correct|right|true|updated?|edit|final\\w{0,3}|better")
+)
 # Between the first place and the next: that this is one of others; that the first is not one of the best.
 ALTERNATIVE = _pattern(
     _words(

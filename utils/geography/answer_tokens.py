@@ -39,8 +39,8 @@ _BEFORE_NUMBER = set("([{<>=:,;|/\"'°~≈@&?.•·")
 _AFTER_NUMBER = set(")]}<>=:,;|/\"'°~≈&?!.([{")
 _REFERENCE = re.compile(r"\s+of\s+(?:the\s+)?(?:equator|greenwich|prime|meridian)\b", re.IGNORECASE)
 
-# Behind a number, what may be short for a side: so., sth., zap.
-_SHORT_SIDE = re.compile(r"[swozjюз]\w{1,3}", re.IGNORECASE)
+# Behind a number, what may stand for a side: so., sth., zap.
+_SHORT_SIDE = re.compile(r"[swozjюз]\w{1,3}|down|below|under", re.IGNORECASE)
 
 _HEMISPHERE = re.compile("h[eé]mis", re.IGNORECASE)
 

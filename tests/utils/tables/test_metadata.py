@@ -152,10 +152,13 @@ def test_wanted_rows_beyond_the_first_block(tmp_path):
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+ROWS = st.lists(st.lists(CELLS, min_size=6, max_size=6), min_size=1, max_size=8)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(CELLS, min_size=6, max_size=6), min_size=1, max_size=8), st.lists(CELLS, min_size=3, max_size=3))
+@given(
+    st.lists(st.lists(CELLS, min_size=6, max_size=6), min_size=1, max_size=8), st.lists(CELLS, min_size=3, max_size=3)
+)
 def test_the_whole_table_is_what_the_csv_module_reads(tmp_path_factory, rows, names):
     """Any column, also two of one name, and any cell."""
     path = tmp_path_factory.mktemp("tables") / "metadata.csv"

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from utils.geography.angles import LATITUDE, LONGITUDE, Angle, DoubtError, whole_angle
+from utils.geography.answer_judged import WORD, check_ranks, is_choice, is_not_meant, is_rejected
 from utils.geography.answer_text import plain
 from utils.geography.answer_tokens import Tokens, of_this_or_later_lines
 
@@ -18,19 +19,9 @@ _DEEPEST = 8
 _LONGEST_NAME = 40
 _BEHIND = 80  # characters behind an object in which sides may be its
 _NEGATIVE = re.compile(r"\b(?:negative|minus)\b", re.IGNORECASE)  # "both are negative", of whatever length
-_SIGNS = re.compile(
-    r"sign|sgn|polarity|multipl|factor|negativ", re.IGNORECASE
-)  # names of members that may hold a minus
-# Names of members that say how good a candidate is; of some the least is the best.
-_RANKS = re.compile(r"conf|prob|likel|score|weight|certain|percent|(?P<least>rank|order|priority)", re.IGNORECASE)
-# Words of the name of a member whose place is not the answer.
-_NOT_MEANT = re.compile(
-    r"not|wrong|rejected|excluded|incorrect|false|unlikely|example|sample|initial|draft|old|previous|earlier|"
-    "discarded|ruled(?: out)?|invalid|impossible|reference",
-    re.IGNORECASE,
-)
-_MEANT = re.compile("correct|valid|accepted|right|plausible|match|chosen|selected|final|possible|likely", re.IGNORECASE)
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# Names of members that may hold a minus, and of those that say so by being false.
+_SIGNS = re.compile("sign|sgn|polarity|multipl|factor|negativ", re.IGNORECASE)
+_POSITIVE = re.compile("north|east|positive", re.IGNORECASE)
 
 _AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
 # What else the name of a member may say: nothing of importance; that the value is the side of an axis, which the name
@@ -106,11 +97,11 @@ def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | Non
     if depth > _DEEPEST:
         return None
     if isinstance(value, list):
-        _check_ranks(value)
+        check_ranks(value)
         return next((place for item in value if (place := _place(item, others, depth + 1)) is not None), None)
     if not isinstance(value, dict):
         return None
-    if any(_is_rejected(name, member) for name, member in value.items()):
+    if any(is_rejected(name, member) for name, member in value.items()):
         raise DoubtError
     latitudes, longitudes = (_angles(value, axis) for axis in (LATITUDE, LONGITUDE))
     if latitudes and longitudes:
@@ -118,28 +109,13 @@ def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | Non
             {east.on(LONGITUDE, others) for east in longitudes}
         )
     found = {name: place for name, member in value.items() if (place := _place(member, others, depth + 1)) is not None}
-    if any(_NOT_MEANT.fullmatch(word) for name in found for word in _WORD.findall(name)):
+    if any(is_not_meant(name) for name in found):
+        raise DoubtError
+    several = any(isinstance(value[name], list) and len(value[name]) > 1 for name in found)
+    if several and any(is_choice(name, member) for name, member in value.items()):
         raise DoubtError
     places = set(found.values())
     return _only(places) if places else None
-
-
-def _check_ranks(items: list) -> None:
-    """Raise ``DoubtError`` where the first of some candidates is not the likeliest by what they say of themselves."""
-    objects = [item for item in items if isinstance(item, dict)]
-    for name in objects[0] if objects else ():
-        ranks = [item.get(name) for item in objects]
-        if (words := _RANKS.search(name)) and all(isinstance(rank, float) for rank in ranks):
-            best = min(ranks) if words["least"] else max(ranks)
-            if ranks[0] != best:
-                raise DoubtError
-
-
-def _is_rejected(name: str, value: Any) -> bool:
-    """Whether a member says that its object is not the answer."""
-    if isinstance(value, bool):
-        return any((_NOT_MEANT if value else _MEANT).fullmatch(word) for word in _WORD.findall(name))
-    return isinstance(value, str) and _NOT_MEANT.fullmatch(value.strip()) is not None
 
 
 def _only(found: set) -> Any:
@@ -158,7 +134,7 @@ class _Role(NamedTuple):
 
 @lru_cache(maxsize=256)  # all answers have the same members
 def _role(name: str) -> _Role:
-    words = [word.lower() for word in _WORD.findall(name[:_LONGEST_NAME])]
+    words = [word.lower() for word in WORD.findall(name[:_LONGEST_NAME])]
     axes = {_AXES[word] for word in words if word in _AXES}
     axis = axes.pop() if len(axes) == 1 else ""
     rest = [word for word in words if word not in _AXES and _KINDS.get(word) != "value"]
@@ -229,6 +205,8 @@ def _sides_of_strings(value: Any) -> str:
 
 
 def _is_minus(name: str, value: Any) -> bool:
+    if value is False:
+        return _POSITIVE.search(name) is not None
     return _SIGNS.search(name) is not None and (value is True or "-" in str(value))
 
 

@@ -219,6 +219,8 @@ def _check_ends(pair: _Pair, tokens: Tokens, cut: bool) -> None:
         raise DoubtError  # 4 8.8566
     if pair.far[:1] in ("n", "b") and tokens.codes[pair.first.start] in "NSEW":
         raise DoubtError  # N46 30.5 E7 15.2
+    if pair.between == "|" and pair.far.startswith("|n") and not pair.first.decimals:
+        raise DoubtError  # | 1 | 46.17 | 7.10 |
     second, member = pair.second, _MEMBER.search(pair.between) is not None
     rest = tokens.text[tokens.tokens[second.end - 1].end :]
     if cut:

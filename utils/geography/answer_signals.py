@@ -51,6 +51,7 @@ _NAMED = rf"(?:{_NAME}){{0,6}}[ (\[:,]{{0,4}}(?:(?:lat|latitude|coordinates)[ :]
 _EXCLUDED = (
     r"\b(?:un|im|in)(?:likely|probable|possible|correct)|\b(?:wrong|rejected|excluded|discarded|false|"
     r"hardly|nowhere near|"
+    "forget|strike|dismiss|ignore|confused? (?:\\w{1,10} )?with|mistaken for|twinned with|sister city of|replica of|"
     "any(?:where|thing) but|every(?:where|thing) but|unwahrscheinlich|falsch|ausgeschlossen|вряд ли|маловероятно)"
 )
 NEGATED = _pattern(
@@ -84,7 +85,7 @@ RETRACTED = _pattern(
 )
 _BUT_SURE = "(?! (?:sure|certain|confiden|100|far|doubt|other|exact|precis|complete|entire|guarantee))"
 DENIED = _pattern(
-    r"[\s)\]}.,;:!?°\"'|-]{0,8}(?:"
+    r"[\s)\]}.,;:!?°\"'|</#=-]{0,8}(?:"
     + "|".join(
         (
             _words("no", "nope", "non", "not", "nein", "nicht", "nej", "nie", "não", "нет") + _BUT_SURE,
@@ -92,6 +93,7 @@ DENIED = _pattern(
             r"(?:wrong|incorrect|false|impossible|excluded|too \w{1,12}|unlikely|out|not)\b",
             r"(?:ist|wäre|est|es|é|è) (?:\w{1,12} )?(?:nicht|falsch|ausgeschlossen|exclue?|fausse?|descartad[ao]|"
             r"esclus[ao])\b",
+            _words("rejected", "wrong", "incorrect", "excluded", "discarded", "dismissed", "ruled out"),
             _words("isn't", "wasn't", "can't", "cannot", "doesn't", "değil"),
             "ではな|じゃな|が?不[对是]",
         )
@@ -107,7 +109,8 @@ FIRST_THOUGHT = _pattern(
         "(?:first|initially|originally|at first)",
         "(?:first|initial|original|earlier|previous|wrong|old) "
         "(?:thought|idea|impression|instinct|assumption|hypothesis|answer)",
-        "(?:i|we) thought (?:of|about|that|it|this)|d'abord|au début|al principio|zuerst|anfangs|a princípio|"
+        "(?:i|we) thought (?:of|about|that|it|this)|je pensais|pensé|pensaba|ich dachte|pensei|pensavo|думал|"
+        "d'abord|au début|al principio|zuerst|anfangs|a princípio|"
         "inizialmente|сначала",
     )
 )
@@ -133,7 +136,7 @@ CHOSEN = _pattern(
         "hence|so (?:it|the|this|i)|overall|answer|conclu\\w{1,7}|chosen|choice|true|actual|real",
         "(?:option|candidate|number|no\\.?) [b-z2-9]|the (?:second|third|last|other)",
     ),
-    r"\n[ (]{0,2}[b-h2-9][ ).]{0,3}$",
+    r"\n\W{0,6}[b-h2-9]\W{0,3}$",
 )
 # Between the place of the answer and one in what is said about it: that the latter is the better one.
 INSTEAD = _pattern(

@@ -40,7 +40,7 @@ _AFTER_NUMBER = set(")]}<>=:,;|/\"'°~≈&?!.([{")
 _REFERENCE = re.compile(r"\s+of\s+(?:the\s+)?(?:equator|greenwich|prime|meridian)\b", re.IGNORECASE)
 
 # Behind a number, what may stand for a side: so., sth., zap.
-_SHORT_SIDE = re.compile(r"[swozjюз]\w{1,3}|down|below|under", re.IGNORECASE)
+_SHORT_SIDE = re.compile(r"[swozjюз]\w{1,3}|m[eé]rid\w{0,6}|down|below|under", re.IGNORECASE)
 
 _HEMISPHERE = re.compile("h[eé]mis", re.IGNORECASE)
 
@@ -96,6 +96,8 @@ class Tokens:
             return False
         before, after = self.text[start - 1 : start], self.text[end : end + 1]
         signed = text[0] in "+-"
+        if text[0] == before == ".":  # 48..85
+            return False
         if before.isalpha():
             fits = self.tokens[-1].code in ("NSEW" if signed else "NSEWdmq")
         else:

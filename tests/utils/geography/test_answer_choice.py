@@ -104,6 +104,12 @@ def test_the_place_that_is_meant(text: str, form: str) -> None:
         ('{"rejected": {"lat": 48.85, "lon": 2.35}}', None),
         ('{"lat": 48.85, "lon": 2.35, "correct": false}', None),
         ('{"lat": 48.85, "lon": 2.35, "status": "rejected"}', None),
+        ('[{"lat": 48.85, "lon": 2.35, "score": "20%"}, {"lat": 38.72, "lon": -9.14, "score": "80%"}]', None),
+        ('[{"lat": 48.85, "lon": 2.35, "certainty": "low"}, {"lat": 3, "lon": 9, "certainty": "high"}]', None),
+        ('{"guesses": [{"lat": 48.85, "lon": 2.35}, {"lat": 38.72, "lon": -9.14}], "best": 1}', None),
+        ('{"lat": 48.85, "lon": 2.35, "is_correct": "no"}', None),
+        ('{"lat": 48.85, "lon": 2.35, "lat_is_north": false}', None),
+        ('{"lat": 48.85, "lon": 2.35} <- rejected', None),
         ('{"lat_min": 48.85, "lon_min": 2.35}', None),
         ('{"min_lat": 38.72, "max_lat": 48.85, "min_lon": -9.14, "max_lon": 2.35}', None),
         ('{"note": "Answer: x", "lat_dir": "S", "lat": 48.85, "lon": 2.35}', (-48.85, 2.35)),
@@ -128,6 +134,9 @@ def test_json_with_several_places_or_one_that_is_not_meant(answer: str, place: t
         "(-) 33.87, -70.66",
         "neg. 33.87, -70.66",
         "S33 52.2 W70 39.6",
+        "3.3..87, -70.66",
+        "lat. 33.87 merid., long. -70.66",
+        "|rank|lat|lon|\n|2|48.85|2.35|\n|1|-33.87|-70.66|",
     ],
 )
 def test_odd_signs_and_split_numbers_give_no_other_place(answer: str) -> None:

@@ -36,6 +36,7 @@ from utils.model.packing import IMAGE_TOKEN
 from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_image_processor, load_tokenizer
 from utils.model.prompts import GENERATION_PROMPT
 from utils.model.quantizations import Quantization
+from utils.model.rope_index import check_sections
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 
@@ -171,7 +172,10 @@ class LocalModel:
         of the model, or has some of another shape.
         """
         model = load_checkpoint(AutoModelForImageTextToText, base, dtype=dtype, device=device, quantize=quantize)
-        return cls(model, load_encoder(base, model))
+        encode = load_encoder(base, model)
+        if isinstance(encode, QwenEncoder):
+            check_sections(base, model.base_model)
+        return cls(model, encode)
 
     @torch.inference_mode()
     def replies(

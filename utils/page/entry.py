@@ -36,13 +36,15 @@ def entry(located: Located, sizes: Sizes | None = None) -> Entry:
     about = {"name": located.name, "photo": photo, "made": made()}
     if isinstance(located.found, ValueError):
         why = str(located.found)
-        return about | {"verdict": words.problem(why), "ranking": {"photo": located.name, "problem": why}}
+        return about | {"verdict": words.problem(why), "said": "no place", "ranking": {"photo": located.name, "problem": why}}
     answer = located.found
     return about | {
         "verdict": words.verdict(answer),
+        "said": words.briefly(answer.confidence, answer.answered),
         "ranking": ranking_json(answer, {"photo": located.name}, located.truth),
         "answer": answer.index,
         "point": format_point((answer.latitude, answer.longitude)),
+        "truth": located.truth and format_point(located.truth),
         "chances": words.chances(answer.confidence or {}),
         "regions": words.regions(answer),
         "candidates": _candidates(answer, located.truth, sizes),

@@ -22,7 +22,7 @@ class Feature:
 def features(rankings: Sequence[Mapping[str, Any]]) -> list[Feature]:
     """Of what ``ranking.json`` holds of each photo: of several the answers, of one its candidates and regions, too."""
     found = [feature for ranking in rankings for feature in _answer(ranking)]
-    if len(rankings) == 1:
+    if len(rankings) == 1 and "problem" not in rankings[0]:
         (ranking,) = rankings
         found += [_candidate(number, place) for number, place in enumerate(ranking["candidates"], start=1)]
         found += [_region(level, region) for level, region in (ranking["regions"] or {}).items()]

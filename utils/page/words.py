@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from utils.answer import Answer, Demand, format_chance
 from utils.locating.listing import format_region
+from utils.locating.locations import CONFIDENCE_KM
 
 SOURCES = {"retrieval": "similar photo", "generation": "guess", "geoclip": "GeoCLIP's point"}
 
@@ -47,6 +48,13 @@ def unknown(place: str, why: str) -> dict[str, str]:
 def problem(why: str) -> dict[str, str]:
     """Where there is no answer."""
     return {"state": "problem", "before": "No answer", "title": "This photo has no place", "below": why}
+
+
+def briefly(confidence: Mapping[int, float] | None, answered: bool | None) -> str:
+    """The same in some words, for a list."""
+    if answered is False:
+        return "not sure"
+    return f"{format_chance(confidence[CONFIDENCE_KM])} within {CONFIDENCE_KM} km" if confidence else "unknown"
 
 
 def likely_within(confidence: Mapping[int, float]) -> int | None:

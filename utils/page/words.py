@@ -22,9 +22,9 @@ def verdict(answer: Answer) -> dict[str, str]:
         return {"state": "unlikely", "before": before, "title": _title(answer.place), "below": ""}
     return {
         "state": "likely",
-        "before": f"Probably within {radius:,} km of this point",
+        "before": f"Probably within {radius:,} km of this point ({format_chance(answer.confidence[radius])})",
         "title": _title(answer.place),
-        "below": f"Within {radius:,} km: {format_chance(answer.confidence[radius])}.",
+        "below": "",
     }
 
 

@@ -16,7 +16,6 @@ function leadOfPhoto(entry, isAlone) {
     photo: photo && { src: photo.uri, alt: `The photo that was asked about: ${entry.name}` },
     name: entry.name,
     size: photo && `${photo.width.toLocaleString("en")} × ${photo.height.toLocaleString("en")} pixels`,
-    sure: sureness(entry),
   });
   lead.querySelector(".verdict").classList.add(verdict.state);
   if (!photo) lead.querySelector("figure").classList.add("empty");
@@ -45,6 +44,7 @@ function restOfPhoto(entry, map) {
   const lines = (texts) => (texts && texts.length ? listed("li", texts) : null);
   const { versions, time } = entry.made;
   const rest = filled("rest-of-photo", {
+    sure: sureness(entry),
     candidates: rows.length ? list : null,
     decided: entry.decided,
     used: lines(ranking.used),
@@ -63,7 +63,7 @@ function restOfPhoto(entry, map) {
     said.previousElementSibling.remove();
     said.remove();
   }
-  if (!rows.length) rest.querySelector("section").remove();
+  if (!rows.length) rest.querySelector(".compared").remove();
   return rest;
 }
 

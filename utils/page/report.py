@@ -31,7 +31,7 @@ def report_page(entries: Sequence[Entry], title: str | None = None) -> str:
         "policy": html.escape(content_security_policy([style], [script])),
         "title": html.escape(title),
         "style": style,
-        "text": html.escape("\n".join(map(_in_text, entries))),
+        "text": html.escape(_in_text(entries)),
         "templates": assets.templates(),
         "world": assets.json_text(assets.world([(place["latitude"], place["longitude"]) for place in places])),
         "entries": assets.json_text(list(entries)),
@@ -49,10 +49,14 @@ def write_report(path: str | os.PathLike, entries: Sequence[Entry]) -> None:
         temporary.write_text(report_page(entries), encoding="utf-8")
 
 
-def _in_text(entry: Entry) -> str:
-    """What was found of a photo, for readers without JavaScript."""
-    verdict = entry["verdict"]
-    said = [verdict["before"], verdict["title"], entry.get("point"), verdict["below"]]
-    places = enumerate(entry["ranking"].get("candidates", ()), start=1)
-    rows = [f"  {number}. {100 * place['share']:.1f}% {place['place']}" for number, place in places]
-    return "\n".join([f"{entry['name']}: {'. '.join(filter(None, said))}", *rows])
+def _in_text(entries: Sequence[Entry]) -> str:
+    """What was found, for readers without JavaScript; of one photo with its candidates."""
+    lines = []
+    for entry in entries:
+        verdict = entry["verdict"]
+        said = [verdict["before"], verdict["title"], entry.get("point"), verdict["below"]]
+        lines.append(f"{entry['name']}: {'. '.join(filter(None, said))}")
+    if len(entries) == 1:
+        places = enumerate(entries[0]["ranking"].get("candidates", ()), start=1)
+        lines += [f"  {number}. {100 * place['share']:.1f}% {place['place']}" for number, place in places]
+    return "\n".join(lines)

@@ -43,7 +43,7 @@ class WorldMap {
     const discs = regions.flatMap((region) => (region.level === 50 ? region.discs : region.discs.slice(0, 1)));
     const places = [...discs.flatMap(discEdges), ...pins.filter((pin) => pin.share >= 0.25)];
     if (answer !== undefined) places.unshift(pins[answer]);
-    this.view.fit(truth ? [...places, truth] : places, span || 3);
+    this.view.fit(truth ? [...places, truth] : places, span || 5);
     this.draw();
   }
 

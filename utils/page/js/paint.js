@@ -43,7 +43,7 @@ function paintEarth(pen, view, map, colour) {
   pen.fill(land, "evenodd");
   if (map.background.complete) {
     // Closer, where a pixel of the picture is many of the screen, it only blurs.
-    pen.globalAlpha = Number(colour("marble")) * Math.min(Math.max(1.25 - Math.log2(view.scale / 12) / 4, 0.3), 1);
+    pen.globalAlpha = Number(colour("marble")) * Math.min(Math.max(1.25 - Math.log2(view.scale / 12) / 4, 0.4), 1);
     const width = 360 * view.across;
     const y = view.pixel(90, 0)[1];
     let x = view.width / 2 + view.across * (-180 - view.longitude);
@@ -256,8 +256,6 @@ function paintInset(pen, view, map, colour) {
   pen.fillStyle = colour("sea");
   pen.fillRect(left, top, width, height);
   if (map.background.complete) pen.drawImage(map.background, left, top, width, height);
-  pen.fillStyle = "rgba(255, 255, 255, 0.2)";
-  pen.fillRect(left, top, width, height);
   const unit = width / 360;
   const wide = Math.max((view.width / view.across) * unit, 7);
   const high = Math.max((view.height / view.scale) * unit, 7);

@@ -25,6 +25,7 @@ class Report {
     const isAlone = this.entries.length === 1;
     const entry = isAlone ? this.entries[0] : this.entries[number];
     this.shown = entry;
+    this.element.firstElementChild.classList.toggle("several", !entry);
     if (entry) this.showPhoto(entry, isAlone);
     else this.showList();
     this.rest.append(this.downloads(), filled("credits"));

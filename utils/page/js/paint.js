@@ -183,16 +183,22 @@ function paintPin(pen, view, pin, isAnswer, isLit, colour) {
   pen.fillText(pin.label, x, y + 0.5);
 }
 
+const STICK = 34; // pixels
+
+function truthBox(view, truth) {
+  const [x, y] = view.pixel(truth.latitude, truth.longitude);
+  return [x - 12, y - STICK - 12, x + 52, y + 5];
+}
+
 // A star on a stick, so that it does not cover what it stands among.
 function paintTruth(pen, view, truth, colour) {
   const [x, y] = view.pixel(truth.latitude, truth.longitude);
-  const high = 34;
   pen.save();
   pen.strokeStyle = colour("ink");
   pen.lineWidth = 2;
   pen.beginPath();
   pen.moveTo(x, y);
-  pen.lineTo(x, y - high);
+  pen.lineTo(x, y - STICK);
   pen.stroke();
   pen.fillStyle = colour("truth");
   pen.beginPath();
@@ -202,7 +208,7 @@ function paintTruth(pen, view, truth, colour) {
   pen.beginPath();
   for (let i = 0; i < 10; i++) {
     const [radius, turn] = [i % 2 ? 4.4 : 10.5, (Math.PI * i) / 5];
-    pen.lineTo(x + radius * Math.sin(turn), y - high - radius * Math.cos(turn));
+    pen.lineTo(x + radius * Math.sin(turn), y - STICK - radius * Math.cos(turn));
   }
   pen.closePath();
   pen.fill();
@@ -211,7 +217,7 @@ function paintTruth(pen, view, truth, colour) {
   pen.font = "600 12px system-ui, sans-serif";
   pen.textAlign = "left";
   pen.textBaseline = "middle";
-  paintText(pen, "truth", x + 14, y - high, colour("label"), colour("halo"));
+  paintText(pen, "truth", x + 14, y - STICK, colour("label"), colour("halo"));
   pen.restore();
 }
 
@@ -263,10 +269,10 @@ function paintInset(pen, view, map, colour) {
   for (const x of [-1, 0, 1].map((copy) => left + unit * (view.longitude + 180 + 360 * copy))) {
     pen.lineWidth = 3;
     pen.strokeStyle = "rgba(0, 0, 0, 0.6)";
-    pen.strokeRect(x - wide / 2, y - high / 2, wide, high);
+    pen.strokeRect(x - wide / 2, y - STICK / 2, wide, high);
     pen.lineWidth = 1.5;
     pen.strokeStyle = "#fff";
-    pen.strokeRect(x - wide / 2, y - high / 2, wide, high);
+    pen.strokeRect(x - wide / 2, y - STICK / 2, wide, high);
   }
   pen.restore();
 }

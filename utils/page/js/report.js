@@ -6,6 +6,7 @@ class Report {
   constructor(element, world) {
     this.element = element;
     element.replaceChildren(filled("report"));
+    this.entries = [];
     [this.lead, this.rest] = ["lead", "rest"].map((name) => element.querySelector(`.${name}`));
     this.map = new WorldMap(element.querySelector(".map"), world);
     this.map.onLight = (number) => this.light(number);

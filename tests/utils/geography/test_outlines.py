@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.path import Path
 
+from tests.land import on_land
 from utils.geography.gazetteer import Gazetteer
 from utils.geography.outlines import decoded, encoded, outlines
-
-
-def on_land(points):
-    """Whether [longitude, latitude] points (n, 2) lie within an odd number of rings."""
-    inside = np.zeros(len(points), int)
-    for ring in outlines().land:
-        for shift in (-360, 0, 360):
-            inside += Path(ring).contains_points(np.add(points, (shift, 0)))
-    return inside % 2 == 1
 
 
 def test_the_format_is_the_published_one():

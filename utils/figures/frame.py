@@ -12,7 +12,7 @@ from utils.geography.geodesy import EARTH_RADIUS_KM, haversine_km, unit_vectors
 
 WIDTH, HEIGHT = 1000, 500  # pixels of the map; twice as wide as high, as the whole Earth is
 MARGIN = 56  # pixels around the framed places
-LEAST_KM = 200.0  # height of a map: closer, the outlines (to about 1 km) are too coarse
+LEAST_KM = 200.0  # height of a map: closer, the outlines are too coarse
 NEAR_KM = 150.0  # frames below this radius are as good as each other
 SHARE_OF_HALVING = 1 / 12  # so much of the shares may be left out for a frame of half the radius
 WIDEST_KM = 9000.0  # half the width of a close-up: 90 degrees; beyond, the whole Earth is shown

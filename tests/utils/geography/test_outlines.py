@@ -35,7 +35,7 @@ def test_land_is_land_and_sea_is_sea():
 
 
 def test_large_towns_stand_on_land():
-    """All but some that stand on a shore, which the outlines draw to about 2 km."""
+    """All but some that stand on a shore, which the outlines draw roughly."""
     towns = Gazetteer().towns(-180, -90, 180, 90, 500)[["longitude", "latitude"]].to_numpy()
     assert on_land(towns).mean() > 0.95
     assert on_land(np.add(towns, (1, 0))).mean() < 0.9  # a degree east they do not

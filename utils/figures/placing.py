@@ -13,7 +13,7 @@ DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (0.7, -0.7), (-0.7, 
 HALO = 2.2  # points of white around letters
 GAP = 2  # pixels between words and what they stand beside
 LEADER = 9  # pixels between words and their place from which on a line joins them
-FURTHER = (0, 8, 18, 30, 45, 65, 90, 120, 160, 210, 280)  # pixels that words may be moved away
+FURTHER = (0, 8, 18, 30, 45, 65, 90, 120, 160, 210, 280, 370, 480)  # pixels that words may be moved away
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
 

@@ -51,7 +51,8 @@ def ranking_map(
     and ``predicted`` is the index of the decoded candidate, which gets a ring. ``truth`` is where the photo was
     taken, ``photo`` stands beside the map, ``labels`` (n,) are place names for the title and the list; without them
     they show coordinates. ``regions`` are those that hold the truth, by percent, of which 50 and 90 are drawn; an
-    answer that is not ``sure`` says so. Candidates are numbered by their share.
+    answer that is not ``sure`` says so. Candidates are numbered by their share; of more than about a hundred, some
+    numbers find no room and are left out.
 
     >>> save(ranking_map([(46.2, 7.1), (44.2, 6.7)], [0.7, 0.3], predicted=0), "map.png")  # doctest: +SKIP
     """
@@ -117,20 +118,20 @@ def _inset(figure: Figure, frame: Frame, box: Box, ranking: _Ranking) -> None:
     left, bottom, right, top = box
     axes = axes_in(figure, "inset", MAP_BOX[0] + left, MAP_BOX[1] + bottom, right - left, top - bottom)
     earth = draw_inset(axes, frame)
-    away = np.flatnonzero(~frame.holds(ranking.points, SEEN))[::-1]
+    away = np.flatnonzero(~_is_seen(frame, ranking.points))[::-1]
     colours = SHARE_COLOURS(ranking.relative[away])
     axes.scatter(*earth.pixels(ranking.points[away]).T, 14, colours, edgecolors=INK, linewidths=0.5)
-    if ranking.truth is not None and not frame.holds(ranking.truth, SEEN):
+    if ranking.truth is not None and not _is_seen(frame, ranking.truth):
         axes.plot(*earth.pixels(ranking.truth), "*", color=TRUTH_COLOUR, ms=9, markeredgecolor="black", mew=0.6)
 
 
 def _inside(axes: Axes, placer: Placer, frame: Frame, ranking: _Ranking) -> None:
     """The truth, the way there from the answer, and the candidates."""
-    shown = np.flatnonzero(frame.holds(ranking.points, SEEN)).tolist()
+    shown = np.flatnonzero(_is_seen(frame, ranking.points)).tolist()
     star = None
     if ranking.truth is not None:
         draw_path(axes, frame, ranking.points[ranking.answer], np.asarray(ranking.truth))
-        if frame.holds(ranking.truth, SEEN):
+        if _is_seen(frame, ranking.truth):
             star = frame.pixels(ranking.truth)
             draw_truth(axes, *star)
     draw_candidates(axes, placer, frame.pixels(ranking.points), ranking.relative, shown, ranking.answer, star)
@@ -139,17 +140,22 @@ def _inside(axes: Axes, placer: Placer, frame: Frame, ranking: _Ranking) -> None
 def _outside(axes: Axes, placer: Placer, frame: Frame, ranking: _Ranking) -> None:
     """Arrows to the truth and the candidates that are not on the map, with their distances from the answer."""
     answer = ranking.points[ranking.answer]
-    if ranking.truth is not None and not frame.holds(ranking.truth, SEEN):
+    if ranking.truth is not None and not _is_seen(frame, ranking.truth):
         truth = Outside(ranking.truth, float(geodesic_km(*answer, *ranking.truth)), None)
         draw_outside(axes, placer, frame, [truth], TRUTH_COLOUR)
     distances = haversine_km(*answer, *ranking.points.T)
     places = []
-    for index in np.flatnonzero(~frame.holds(ranking.points, SEEN)).tolist():
+    for index in np.flatnonzero(~_is_seen(frame, ranking.points)).tolist():
         point = tuple(ranking.points[index].tolist())
         levels = [level for level in sorted(ranking.regions) if ranking.regions[level].contains(*point)]
         note = f"in the {levels[0]}% region" if levels else ""
         places.append(Outside(point, float(distances[index]), index + 1, note))
     draw_outside(axes, placer, frame, places)
+
+
+def _is_seen(frame: Frame, points: ArrayLike) -> np.ndarray:
+    """(...,) whether ``points`` (..., 2) are drawn on the map; on the whole Earth all are."""
+    return frame.holds(points, 0 if frame.whole_earth else SEEN)
 
 
 def _degrees(point: Sequence[float]) -> str:

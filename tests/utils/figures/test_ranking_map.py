@@ -117,8 +117,9 @@ def test_the_inset_shows_what_is_outside_and_the_whole_earth_needs_none():
     assert away.get_offsets()[0].tolist() == pytest.approx([140 / 360 * WIDTH + 500, -30 / 180 * HEIGHT + 250])
     assert len(away.get_offsets()) == 1
     assert "truth · 18,688 km" in " ".join(words(part(figure, "map")))
-    figure = ranking_map([(0, 0), (0, 120), (0, -120)], [0.4, 0.3, 0.3], 0)
+    figure = ranking_map([(0, 0), (0, 120), (0, -120), (0, -179.9), (0, 179.9)], [0.2] * 5, 0)
     assert [axes.get_label() for axes in figure.axes] == ["map", "list"]
+    assert not any("km" in word and "equator" not in word for word in words(part(figure, "map")))
 
 
 def test_a_distant_disc_of_a_region_is_named():

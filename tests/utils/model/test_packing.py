@@ -70,7 +70,7 @@ def test_prefix_and_suffix_are_the_tokens_of_the_whole_prompt(packer, images, la
     assert len(tokenized.suffixes) == len(query.candidates)
     for suffix, candidate in zip(tokenized.suffixes, query.candidates, strict=True):
         turn, shown = whole_prompt(query, candidate, layout)
-        whole = tokenizer.apply_chat_template(turn, add_generation_prompt=True)["input_ids"]
+        whole = tokenizer.apply_chat_template(turn, add_generation_prompt=True, enable_thinking=False)["input_ids"]
         counts = iter(int(images[name].grid_thw.prod()) // 4 for name in shown)
         expected = [token for token in whole for _ in range(next(counts) if token == packer.image_token_id else 1)]
         assert torch.cat([tokenized.prefix.ids, suffix.ids]).tolist() == expected

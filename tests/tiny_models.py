@@ -21,8 +21,14 @@ from transformers import (
 )
 
 from utils.model.adapter_info import AdapterInfo
+from utils.model.sharing import SHARINGS
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+# Ways of sharing a prefix: the first layer of the tiny Qwen3.5 is recurrent, and takes no packed row.
+SHARINGS_OF = dict.fromkeys(FAMILIES, SHARINGS) | {"qwen3_5": ("prefix_cache",)}
+# Linear layers of the language model, and those of them that an adapter has a LoRA on.
+LINEAR_LAYERS = dict.fromkeys(FAMILIES, 2 * 7) | {"qwen3_5": 7 + 8}
+LORA_LAYERS = dict.fromkeys(FAMILIES, 2 * 3) | {"qwen3_5": 3 + 1}
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -135,7 +141,11 @@ def build_tiny_base(path: str | os.PathLike, family: str, seed: int = 0) -> None
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model_class(config).save_pretrained(path)
+        model = model_class(config)
+        for name, weight in model.named_parameters():
+            if name.endswith(".A_log"):  # stock random layers forget the prefix within a few tokens of a suffix
+                torch.nn.init.constant_(weight, -3.5)
+        model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     Qwen2VLImageProcessorPil(
         patch_size=4, merge_size=2, size={"shortest_edge": 128, "longest_edge": 1024}

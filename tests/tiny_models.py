@@ -26,8 +26,8 @@ from utils.model.sharing import SHARINGS
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 # Ways of sharing a prefix: the first layer of the tiny Qwen3.5 is recurrent, and takes no packed row.
 SHARINGS_OF = dict.fromkeys(FAMILIES, SHARINGS) | {"qwen3_5": ("prefix_cache",)}
-# Linear layers of the language model, and those of them that an adapter has a LoRA on.
-LINEAR_LAYERS = dict.fromkeys(FAMILIES, 2 * 7) | {"qwen3_5": 7 + 8}
+# Layers of the language model that are quantised, and those that an adapter has a LoRA on.
+QUANTISED_LAYERS = dict.fromkeys(FAMILIES, 2 * 7) | {"qwen3_5": 7 + 6}
 LORA_LAYERS = dict.fromkeys(FAMILIES, 2 * 3) | {"qwen3_5": 3 + 1}
 SPECIAL_TOKENS = (
     "<|endoftext|>",

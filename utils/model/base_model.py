@@ -17,7 +17,7 @@ def check_base(base: str | os.PathLike) -> None:
     """
     with naming_part(base, CONFIG):
         config = AutoConfig.from_pretrained(base)
-    if "num_experts" in config.get_text_config().to_dict():
+    if "num_experts_per_tok" in config.get_text_config().to_dict():
         raise ValueError(f"{base} is a mixture of experts ({config.model_type}): take a dense model as base")
     if is_deepspeed_zero3_enabled() and is_recurrent(config):
         raise ValueError(f"{base} has recurrent layers, which ZeRO-3 cannot train: take deepspeed_config/zero2.json")

@@ -51,7 +51,7 @@ def quantizing(
 
 
 def kept_layers(model: PreTrainedModel) -> list[str]:
-    """The names of the linear layers that are not quantised: those outside of the language model, its head, and gates."""
+    """The names of the linear layers that are not quantised: those outside of the language model, head and gates."""
     inside = set(model.get_decoder().modules()) - {model.get_output_embeddings()}
     linear = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
     return [name for name, layer in linear if layer not in inside or name.endswith(GATES)]

@@ -13,9 +13,9 @@ A document marks a part between two comments, which GitHub does not show:
 
 The file lies in docs/results, written by ``python -m tools.store_result``. A comment behind a row's label is the path
 of a table by distance in its ``metrics``. The column ``25 km`` is the key "25" there, and ``median km`` the value
-beside it. In prose the path stands behind its figure. The interval of a figure is in the table whose name ends in ``_ci95``.
-A figure is right if it is the stored value, rounded to the decimals that are printed. In a marked part every cell that
-has a number needs a path, and so does every number with a decimal point in prose; code is left alone.
+beside it. In prose the path stands behind its figure. The interval of a figure is in the table whose name ends in
+``_ci95``. A figure is right if it is the stored value, rounded to the decimals that are printed. In a marked part
+every cell that has a number needs a path, and so does every number with a decimal point in prose; code is left alone.
 """
 
 import json

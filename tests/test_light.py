@@ -101,6 +101,7 @@ MISSING = {
     "tools.gallery_from_exif": "away away.csv",
     "tools.index_tar": "away.tar",
     "tools.import_outlines": "away.json",
+    "tools.store_result": "away r.json --command c --machine m",
 }
 
 

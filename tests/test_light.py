@@ -100,6 +100,7 @@ MISSING = {
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
     "tools.index_tar": "away.tar",
+    "tools.import_outlines": "away.json",
 }
 
 
@@ -134,6 +135,7 @@ UNWRITABLE = {
     "tools.draw_architecture --output {f}/a.png": "--output",
     "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",
     "tools.gallery_from_exif {d} {f}/t.csv": "table",
+    "tools.import_outlines {f} --output {f}/o": "--output",
     "tools.index_tar {f} --output {f}/i": "--output",
     "earth.build_dataset --output_dir {f}/out": "--output_dir",
 }

@@ -40,9 +40,7 @@ def _edge(disc: Disc, angle: float) -> Ring:
     bearing = -2 * np.pi * np.arange(CORNERS + 1) / CORNERS
     up = math.radians(disc.latitude)
     north = np.arcsin(np.clip(math.sin(up) * math.cos(angle) + math.cos(up) * math.sin(angle) * np.cos(bearing), -1, 1))
-    east = np.arctan2(
-        np.sin(bearing) * math.sin(angle) * math.cos(up), math.cos(angle) - math.sin(up) * np.sin(north)
-    )
+    east = np.arctan2(np.sin(bearing) * math.sin(angle) * math.cos(up), math.cos(angle) - math.sin(up) * np.sin(north))
     longitude = np.degrees(np.unwrap(east)) + disc.longitude
     corners = list(zip(longitude.tolist(), np.degrees(north).tolist(), strict=True))
     closed = abs(longitude[-1] - longitude[0]) < 180

@@ -1,0 +1,107 @@
+"""The server: one address, one process, and an end at Ctrl-C that loses nobody's answer without a word."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from asyncio import Transport
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from utils.web.application import application
+from utils.web.hosts import WILDCARDS, names, url
+from utils.web.jobs import Jobs
+from utils.web.locating import Finds, Worker
+
+logger = logging.getLogger(__name__)
+
+HEAD_SECONDS = 10  # in which a request says what it wants
+KEEP_ALIVE_SECONDS = 15  # of a connection on which nobody asks anything
+CONNECTIONS = 128
+END_SECONDS = 10  # of the photo that is located while the app ends
+
+
+class _Protocol(H11Protocol):
+    """Hangs up on who opens a connection and does not say in time what they want."""
+
+    def connection_made(self, transport: Transport) -> None:
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_SECONDS, self._expect_request)
+
+    def _expect_request(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Says when it is ready, and ends the queue before it ends."""
+
+    def __init__(self, config: uvicorn.Config, jobs: Jobs, address: str) -> None:
+        super().__init__(config)
+        self.jobs, self.address = jobs, address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(f"Ready: {self.address} (Ctrl-C ends it)", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.jobs.close()  # whoever waits for a place is told
+        asyncio.get_running_loop().call_later(0.5, self._hang_up)
+        await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        """On who is still sending, or has not read the answer."""
+        for connection in self.server_state.connections:
+            connection.transport.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, at which nobody is listened to yet. ``OSError`` where that cannot be."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        why = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or error
+        raise OSError(f"--host {host} --port {port}: {why}") from None
+    return listening
+
+
+def serve(
+    finder: Finds,
+    listening: socket.socket,
+    host: str,
+    *,
+    max_queue: int,
+    max_upload_bytes: int,
+    keep: str | os.PathLike | None = None,
+) -> None:
+    """Serve at a ``listen``-ing socket, of the address ``host``, until a signal ends it; Ctrl-C goes on from here."""
+    jobs = Jobs(Worker(finder, None if keep is None else Path(keep)), max_queue)
+    app = application(jobs, finder.offer, max_upload_bytes, hosts=names(host), any_address=host in WILDCARDS)
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        Server(config, jobs, url(host, listening.getsockname()[1])).run(sockets=[listening])
+    finally:
+        jobs.close()
+        jobs.thread.join(END_SECONDS)

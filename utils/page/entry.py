@@ -8,6 +8,7 @@ from PIL import Image
 
 from utils.answer import Answer, Place
 from utils.locating.listing import distances_to, format_ranker
+from utils.locating.locations import CONFIDENCE_KM, Location
 from utils.locating.results import ranking_json
 from utils.page import words
 from utils.page.links import links
@@ -15,6 +16,8 @@ from utils.page.made import made
 from utils.page.pictures import Sizes, picture
 from utils.photos.images import ImageError
 
+FORMAT = 1  # of entries: those of another one are not shown
+NO_PLACE = "no place"
 Entry = Mapping[str, Any]
 Point = tuple[float, float]  # (latitude, longitude) in degrees
 
@@ -33,13 +36,14 @@ def entry(located: Located, sizes: Sizes | None = None) -> Entry:
     """What a page tells of a photo; ``sizes`` are those of its pictures, by default of a page of its own."""
     sizes = sizes or Sizes.of(1)
     photo = located.photo and _picture(located.photo, sizes.photo)
-    about = {"name": located.name, "photo": photo, "made": made()}
+    about = {"format": FORMAT, "name": located.name, "photo": photo, "made": made()}
     if isinstance(located.found, ValueError):
         why = str(located.found)
-        return about | {"verdict": words.problem(why), "said": "no place", "ranking": {"photo": located.name, "problem": why}}
+        ranking = {"photo": located.name, "problem": why}
+        return about | {"verdict": words.problem(why), "said": NO_PLACE, "ranking": ranking}
     answer = located.found
     return about | {
-        "verdict": words.verdict(answer),
+        "verdict": words.verdict(answer.place, answer.confidence, answer.answered, answer.demand, answer.why_unknown),
         "said": words.briefly(answer.confidence, answer.answered),
         "ranking": ranking_json(answer, {"photo": located.name}, located.truth),
         "answer": answer.index,
@@ -52,6 +56,34 @@ def entry(located: Located, sizes: Sizes | None = None) -> Entry:
         "has_gps": answer.has_gps,
         "problems": list(answer.problems),
         "decided": format_ranker(answer),
+    }
+
+
+def entry_of_row(row: Location, photo: Image.Image | None, sizes: Sizes) -> Entry:
+    """The same of a row of a table of locations, which says less."""
+    about = {
+        "format": FORMAT,
+        "name": row.file,
+        "photo": photo and _picture(photo, sizes.photo),
+        "made": None,
+        "problems": [row.problem] if row.problem else [],
+    }
+    if row.latitude is None:
+        ranking = {"photo": row.file, "problem": row.problem}
+        return about | {"verdict": words.problem(row.problem), "said": NO_PLACE, "ranking": ranking}
+    confidence = None if row.confidence is None else {CONFIDENCE_KM: row.confidence}
+    return about | {
+        "verdict": words.verdict(row.place, confidence, row.answered),
+        "said": words.briefly(confidence, row.answered),
+        "point": format_point((row.latitude, row.longitude)),
+        "chances": words.chances(confidence or {}),
+        "links": links(row.latitude, row.longitude),
+        "ranking": {
+            "photo": row.file,
+            "prediction": {"latitude": row.latitude, "longitude": row.longitude, "place": row.place},
+            "confidence": confidence,
+            "answered": row.answered,
+        },
     }
 
 

@@ -22,7 +22,7 @@ class Feature:
 def features(rankings: Sequence[Mapping[str, Any]]) -> list[Feature]:
     """Of what ``ranking.json`` holds of each photo: of several the answers, of one its candidates and regions, too."""
     found = [feature for ranking in rankings for feature in _answer(ranking)]
-    if len(rankings) == 1 and "problem" not in rankings[0]:
+    if len(rankings) == 1 and "candidates" in rankings[0]:
         (ranking,) = rankings
         found += [_candidate(number, place) for number, place in enumerate(ranking["candidates"], start=1)]
         found += [_region(level, region) for level, region in (ranking["regions"] or {}).items()]
@@ -33,8 +33,8 @@ def _answer(ranking: Mapping[str, Any]) -> list[Feature]:
     """Answer and truth, as far as there are any."""
     found = []
     if ranking.get("prediction"):
-        names = ("confidence", "answered", "ranker")
-        more = {name: ranking[name] for name in names} | {"place": ranking["prediction"]["place"]}
+        known = ("confidence", "answered", "ranker")
+        more = {name: ranking[name] for name in known if name in ranking} | {"place": ranking["prediction"]["place"]}
         found.append(Feature(ranking["photo"], "answer", _point(ranking["prediction"]), properties=more))
     if ranking.get("truth"):
         found.append(Feature(f"{ranking['photo']}: truth", "truth", _point(ranking["truth"])))

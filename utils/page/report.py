@@ -1,14 +1,18 @@
 """The page: one HTML text with all that it needs inside."""
 
 import html
+import os
 from collections.abc import Sequence
 from string import Template
 
+from utils.jobs.files import atomic_path
 from utils.page import assets
 from utils.page.entry import Entry
 from utils.page.features import features
 from utils.page.map_files import geojson, kml
 from utils.page.policy import content_security_policy
+
+TITLE = "Where were these photos taken?"
 
 
 def report_page(entries: Sequence[Entry], title: str | None = None) -> str:
@@ -18,7 +22,9 @@ def report_page(entries: Sequence[Entry], title: str | None = None) -> str:
     """
     rankings = [entry["ranking"] for entry in entries]
     places = [ranking["prediction"] for ranking in rankings if "prediction" in ranking]
-    title = title or (f"Where was {entries[0]['name']} taken?" if len(entries) == 1 else "Where were these photos taken?")
+    title = title or (
+        f"Where was {entries[0]['name']} taken?" if len(entries) == 1 else "Where were these photos taken?"
+    )
     found = features(rankings)
     style, script = assets.style(), assets.script(assets.START)
     parts = {
@@ -35,6 +41,12 @@ def report_page(entries: Sequence[Entry], title: str | None = None) -> str:
     page = Template((assets.HERE / "report.html").read_text(encoding="utf-8")).substitute(parts)
     # Names of files need not be text: what is none becomes a question mark.
     return page.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def write_report(path: str | os.PathLike, entries: Sequence[Entry]) -> None:
+    """Write the page, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(report_page(entries), encoding="utf-8")
 
 
 def _in_text(entry: Entry) -> str:

@@ -9,40 +9,36 @@ from utils.locating.locations import CONFIDENCE_KM
 SOURCES = {"retrieval": "similar photo", "generation": "guess", "geoclip": "GeoCLIP's point"}
 
 
-def verdict(answer: Answer) -> dict[str, str]:
-    """``state`` (``likely``, ``unlikely``, ``unsure``, ``unknown``), and what is said before, as and below the title."""
-    if answer.answered is False:
-        return unsure(answer.place, answer.demand)
-    if answer.confidence is None:
-        return unknown(answer.place, answer.why_unknown)
-    radius = likely_within(answer.confidence)
-    furthest = max(answer.confidence)
+def verdict(
+    place: str,
+    confidence: Mapping[int, float] | None,
+    answered: bool | None,
+    demand: Demand | None = None,
+    why_unknown: str = "",
+) -> dict[str, str]:
+    """``state`` (likely, unlikely, unsure, unknown), and what is said ``before``, as and ``below`` the ``title``.
+
+    The arguments are those of an ``Answer``, or what is known of them.
+    """
+    if answered is False:
+        asked = (
+            "what was"
+            if demand is None
+            else f"the {100 * demand.confidence:g}% within {demand.within_km:,} km that were"
+        )
+        below = f"Less sure than {asked} demanded. The best candidate: {place}."
+        return {"state": "unsure", "before": "No answer", "title": "Not sure", "below": below}
+    said = {"title": place[:1].upper() + place[1:], "below": ""}
+    if confidence is None:
+        below = f"How sure this is, is unknown{why_unknown and ': '}{why_unknown}."
+        return said | {"state": "unknown", "before": "The best candidate", "below": below}
+    radius = next((radius for radius, chance in confidence.items() if chance >= 0.5), None)
     if radius is None:
-        before = f"The best candidate, which is less likely than not within {furthest:,} km"
-        return {"state": "unlikely", "before": before, "title": _title(answer.place), "below": ""}
-    return {
-        "state": "likely",
-        "before": f"Probably within {radius:,} km of this point",
-        "title": _title(answer.place),
-        "below": f"Within {radius:,} km: {format_chance(answer.confidence[radius])}.",
-    }
-
-
-def unsure(place: str, demand: Demand | None) -> dict[str, str]:
-    """Where an answer is less sure than was demanded."""
-    asked = "what was" if demand is None else f"the {100 * demand.confidence:g}% within {demand.within_km:,} km that were"
-    return {
-        "state": "unsure",
-        "before": "No answer",
-        "title": "Not sure",
-        "below": f"Less sure than {asked} demanded. The best candidate: {place}.",
-    }
-
-
-def unknown(place: str, why: str) -> dict[str, str]:
-    """Where nothing is known of how sure an answer is."""
-    below = f"How sure this is, is unknown: {why}." if why else "How sure this is, is unknown."
-    return {"state": "unknown", "before": "The best candidate", "title": _title(place), "below": below}
+        furthest = max(confidence)
+        before = f"The best candidate; {format_chance(confidence[furthest])} within {furthest:,} km of this point"
+        return said | {"state": "unlikely", "before": before}
+    before = f"Probably within {radius:,} km of this point ({format_chance(confidence[radius])})"
+    return said | {"state": "likely", "before": before}
 
 
 def problem(why: str) -> dict[str, str]:
@@ -54,12 +50,9 @@ def briefly(confidence: Mapping[int, float] | None, answered: bool | None) -> st
     """The same in some words, for a list."""
     if answered is False:
         return "not sure"
-    return f"{format_chance(confidence[CONFIDENCE_KM])} within {CONFIDENCE_KM} km" if confidence else "unknown"
-
-
-def likely_within(confidence: Mapping[int, float]) -> int | None:
-    """The smallest radius (km) within which the truth lies rather than not."""
-    return next((radius for radius, chance in confidence.items() if chance >= 0.5), None)
+    return (
+        f"{format_chance(confidence[CONFIDENCE_KM])} within {CONFIDENCE_KM} km" if confidence else "confidence unknown"
+    )
 
 
 def chances(confidence: Mapping[int, float]) -> list[dict[str, object]]:
@@ -75,7 +68,3 @@ def regions(answer: Answer) -> list[str]:
 def source(name: str) -> str:
     """Where a candidate comes from."""
     return SOURCES.get(name, name)
-
-
-def _title(place: str) -> str:
-    return place[:1].upper() + place[1:]

@@ -6,17 +6,15 @@ function leadOfList(entries) {
   const placed = entries.filter((entry) => entry.ranking.prediction).length;
   const counts = {};
   for (const { verdict } of entries) counts[verdict.state] = (counts[verdict.state] || 0) + 1;
-  const words = {
-    likely: "probably near where they were taken",
-    unlikely: "less likely than not",
-    unsure: "not as sure as was demanded",
-    unknown: "of which nobody knows how sure they are",
-    problem: "without a place",
-  };
-  const parts = Object.keys(words).filter((state) => counts[state]);
+  const kinds = [
+    ["of known confidence", (counts.likely || 0) + (counts.unlikely || 0)],
+    ["not as sure as was demanded", counts.unsure],
+    ["of unknown confidence", counts.unknown],
+    ["without a place", counts.problem],
+  ];
   return filled("lead-of-list", {
     title: `${placed.toLocaleString("en")} of ${entries.length.toLocaleString("en")} photos have a place`,
-    counts: listed("li", parts.map((state) => `${counts[state].toLocaleString("en")} ${words[state]}`)),
+    counts: listed("li", kinds.filter(([, count]) => count).map(([words, count]) => `${count.toLocaleString("en")} ${words}`)),
   });
 }
 
@@ -31,7 +29,8 @@ function listOfPhotos(entries, map) {
     if (!entry.ranking.prediction) return;
     const pin = scene.pins.length;
     const { latitude, longitude, place } = entry.ranking.prediction;
-    scene.pins.push({ latitude, longitude, share: 1, small: true, colour: entry.verdict.state, title: `${entry.name}: ${place}` });
+    const [colour, title] = [`pin-${entry.verdict.state}`, `${entry.name}: ${place}`];
+    scene.pins.push({ latitude, longitude, share: 1, small: true, colour, title });
     scene.entries.push(number);
     rows.push(item);
     const link = item.querySelector("a");

@@ -37,12 +37,12 @@ class WorldMap {
     this.fit();
   }
 
-  // The region that holds the truth most of the time, else what is likely, and the truth; no outlier stretches it.
+  // The answer with what is likely, and the truth: no outlier that few believe stretches it.
   fit() {
     const { pins, answer, truth, regions, span } = this.scene;
-    const largest = regions[regions.length - 1];
-    const edges = largest ? largest.discs.flatMap(discEdges) : pins.filter((pin) => pin.share >= 0.25);
-    const places = answer === undefined ? edges : [pins[answer], ...edges];
+    const discs = regions.flatMap((region) => (region.level === 50 ? region.discs : region.discs.slice(0, 1)));
+    const places = [...discs.flatMap(discEdges), ...pins.filter((pin) => pin.share >= 0.25)];
+    if (answer !== undefined) places.unshift(pins[answer]);
     this.view.fit(truth ? [...places, truth] : places, span || 3);
     this.draw();
   }

@@ -256,6 +256,8 @@ function paintInset(pen, view, map, colour) {
   pen.fillStyle = colour("sea");
   pen.fillRect(left, top, width, height);
   if (map.background.complete) pen.drawImage(map.background, left, top, width, height);
+  pen.fillStyle = "rgba(255, 255, 255, 0.2)";
+  pen.fillRect(left, top, width, height);
   const unit = width / 360;
   const wide = Math.max((view.width / view.across) * unit, 7);
   const high = Math.max((view.height / view.scale) * unit, 7);

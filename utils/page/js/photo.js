@@ -16,7 +16,6 @@ function leadOfPhoto(entry, isAlone) {
     photo: photo && { src: photo.uri, alt: `The photo that was asked about: ${entry.name}` },
     name: entry.name,
     size: photo && `${photo.width.toLocaleString("en")} × ${photo.height.toLocaleString("en")} pixels`,
-    sure: sureness(entry),
   });
   lead.querySelector(".verdict").classList.add(verdict.state);
   if (!photo) lead.querySelector("figure").classList.add("empty");
@@ -32,8 +31,8 @@ function sureness({ chances, regions }) {
   });
   const all = new DocumentFragment();
   all.append(...bars);
-  const sure = filled("sure", { bars: all, regions: listed("li", regions) });
-  if (!regions.length) sure.querySelector("details").remove();
+  const sure = filled("sure", { bars: all, regions: listed("li", regions || []) });
+  if (!regions?.length) sure.querySelector("details").remove();
   return sure;
 }
 
@@ -43,14 +42,16 @@ function restOfPhoto(entry, map) {
   const list = new DocumentFragment();
   list.append(...rows);
   const lines = (texts) => (texts && texts.length ? listed("li", texts) : null);
-  const { versions, time } = entry.made;
+  const { versions = {}, time } = entry.made || {};
   const rest = filled("rest-of-photo", {
+    sure: sureness(entry),
     candidates: rows.length ? list : null,
     decided: entry.decided,
     used: lines(ranking.used),
     notes: lines(ranking.notes),
     problems: lines(entry.problems),
-    gps: entry.has_gps === undefined ? null : gpsNote(entry.has_gps),
+    row: entry.made ? null : "This photo was located by a run without a report: its place is all that the page knows.",
+    gps: gpsNote(entry.has_gps),
     unknown: ranking.why_unknown,
     demand: ranking.demand && `${+(100 * ranking.demand.confidence).toFixed(6)}% within ${ranking.demand.within_km} km`,
     time,
@@ -63,7 +64,7 @@ function restOfPhoto(entry, map) {
     said.previousElementSibling.remove();
     said.remove();
   }
-  if (!rows.length) rest.querySelector("section").remove();
+  if (!rows.length) rest.querySelector(".compared").remove();
   return rest;
 }
 
@@ -107,7 +108,7 @@ function candidateRow(entry, number, map) {
 function sceneOfPhoto(entry) {
   const { ranking } = entry;
   if (!ranking.prediction) return { pins: [], regions: [] };
-  const pins = ranking.candidates.map((place, number) => ({
+  const pins = (ranking.candidates || []).map((place, number) => ({
     latitude: place.latitude,
     longitude: place.longitude,
     share: place.share / largestShare(entry),

@@ -1,4 +1,5 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
+# make app     set up, build the Earth data if it is missing, and serve the local web app: docs/web.md
 # make test    set up, then the tests
 # make faults  ten minutes of kills, full disks, cut files and hostile servers at random: docs/reliability.md
 # make lint    style, format, and that imports run one way
@@ -14,12 +15,15 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo setup earth-data earth earth-strong calibration test faults lint format clean
+.PHONY: demo app setup earth-data earth earth-strong calibration test faults lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/python quick_start.py
 	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
+
+app: .venv/installed $(EARTH)/test/candidates.csv
+	$(BIN)/python app.py
 
 setup: .venv/installed
 .venv/installed: requirements.txt requirements-no-deps.txt

@@ -19,6 +19,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.answer import Demand
 from utils.cli.command import run_command
@@ -45,6 +46,9 @@ from utils.data_paths import PUBLISHED_BASE, check_files
 from utils.jobs.outputs import check_outputs
 from utils.jobs.packages import check_package
 from utils.web.hosts import LOCAL
+
+if TYPE_CHECKING:
+    from utils.web.finder import Finder
 
 logger = logging.getLogger(__name__)
 
@@ -122,17 +126,16 @@ def run(args: argparse.Namespace) -> list[str]:
         risk = "anyone who reaches it can upload photos and wait for places; it asks for no password"
         logger.warning("--host %s: %s", args.host, risk)
 
-    from utils.web.server import listen, serve
+    from utils.web.server import Server, listen
 
     listening = listen(args.host, args.port)  # before anything is loaded, since another program may have the port
     with listening:
-        finder = load(args)
         limits = {"max_queue": args.max_queue, "max_upload_bytes": args.max_upload_mb * 2**20}
-        serve(finder, listening, args.host, **limits, keep=args.keep)
+        Server.of(load(args), listening, args.host, **limits, keep=args.keep).work()
     return []
 
 
-def load(args: argparse.Namespace):
+def load(args: argparse.Namespace) -> "Finder":
     """What the flags say, else the best that this machine has."""
     from utils.locating.choices import Choices
     from utils.locating.sources import ListedPlaces

@@ -34,10 +34,10 @@ LOCATING = (422, 500, 502, 503, 507)
 
 
 class Api:
-    """Its ``router``; ``most_bytes`` is how large a photo's file may be."""
+    """Its ``router``; ``most_bytes`` is how large a photo's file may be, ``kept`` whether photos are."""
 
-    def __init__(self, jobs: Jobs, offer: Offer, most_bytes: int) -> None:
-        self.jobs, self.offer, self.most_bytes = jobs, offer, most_bytes
+    def __init__(self, jobs: Jobs, offer: Offer, most_bytes: int, kept: bool) -> None:
+        self.jobs, self.offer, self.most_bytes, self.kept = jobs, offer, most_bytes, kept
         self.router = APIRouter(prefix="/api")
         add = self.router.add_api_route
         add("/health", self.health, methods=["GET"])
@@ -58,7 +58,7 @@ class Api:
 
     async def options(self) -> Options:
         """What the fields of a form may be."""
-        return Options(**self.offer.as_json(), most_upload_bytes=self.most_bytes)
+        return Options(**self.offer.as_json(), most_upload_bytes=self.most_bytes, kept=self.kept)
 
     async def locate(self, request: Request) -> JSONResponse:
         """The place of a photo, once it is found."""

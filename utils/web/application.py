@@ -22,11 +22,13 @@ logger = logging.getLogger(__name__)
 DESCRIPTION = "Where was a photo taken? A photo in, its place out. See docs/web.md."
 
 
-def application(jobs: Jobs, offer: Offer, most_bytes: int, hosts: list[str], any_address: bool = False) -> FastAPI:
-    """``hosts`` and ``any_address`` are those of ``Guard``, ``most_bytes`` is how large a photo's file may be."""
+def application(
+    jobs: Jobs, offer: Offer, most_bytes: int, hosts: list[str], *, any_address: bool = False, kept: bool = False
+) -> FastAPI:
+    """``hosts`` and ``any_address`` are those of ``Guard``, ``most_bytes`` and ``kept`` those of ``Api``."""
     # FastAPI's own pages about the interface load scripts from other hosts.
     app = FastAPI(title="GeoRanker", version=_version(), description=DESCRIPTION, docs_url=None, redoc_url=None)
-    app.include_router(Api(jobs, offer, most_bytes).router)
+    app.include_router(Api(jobs, offer, most_bytes, kept).router)
     app.include_router(pages())
     app.add_middleware(Guard, hosts=hosts, any_address=any_address)
     app.add_middleware(Log)

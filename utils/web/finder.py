@@ -85,6 +85,7 @@ def offer_of(locators: Sequence[Locator]) -> Offer:
         next((found.choices.generate for found in locators if found.choices.generate), None),
         locators[0].choices.demand,
         [found.judge.name for found in locators],
+        next((found.choices.model_name for found in locators if found.choices.model_name), None),
     )
 
 

@@ -65,7 +65,9 @@ class Worker:
         except ServerError as error:
             raise Problem(502, f"the server that guesses: {error}") from None
         except ValueError as error:
-            raise Problem(422, str(error).replace(f"{photo_name(upload)}: ", "")) from None
+            raise Problem(
+                422, str(error).replace(photo_name(upload), IN_MEMORY).removeprefix(f"{IN_MEMORY}: ")
+            ) from None
         found = told(dict(entry(Located(upload.name, answer, photo.image))))
         if self.keep is not None:
             keep(self.keep, upload, found["ranking"])

@@ -86,7 +86,10 @@ class Health(Answered):
 
 
 class Options(Answered):
-    """What the fields of a form may be; ``generate`` and ``demand`` are what holds without them."""
+    """What the fields of a form may be; ``generate`` and ``demand`` are what holds without them.
+
+    ``sent_to`` is the model of a server that gets the photos, too; ``kept``: the app writes them to its disk.
+    """
 
     sources: dict[str, list[str]]
     decode: list[str]
@@ -95,6 +98,8 @@ class Options(Answered):
     demand: Demanded | None
     within: list[int]
     decides: list[str]
+    sent_to: str | None
+    kept: bool
     most_upload_bytes: int
 
 

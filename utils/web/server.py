@@ -37,15 +37,53 @@ class _Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready, and ends the queue before it ends."""
+    """The app at one address. Says when it is ready, and ends the queue before it ends."""
 
-    def __init__(self, config: uvicorn.Config, jobs: Jobs, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, jobs: Jobs, listening: socket.socket, url: str) -> None:
         super().__init__(config)
-        self.jobs, self.address = jobs, address
+        self.jobs, self.listening, self.url = jobs, listening, url
+
+    @classmethod
+    def of(
+        cls,
+        finder: Finds,
+        listening: socket.socket,
+        host: str,
+        *,
+        max_queue: int,
+        max_upload_bytes: int,
+        keep: str | os.PathLike | None = None,
+    ) -> "Server":
+        """With what ``finder`` finds, at a socket of ``listen``; ``keep`` is the folder that photos are written to."""
+        jobs = Jobs(Worker(finder, None if keep is None else Path(keep)), max_queue)
+        allowed = {"hosts": names(host), "any_address": host in WILDCARDS}
+        app = application(jobs, finder.offer, max_upload_bytes, **allowed, kept=keep is not None)
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        return cls(config, jobs, listening, url(host, listening.getsockname()[1]))
+
+    def work(self) -> None:
+        """Serve until a signal ends it; Ctrl-C goes on from here."""
+        try:
+            self.run(sockets=[self.listening])
+        finally:
+            self.jobs.close()
+            self.jobs.thread.join(END_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(f"Ready: {self.address} (Ctrl-C ends it)", flush=True)
+        print(f"Ready: {self.url} (Ctrl-C ends it)", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.jobs.close()  # whoever waits for a place is told
@@ -73,35 +111,3 @@ def listen(host: str, port: int) -> socket.socket:
         why = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror or error
         raise OSError(f"--host {host} --port {port}: {why}") from None
     return listening
-
-
-def serve(
-    finder: Finds,
-    listening: socket.socket,
-    host: str,
-    *,
-    max_queue: int,
-    max_upload_bytes: int,
-    keep: str | os.PathLike | None = None,
-) -> None:
-    """Serve at a ``listen``-ing socket, of the address ``host``, until a signal ends it; Ctrl-C goes on from here."""
-    jobs = Jobs(Worker(finder, None if keep is None else Path(keep)), max_queue)
-    app = application(jobs, finder.offer, max_upload_bytes, hosts=names(host), any_address=host in WILDCARDS)
-    config = uvicorn.Config(
-        app,
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    try:
-        Server(config, jobs, url(host, listening.getsockname()[1])).run(sockets=[listening])
-    finally:
-        jobs.close()
-        jobs.thread.join(END_SECONDS)

@@ -74,6 +74,7 @@ class Offer:
     generate: int | None  # guesses; None: nobody guesses
     demand: Demand | None
     decides: Sequence[str]  # who does, in words
+    sent_to: str | None = None  # the model of a server that gets the photos, too
 
     def check(self, settings: Settings) -> None:
         """Raise ``Problem`` where ``settings`` have what is not offered."""
@@ -95,4 +96,5 @@ class Offer:
             "demand": self.demand and asdict(self.demand),
             "within": list(THRESHOLDS_KM),
             "decides": list(self.decides),
+            "sent_to": self.sent_to,
         }

@@ -110,7 +110,9 @@ try {
   const options = await ask("options");
   settings = new Settings(at("settings"), options);
   const places = Object.values(options.sources).flat();
-  at("decides").textContent = `Decided by ${options.decides.join(" or ")}, among ${places.join(", ")}.`;
+  at("decides").textContent = `Decided by ${options.decides.join(" or ")}. Candidates: ${places.join("; ")}.`;
+  const kept = options.kept ? "The app keeps photos and places on its disk." : "The app keeps no photo.";
+  at("whereto").textContent = options.sent_to ? `${kept} It sends them to the server of ${options.sent_to}.` : kept;
 } catch (error) {
   warn(`${error.message}: load this page again.`);
 }

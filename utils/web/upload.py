@@ -102,5 +102,5 @@ def _too_large(most_bytes: int) -> Problem:
 def shown_name(name: str) -> str:
     """A file's name as it can be shown: no folders, nothing that is not printed, and not too long."""
     last = PurePosixPath(PureWindowsPath(name).name).name
-    printed = "".join(letter for letter in last if letter.isprintable()).strip()
+    printed = "".join(letter for letter in last if letter.isprintable()).strip(" .")
     return printed[:NAME_CHARACTERS] or "photo"

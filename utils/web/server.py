@@ -9,7 +9,7 @@ from asyncio import Transport
 from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from utils.web.application import application
 from utils.web.hosts import WILDCARDS, names, url
@@ -18,21 +18,28 @@ from utils.web.locating import Finds, Worker
 
 logger = logging.getLogger(__name__)
 
-HEAD_SECONDS = 10  # in which a request says what it wants
-KEEP_ALIVE_SECONDS = 15  # of a connection on which nobody asks anything
+PATIENCE_SECONDS = 15  # in which a connection has to have its first or next request
 CONNECTIONS = 128
 END_SECONDS = 10  # of the photo that is located while the app ends
 
 
 class _Protocol(H11Protocol):
-    """Hangs up on who opens a connection and does not say in time what they want."""
+    """Hangs up on who says nothing, or says slowly what they want, or goes on sending what was refused."""
 
     def connection_made(self, transport: Transport) -> None:
         super().connection_made(transport)
-        self.loop.call_later(HEAD_SECONDS, self._expect_request)
+        self._expect_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_request()
 
     def _expect_request(self) -> None:
-        if self.cycle is None:
+        """The next one, in time; until it has a head, ``cycle`` is that of the one before."""
+        self.loop.call_later(PATIENCE_SECONDS, self._give_up, self.cycle)
+
+    def _give_up(self, before: RequestResponseCycle | None) -> None:
+        if self.cycle is before:
             self.transport.close()
 
 
@@ -68,7 +75,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=PATIENCE_SECONDS,
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         return cls(config, jobs, listening, url(host, listening.getsockname()[1]))

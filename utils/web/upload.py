@@ -16,7 +16,6 @@ from utils.web.settings import Settings
 FIELDS, FIELD_BYTES = 16, 1024  # of a form, beside its photo
 FORM_BYTES = 64_000  # what a form may have beside the photo's own bytes
 BODY_SECONDS = 120  # in which a body arrives
-REST_SECONDS = 2  # in which the rest of a body that is too large may still arrive
 NAME_CHARACTERS = 120
 
 
@@ -71,28 +70,15 @@ async def _parsed(request: Request, most_bytes: int) -> Upload:
 
 async def _body(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
     """Its parts as they arrive; no more than so many bytes are ever held."""
-    stream = request.stream()
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > most_bytes:
-        await _let_pass(stream)
         raise _too_large(most_bytes - FORM_BYTES)
     size = 0
-    async for part in stream:
+    async for part in request.stream():
         size += len(part)
         if size > most_bytes:
-            await _let_pass(stream)
             raise _too_large(most_bytes - FORM_BYTES)
         yield part
-
-
-async def _let_pass(stream: AsyncIterator[bytes]) -> None:
-    """Take the rest of a body for a moment: who is cut off while sending may never read the answer."""
-    try:
-        async with asyncio.timeout(REST_SECONDS):
-            async for _ in stream:
-                pass
-    except TimeoutError:
-        pass
 
 
 def _too_large(most_bytes: int) -> Problem:

@@ -43,7 +43,7 @@ class WorldMap {
     const discs = regions.flatMap((region) => (region.level === 50 ? region.discs : region.discs.slice(0, 1)));
     const places = [...discs.flatMap(discEdges), ...pins.filter((pin) => pin.share >= 0.25)];
     if (answer !== undefined) places.unshift(pins[answer]);
-    this.view.fit(truth ? [...places, truth] : places, span || 3);
+    this.view.fit(truth ? [...places, truth] : places, span || 5);
     this.draw();
   }
 
@@ -86,6 +86,7 @@ class WorldMap {
 
   onPaper(isPaper) {
     document.documentElement.classList.toggle("paper", isPaper);
+    this.isPaper = isPaper;
     this.paint();
   }
 
@@ -99,7 +100,7 @@ class WorldMap {
 
   paint() {
     const { view, canvas, scene } = this;
-    const dense = Math.max(devicePixelRatio || 1, 1);
+    const dense = Math.max(devicePixelRatio || 1, this.isPaper ? 2 : 1);
     canvas.width = Math.round(view.width * dense);
     canvas.height = Math.round(view.height * dense);
     const pen = canvas.getContext("2d");
@@ -110,6 +111,7 @@ class WorldMap {
     for (const region of [...scene.regions].reverse()) paintRegion(pen, view, region, colour, dense);
     if (scene.truth && scene.answer !== undefined) paintPath(pen, view, scene.pins[scene.answer], scene.truth, colour);
     const taken = scene.pins.map((pin) => pinBox(view, pin));
+    if (scene.truth) taken.push(truthBox(view, scene.truth));
     taken.push([view.width - 150, view.height - 34, view.width, view.height], [view.width - 60, 0, view.width, 150]);
     paintTowns(pen, view, this.towns, taken, colour);
     for (let number = scene.pins.length - 1; number >= 0; number--) {

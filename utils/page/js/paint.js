@@ -43,7 +43,7 @@ function paintEarth(pen, view, map, colour) {
   pen.fill(land, "evenodd");
   if (map.background.complete) {
     // Closer, where a pixel of the picture is many of the screen, it only blurs.
-    pen.globalAlpha = Number(colour("marble")) * Math.min(Math.max(1.25 - Math.log2(view.scale / 12) / 4, 0.3), 1);
+    pen.globalAlpha = Number(colour("marble")) * Math.min(Math.max(1.25 - Math.log2(view.scale / 12) / 4, 0.4), 1);
     const width = 360 * view.across;
     const y = view.pixel(90, 0)[1];
     let x = view.width / 2 + view.across * (-180 - view.longitude);
@@ -183,16 +183,22 @@ function paintPin(pen, view, pin, isAnswer, isLit, colour) {
   pen.fillText(pin.label, x, y + 0.5);
 }
 
+const STICK = 34; // pixels
+
+function truthBox(view, truth) {
+  const [x, y] = view.pixel(truth.latitude, truth.longitude);
+  return [x - 12, y - STICK - 12, x + 52, y + 5];
+}
+
 // A star on a stick, so that it does not cover what it stands among.
 function paintTruth(pen, view, truth, colour) {
   const [x, y] = view.pixel(truth.latitude, truth.longitude);
-  const high = 34;
   pen.save();
   pen.strokeStyle = colour("ink");
   pen.lineWidth = 2;
   pen.beginPath();
   pen.moveTo(x, y);
-  pen.lineTo(x, y - high);
+  pen.lineTo(x, y - STICK);
   pen.stroke();
   pen.fillStyle = colour("truth");
   pen.beginPath();
@@ -202,7 +208,7 @@ function paintTruth(pen, view, truth, colour) {
   pen.beginPath();
   for (let i = 0; i < 10; i++) {
     const [radius, turn] = [i % 2 ? 4.4 : 10.5, (Math.PI * i) / 5];
-    pen.lineTo(x + radius * Math.sin(turn), y - high - radius * Math.cos(turn));
+    pen.lineTo(x + radius * Math.sin(turn), y - STICK - radius * Math.cos(turn));
   }
   pen.closePath();
   pen.fill();
@@ -211,7 +217,7 @@ function paintTruth(pen, view, truth, colour) {
   pen.font = "600 12px system-ui, sans-serif";
   pen.textAlign = "left";
   pen.textBaseline = "middle";
-  paintText(pen, "truth", x + 14, y - high, colour("label"), colour("halo"));
+  paintText(pen, "truth", x + 14, y - STICK, colour("label"), colour("halo"));
   pen.restore();
 }
 
@@ -256,8 +262,6 @@ function paintInset(pen, view, map, colour) {
   pen.fillStyle = colour("sea");
   pen.fillRect(left, top, width, height);
   if (map.background.complete) pen.drawImage(map.background, left, top, width, height);
-  pen.fillStyle = "rgba(255, 255, 255, 0.2)";
-  pen.fillRect(left, top, width, height);
   const unit = width / 360;
   const wide = Math.max((view.width / view.across) * unit, 7);
   const high = Math.max((view.height / view.scale) * unit, 7);
@@ -265,10 +269,10 @@ function paintInset(pen, view, map, colour) {
   for (const x of [-1, 0, 1].map((copy) => left + unit * (view.longitude + 180 + 360 * copy))) {
     pen.lineWidth = 3;
     pen.strokeStyle = "rgba(0, 0, 0, 0.6)";
-    pen.strokeRect(x - wide / 2, y - high / 2, wide, high);
+    pen.strokeRect(x - wide / 2, y - STICK / 2, wide, high);
     pen.lineWidth = 1.5;
     pen.strokeStyle = "#fff";
-    pen.strokeRect(x - wide / 2, y - high / 2, wide, high);
+    pen.strokeRect(x - wide / 2, y - STICK / 2, wide, high);
   }
   pen.restore();
 }

@@ -87,7 +87,7 @@ function candidateRow(entry, number, map) {
     share: more.share,
     photo: more.photo && { src: more.photo.uri, alt: `The candidate's own photo` },
     none: more.photo ? null : "no photo",
-    answer: number === entry.answer ? "answer" : null,
+    answer: number === entry.answer ? (entry.verdict.state === "unsure" ? "the best" : "answer") : null,
   }).firstElementChild;
   const colour = shareColour(part / largestShare(entry));
   const badge = row.querySelector(".number").style;

@@ -6,6 +6,7 @@ class Report {
   constructor(element, world) {
     this.element = element;
     element.replaceChildren(filled("report"));
+    this.entries = [];
     [this.lead, this.rest] = ["lead", "rest"].map((name) => element.querySelector(`.${name}`));
     this.map = new WorldMap(element.querySelector(".map"), world);
     this.map.onLight = (number) => this.light(number);
@@ -25,6 +26,7 @@ class Report {
     const isAlone = this.entries.length === 1;
     const entry = isAlone ? this.entries[0] : this.entries[number];
     this.shown = entry;
+    this.element.firstElementChild.classList.toggle("several", !entry);
     if (entry) this.showPhoto(entry, isAlone);
     else this.showList();
     this.rest.append(this.downloads(), filled("credits"));

@@ -109,13 +109,14 @@ def app_served(
     finder: Any = None,
     *,
     host: str = "127.0.0.1",
+    port: int = 0,
     max_queue: int = 16,
     max_upload_bytes: int = 2**20,
     keep: Path | None = None,
 ) -> Iterator[Served]:
-    """The app, at a free port, within the block."""
+    """The app, by default at a free port, within the block."""
     finder = finder or StubFinder()
-    with listen(host, 0) as listening:
+    with listen(host, port) as listening:
         limits = {"max_queue": max_queue, "max_upload_bytes": max_upload_bytes}
         server = Server.of(finder, listening, host, **limits, keep=keep)
         thread = threading.Thread(target=server.work)

@@ -310,19 +310,15 @@ def show(
     """Print the answer, and write its ranking, its map and its page."""
     from utils.locating.folder import log_notes
     from utils.locating.listing import format_outcome
-    from utils.locating.results import write_results
-    from utils.page.entry import Located, entry
-    from utils.page.report import write_report
+    from utils.page.entry import Located
+    from utils.page.results import write_all
 
     if answer.answered is None:
         raise ValueError("--min_confidence: nothing is known of how sure an answer for such a photo is; leave it out")
-    log_notes(args.image or args.query, answer)
+    asked = args.image or args.query
+    log_notes(asked, answer)
     print(format_outcome(answer, truth))
-    write_results(answer, photo, {"photo": args.image or args.query}, args.output, args.map, truth)
-    print(f"Ranking: {args.output}\nMap: {args.map}")
-    if args.report is not None:
-        write_report(args.report, [entry(Located(Path(args.image or args.query).name, answer, photo, truth))])
-        print(f"Report: {args.report}")
+    print("\n".join(write_all(Located(asked, answer, photo, truth), args.output, args.map, args.report)))
     return list(answer.problems)
 
 

@@ -205,7 +205,10 @@ def test_two_fingers_zoom(show):
     assert view(page)["scale"] == pytest.approx(2 * before["scale"], rel=0.05)
 
 
-@pytest.mark.parametrize("photos", [[located()], [unsure()], [unknown()], [SEVERAL[3]], SEVERAL], ids=str)
+SCREENFULS = {photo.name: [photo] for photo in SEVERAL} | {"several": SEVERAL}
+
+
+@pytest.mark.parametrize("photos", SCREENFULS.values(), ids=SCREENFULS)
 def test_nothing_is_wider_than_a_small_screen(show, photos):
     long = "a_very_long_name_of_a_file_without_any_space_in_it_" * 4
     photos = [*photos[:-1], replace(photos[-1], name=long)]

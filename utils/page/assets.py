@@ -1,12 +1,11 @@
 """The parts of a page: its style, its script, the templates that it fills, and the Earth that its map shows."""
 
 import json
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from utils.geography import outlines
 from utils.geography.gazetteer import Gazetteer
@@ -16,7 +15,8 @@ HERE = Path(__file__).parent
 # In this order; each file says what it is. START shows what the page itself holds, which others have no use for.
 SCRIPTS = ("view", "lines", "paint", "map", "controls", "fill", "photo", "list", "report")
 START = "start"
-TOWNS, NEAR_TOWNS = 500, 2500  # at most: the largest of the Earth, and those near the places of a page
+TOWNS = 500  # the largest of the Earth
+CROWDED, MANY_TOWNS = 60, 3000  # with more places than that, so many of the Earth instead of those near each place
 BOXES = ((1.2, 60), (5.0, 60))  # degrees around a place, and how many of the largest towns within
 
 
@@ -47,17 +47,19 @@ def json_text(value: Any) -> str:
 
 def towns(points: Sequence[tuple[float, float]]) -> list[tuple[str, float, float]]:
     """(name, latitude, longitude) of towns, the largest first."""
-    gazetteer = Gazetteer()
-    found = {_town(row): row.population for row in gazetteer.towns(-180, -90, 180, 90, TOWNS).itertuples()}
     # Places within the same degree have the same towns around them.
     cells = dict.fromkeys((round(latitude), round(longitude)) for latitude, longitude in points)
-    most = NEAR_TOWNS // max(len(cells), 1)
-    for latitude, longitude in cells:
-        for high, count in BOXES:
-            wide = min(high / max(np.cos(np.radians(latitude)), 0.1) * 1.6, 180)
-            box = (longitude - wide, latitude - high, longitude + wide, latitude + high)
-            found |= {_town(row): row.population for row in gazetteer.towns(*box, min(count, most)).itertuples()}
+    boxes = [(-180.0, -90.0, 180.0, 90.0, MANY_TOWNS if len(cells) > CROWDED else TOWNS)]
+    if len(cells) <= CROWDED:
+        boxes += [(*_box(*cell, high), count) for cell in cells for high, count in BOXES]
+    found = {_town(row): row.population for box in boxes for row in Gazetteer().towns(*box).itertuples()}
     return sorted(found, key=found.__getitem__, reverse=True)
+
+
+def _box(latitude: float, longitude: float, high: float) -> tuple[float, float, float, float]:
+    """West, south, east, north of a box that reaches ``high`` degrees up and down, and farther to its sides."""
+    wide = min(1.6 * high / max(math.cos(math.radians(latitude)), 0.1), 180)
+    return longitude - wide, latitude - high, longitude + wide, latitude + high
 
 
 def _town(row: Any) -> tuple[str, float, float]:

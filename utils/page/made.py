@@ -1,9 +1,10 @@
 """When and with which versions something was made."""
 
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "transformers", "peft", "faiss-cpu", "numpy", "pillow")
 
@@ -15,5 +16,9 @@ def made() -> dict[str, object]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Package -> version."""
-    return {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    """Package -> version, of those that are installed under this name: FAISS also comes as ``faiss-gpu``."""
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

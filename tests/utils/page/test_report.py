@@ -9,6 +9,7 @@ import pytest
 
 from tests.located import HOSTILE, located, unknown, unsure
 from utils.locating.results import ranking_json
+from utils.page import assets
 from utils.page.entry import Located, entry
 from utils.page.links import MAPS
 from utils.page.policy import source_hash
@@ -140,3 +141,10 @@ def test_towns_around_the_answer_are_named(page):
     names = {name: (latitude, longitude) for name, latitude, longitude in towns}
     assert {"Sintra", "Setúbal", "Tokyo"} <= names.keys()
     assert names["Sintra"] == pytest.approx((38.8, -9.4), abs=0.1)
+
+
+def test_of_many_places_the_towns_of_the_earth_are_named_and_few_enough():
+    near, far = (assets.towns([(-60.0 + n, 2.9 * n) for n in range(count)]) for count in (60, 61))
+    assert len(near) < 60 * 120 + 500
+    assert len(far) == 3000
+    assert [town[0] for town in far[:3]] == [town[0] for town in near[:3]]

@@ -14,8 +14,8 @@ from utils.web.problems import Problem
 from utils.web.settings import Offer, Settings
 
 NO_PHOTOGRAPHS = (
-    "this photo is no tile of the embedded world, and the app was started with nothing that finds places for "
-    "photographs: see `python app.py --help`"
+    "this photo is unlike the tiles of the embedded world, and the app was started with nothing that finds places for "
+    "others: see `python app.py --help`"
 )
 
 

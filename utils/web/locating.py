@@ -1,6 +1,7 @@
 """What the worker does with a photo: decode it, find its candidates, decide, and say it as a page shows it."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,9 @@ from utils.web.jobs import Job, Stage
 from utils.web.problems import Problem, told
 from utils.web.settings import Offer, Settings
 from utils.web.upload import Upload
+
+
+logger = logging.getLogger(__name__)
 
 
 class Decides(Protocol):
@@ -70,11 +74,18 @@ class Worker:
             ) from None
         found = told(dict(entry(Located(upload.name, answer, photo.image))))
         if self.keep is not None:
-            keep(self.keep, upload, found["ranking"])
+            self._keep(upload, found["ranking"])
         places = features([found["ranking"]])
         title = f"Where was {upload.name} taken?"
         files = {"geojson": geojson(places), "kml": kml(places, title)}
         return {"entry": found, "towns": towns([(answer.latitude, answer.longitude)]), "files": files}
+
+    def _keep(self, upload: Upload, ranking: Mapping[str, Any]) -> None:
+        """A full disk costs nobody the answer."""
+        try:
+            keep(self.keep, upload, ranking)
+        except OSError as error:
+            logger.warning("a photo could not be kept: %s", error)
 
     def _located(self, job: Job, upload: Upload) -> tuple[Answer, Photo]:
         photo = replace(Photo.open(upload.data), path=photo_name(upload))

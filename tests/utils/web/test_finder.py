@@ -93,7 +93,7 @@ def test_tiles_and_photographs_have_each_their_own(machine, make_image):
 def test_where_nothing_finds_photographs_it_is_said(machine, make_image):
     finder = Finder.automatic(device="cpu")
     assert finder.of_others is None
-    with pytest.raises(Problem, match="no tile of the embedded world") as problem:
+    with pytest.raises(Problem, match="unlike the tiles of the embedded world") as problem:
         finder.locator(make_image(64, 64), Settings())  # noise, which is no tile
     assert problem.value.status == 422
     nowhere = replace(automatic.BENCHMARKS["earth"], model="away")

@@ -52,6 +52,13 @@ def test_it_stops_where_nobody_waits(stage):
         Worker(finder)(dropped)
 
 
+def test_a_disk_that_cannot_be_written_costs_nobody_the_answer(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    found = Worker(StubFinder(), tmp_path / "file")(job())
+    assert found["entry"]["verdict"]["title"] == "Lisbon, Portugal"
+    assert "a photo could not be kept: " in caplog.text
+
+
 def test_what_is_kept_has_no_name_that_somebody_chose(tmp_path):
     for name in ("../../x.sh", "a.JPG", "b.jpg.exe"):
         keep(tmp_path, Upload(name, b"data", Settings()), {"photo": name})

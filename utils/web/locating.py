@@ -26,7 +26,6 @@ from utils.web.problems import Problem, told
 from utils.web.settings import Offer, Settings
 from utils.web.upload import Upload
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -1,5 +1,6 @@
 """Photos in, JSON out, over a real connection."""
 
+import io
 import json
 import struct
 import threading
@@ -118,7 +119,9 @@ def test_what_is_no_photo_is_said_so(app, photo, words):
 
 
 def test_48_megapixels_are_read(app):
-    assert app.ask(png(8000, 6000)).status_code == 200
+    file = io.BytesIO()
+    Image.new("1", (8000, 6000)).save(file, "PNG")
+    assert app.ask(file.getvalue()).status_code == 200
     assert app.finder.asked[0][0] == (8000, 6000)
 
 

@@ -29,7 +29,17 @@ def write_results(
     write_json(ranking, ranking_json(answer, about, truth))
     points, shares = [place.point for place in answer.places], [place.share for place in answer.places]
     names = [place.name for place in answer.places]
-    save(ranking_map(points, shares, answer.index, truth=truth, photo=photo, labels=names), picture)
+    figure = ranking_map(
+        points,
+        shares,
+        answer.index,
+        truth=truth,
+        photo=photo,
+        labels=names,
+        regions=answer.regions,
+        sure=answer.answered is not False,
+    )
+    save(figure, picture)
 
 
 def ranking_json(answer: Answer, about: Mapping[str, Any], truth: tuple[float, float] | None = None) -> dict[str, Any]:

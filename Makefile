@@ -1,4 +1,5 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
+# make app     set up, build the Earth data if it is missing, and serve the local web app: docs/web.md
 # make test    set up, then the tests
 # make faults  ten minutes of kills, full disks, cut files and hostile servers at random: docs/reliability.md
 # make notebook   runs notebooks/quickstart.ipynb on the Earth data, into outputs/notebook
@@ -15,7 +16,7 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo notebook setup earth-data earth earth-strong calibration test faults lint format clean
+.PHONY: demo app notebook setup earth-data earth earth-strong calibration test faults lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
@@ -24,6 +25,9 @@ demo: .venv/installed $(EARTH)/test/candidates.csv
 
 notebook: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/jupyter execute notebooks/quickstart.ipynb --output $(CURDIR)/outputs/notebook/quickstart.ipynb
+
+app: .venv/installed $(EARTH)/test/candidates.csv
+	$(BIN)/python app.py
 
 setup: .venv/installed
 .venv/installed: requirements.txt requirements-no-deps.txt

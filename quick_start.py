@@ -47,17 +47,24 @@ from utils.cli.flags import (
     add_device,
     add_gallery_photos,
     add_quantize,
-    at_least,
     check_quantize,
     choose_base,
-    probability,
     script_parser,
     set_default_paths,
 )
 from utils.cli.given import given_flags, refuse
+from utils.cli.locating import (
+    CHOICES,
+    add_demand,
+    add_sources,
+    add_who_decides,
+    check_demand,
+    check_models,
+    check_sources,
+)
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
-from utils.decoding import METHODS, WITHOUT_RANKER
-from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
+from utils.decoding import WITHOUT_RANKER
+from utils.geography.geodesy import is_valid_coordinate
 from utils.jobs.outputs import check_outputs
 from utils.locating.output_paths import ranking_paths, report_path, table_path
 from utils.photos.formats import photo_names
@@ -99,8 +106,6 @@ UNEDITED |= {"image_data_path": None, "latitude": None, "longitude": None}
 OF_A_QUERY = ("dataset", "split", "query", "image_path", "topn_zs")
 # What says nothing of a query of a benchmark, whose candidates its table has.
 OF_A_PHOTO = ("index", "retriever", "geoclip", "clip", "generate", "model_name", "base_url", "exclude_same_id")
-# With none of these it is this machine that chooses.
-CHOICES = ("candidates", "index", "retriever", "generate", "model_path", "ranker", "model")
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
 OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path", "geoclip")
 
@@ -112,15 +117,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = script_parser(__doc__)
     add = parser.add_argument_group("your own photo").add_argument
     add("--image", default=IMAGE, help="photo to find the place of, or a folder of photos")
-    add("--candidates", default=CANDIDATES, help="CSV file of places; of --query the benchmark's candidate table")
-    add("--index", default=INDEX, help="index folder of a gallery, whose similar photos are candidates")
+    defaults = {"candidates": CANDIDATES, "index": INDEX, "retriever": RETRIEVER, "generate": GENERATE}
+    defaults |= {"model_name": MODEL_NAME, "base_url": BASE_URL, "model_path": MODEL_PATH, "model": MODEL}
+    add_sources(add, defaults, "CSV file of places; of --query the benchmark's candidate table")
     add("--exclude_same_id", action="store_true", help="but for the gallery's photo of the same name")
-    add("--retriever", choices=("geoclip",), default=RETRIEVER, help="GeoCLIP's points as candidates")
-    add("--geoclip", help="folder of a GeoCLIP release; default: the weights of its PyPI package")
-    add("--clip", help="folder or hub name of its CLIP; default: the one that the release names")
-    add("--generate", type=at_least(0), default=GENERATE, help="so many guesses as candidates (%(default)s)")
-    add("--model_name", default=MODEL_NAME, help="who guesses, behind a server; default: --model, on this machine")
-    add("--base_url", default=BASE_URL, help="the server's address (OPENAI_BASE_URL, else OpenAI's)")
     add("--latitude", type=float, default=LATITUDE, help="where --image was taken, if known (degrees)")
     add("--longitude", type=float, default=LONGITUDE)
     add = parser.add_argument_group("a query of a benchmark").add_argument
@@ -132,24 +132,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
     add_candidate_choice(add, topn=TOPN, topn_zs=TOPN_ZS)
     add = parser.add_argument_group("who decides").add_argument
-    add("--model_path", default=MODEL_PATH, help="adapter folder of a GeoRanker")
-    add("--model", default=MODEL, help="its base model, which also guesses: hub name or folder")
-    add(
-        "--ranker",
-        choices=("model", *WITHOUT_RANKER),
-        help="the GeoRanker of --model_path, or a vote of the candidates; default: the GeoRanker where there is one",
-    )
-    add(
-        "--decode",
-        choices=list(METHODS),
-        default="argmax",
-        help="see utils/decoding.py; fused: with retrieval's similarities",
-    )
+    add_who_decides(add, defaults)
     add_quantize(add)
     add_device(add)
     add = parser.add_argument_group("answer and results").add_argument
-    add("--min_confidence", type=probability, default=MIN_CONFIDENCE, help="less sure answers are `not sure` (0 to 1)")
-    add("--within", type=int, choices=THRESHOLDS_KM, default=WITHIN_KM, help="of so many km (%(default)s)")
+    add_demand(add, MIN_CONFIDENCE, WITHIN_KM)
     add("--output", default=OUTPUT, help="JSON file of the ranking; default: outputs/PHOTO/ranking.json")
     add("--map", default=MAP, help="PNG file of the map; default: beside the ranking")
     add(
@@ -193,12 +180,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse what has no effect on what is asked for."""
-    if args.min_confidence is None:
-        refuse(parser, given, ("within",), "without --min_confidence")
-    if args.ranker in WITHOUT_RANKER:
-        refuse(parser, given, ("decode",), f"with --ranker {args.ranker}")
-        if args.model_path is not None:
-            parser.error(f"--model_path: no use with --ranker {args.ranker}")
+    check_demand(args, parser, given)
     if args.image is not None:
         return
     if args.ranker in WITHOUT_RANKER:
@@ -216,7 +198,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
 def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse what has no effect on one's own photo, and what is not enough to find its place."""
     refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
-    check_sources(args, parser, given)
+    check_sources(args, parser, given, listed=bool(CANDIDATE_COORDINATES))
     check_models(args, parser, given)
     check_places(args, parser)
     if Path(args.image).is_dir():
@@ -230,47 +212,12 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, g
         parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
 
 
-def check_sources(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
-    """The same of what says where candidates come from."""
-    if args.index is None:
-        refuse(parser, given, ("image_data_path", "tar_index_path", "exclude_same_id"), "without --index")
-        if args.retriever is None:
-            useless = ("topn",) if args.generate else ("topn", "merge_km")
-            refuse(parser, given, useless, "without --index or --retriever: all places of a list are ranked")
-    elif args.image_data_path is None:
-        parser.error("--index needs --image_data_path, the photos of its gallery")
-    if args.retriever is None:
-        refuse(parser, given, ("geoclip", "clip"), "without --retriever geoclip")
-    if args.model_name is None:
-        refuse(parser, given, ("base_url",), "without --model_name")
-    if not args.chosen:
-        refuse(parser, given, ("decode", "quantize"), "where nothing says who decides, or where candidates come from")
-    elif not (args.candidates or CANDIDATE_COORDINATES or args.index or args.retriever or args.generate):
-        parser.error("nothing says where candidates come from: --retriever, --index, --generate or --candidates")
-
-
-def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
-    """The same of who guesses and who decides."""
-    if args.generate and not (args.model_name or args.model or args.model_path):
-        parser.error("--generate needs --model, or --model_name behind a server: who guesses")
-    if args.model_name is not None and args.chosen and not args.generate:
-        parser.error("--model_name: no use without --generate")
-    if args.ranker == "model" and args.model_path is None:
-        parser.error("--ranker model needs --model_path, the folder of an adapter")
-    if args.model_path is None and (args.model_name or not args.generate):
-        refuse(parser, given, ("quantize",), "without a model on this machine, which ranks or guesses")
-        if args.model is not None:
-            parser.error("--model: no use without --model_path or --generate")
-
-
 def check_places(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """The same of a list of places."""
     if args.candidates is not None and CANDIDATE_COORDINATES:
         parser.error("CANDIDATE_COORDINATES: no use with --candidates")
     if CANDIDATE_IMAGES and not CANDIDATE_COORDINATES:
         parser.error("CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES")
-    if (args.index or args.retriever) and args.topn < 1 and not args.generate:
-        parser.error("--topn and --generate leave no place to rank")
 
 
 # ---- the work ----

@@ -8,7 +8,7 @@ import sys
 from tests.commands import ROOT
 from tests.test_project import sources
 
-HEAVY = ("torch", "transformers", "peft", "sklearn", "matplotlib", "openai", "accelerate", "deepspeed")
+HEAVY = ("torch", "transformers", "peft", "sklearn", "matplotlib", "openai", "accelerate", "deepspeed", "fastapi")
 # The packages and modules that do without torch, in the words of docs/architecture.md.
 LIGHT = [
     "candidates",
@@ -38,6 +38,7 @@ LIGHT = [
     "model/sharing",
     "retrieval/clip_files",
     "retrieval/geoclip_files",
+    "web/hosts",
 ]
 
 # Every command is asked in one process, and each may import what it likes: the first one to be heavy is named.
@@ -87,6 +88,7 @@ def test_help_and_wrong_flags_are_answered_first():
 
 # Commands whose files are missing in a folder that has none.
 MISSING = {
+    "app": "--candidates away.csv",
     "build_georanking": "--root_path away --gallery away.csv --result_path r.parquet",
     "compile_prediction_candidates": "--root_path away",
     "evaluate": "--dataset im2gps3k --model_path away",
@@ -116,6 +118,7 @@ def test_missing_files_are_named_first():
 
 # Commands whose inputs are there in the folder {d}, and an output below a file; and what names it.
 UNWRITABLE = {
+    "app --keep {f}/kept": "--keep",
     "build_georanking --root_path {d} --gallery {f} --result_path {f}/r.parquet": "--result_path",
     "compile_prediction_candidates --root_path {d} --retrieval_path {f} --result_path {f}/c.csv": "--result_path",
     "evaluate --ranker random --candidates {f} --output_dir {f}/out": "--output_dir",

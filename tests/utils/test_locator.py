@@ -123,7 +123,7 @@ def test_one_load_ranks_and_guesses_quantised_or_not(world, tiny_base, everythin
         (ranked,) = ranker.rank(photo, [alone])
         assert place.reward == pytest.approx(ranked.reward, abs=1e-4)
         _, guesses = locator.sources
-        assert list(guesses.ask(asked).values()) == replies
+        assert list(guesses.ask(asked, 3).values()) == replies
         identities.append(locator.identity)
     assert identities[1] == identities[0] | {"quantize": "8bit"}
 

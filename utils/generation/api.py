@@ -40,6 +40,10 @@ REFUSALS = ("content_filter", "content_policy_violation")
 MESSAGE = 300  # characters of what a server says that are shown
 
 
+class ServerError(RuntimeError):
+    """What keeps a server from answering for any photo."""
+
+
 def encode_photo(image: Image.Image, max_side: int) -> str:
     """The data URL of an RGB photo as JPEG, its longer side at most ``max_side`` pixels."""
     image = image.copy()
@@ -166,7 +170,7 @@ class ApiModel:
     async def reply(self, img_id: str, photo: str) -> Reply:
         """What the server says about a photo (data URL), or why it says nothing.
 
-        Raises ``RuntimeError`` for errors that every other photo would meet as well.
+        Raises ``ServerError`` for errors that every other photo would meet as well.
         """
         try:
             answers, tokens = await self.answers(photo)
@@ -176,7 +180,7 @@ class ApiModel:
         except openai.OpenAIError as error:
             code = error.code if isinstance(error, openai.APIError) else None
             if isinstance(error, HOPELESS) or code == "insufficient_quota":
-                raise RuntimeError(self.explain(error)) from None
+                raise ServerError(self.explain(error)) from None
             if code in REFUSALS:
                 return Reply(img_id, ("",) * self.num_samples)
             return Reply(img_id, problem=f"{img_id}: {self.explain(error)}")
@@ -218,7 +222,7 @@ async def ask_api(
 ) -> None:
     """Ask ``model`` about photos, ``workers`` at a time, and hand each reply to ``done`` as it arrives.
 
-    Raises ``RuntimeError`` when going on is pointless: the server refuses key or model, or the photos of ten
+    Raises ``ServerError`` when going on is pointless: the server refuses key or model, or the photos of ten
     rounds in a row all failed. What ``done`` raises ends the run, too.
     """
     waiting = iter(image_ids)
@@ -238,7 +242,7 @@ async def ask_api(
             done(reply)
             failures = failures + 1 if reply.problem else 0
             if failures == 10 * workers:
-                raise RuntimeError(f"{failures} requests in a row failed, the last one with {reply.problem}")
+                raise ServerError(f"{failures} requests in a row failed, the last one with {reply.problem}")
 
     try:
         async with model.client, asyncio.TaskGroup() as group:

@@ -16,14 +16,14 @@ GUESSES = 3
 EXAMINED = 16  # photos of a folder whose content is looked at
 
 # Sizes are those of the weights, 2 bytes a parameter for the language models.
-NOTHING = """{photo} is no tile of the embedded world, and nothing on this machine finds places for photographs. \
+NOTHING = """nothing on this machine finds places for photographs. \
 Any of these does; each downloads once:
-    python quick_start.py --image {photo} --retriever geoclip
+    {run} --retriever geoclip
         GeoCLIP's points, of which the likely ones vote; CLIP ViT-L/14 (1.7 GB); a CPU will do
-    python quick_start.py --image {photo} --generate 3 --model Qwen/Qwen2-VL-2B-Instruct
+    {run} --generate 3 --model Qwen/Qwen2-VL-2B-Instruct
         guesses of a small model, which vote (4.4 GB); slow on a CPU. Or --model_name and --base_url of a server
     {clone}
-    python quick_start.py --image {photo} --retriever geoclip --generate 3 --model_path published/checkpoints
+    {run} --retriever geoclip --generate 3 --model_path published/checkpoints
         both, ranked by the published GeoRanker (1.7 GB, and 16.6 GB of Qwen2-VL-7B); a GPU with 24 GB"""
 
 
@@ -44,19 +44,41 @@ def choose(
     """
     folder = Path(photo)
     photos = [folder / name for name in photo_names(folder)[:EXAMINED]] if folder.is_dir() else [folder]
+    tiles = of_tiles(demand)
+    if tiles is not None and _are_tiles(photos, tiles.model, tiles.model_path, device):
+        return tiles
+    photographs = of_photographs(model_name, base_url, demand)
+    if photographs is None:
+        remedy = nothing(f"python quick_start.py --image {photo}")
+        raise ValueError(f"{photo} is no tile of the embedded world, and {remedy}")
+    return photographs
+
+
+def of_tiles(demand: Demand | None = None) -> Choices | None:
+    """What locates tiles of the embedded world, and nothing else; None where the shipped base is not there."""
     earth = BENCHMARKS["earth"]
-    if Path(earth.model).is_dir() and _are_tiles(photos, earth.model, earth.model_path, device):
-        index = Path(earth.gallery_index)
-        built = (index / "index.json").exists() and Path(earth.image_data_path).exists()
-        gallery = {"index": index, "image_data_path": earth.image_data_path} if built else {}
-        return Choices(earth.model, earth.model_path, generate=GUESSES, demand=demand, known_only=True, **gallery)
+    if not Path(earth.model).is_dir():
+        return None
+    index = Path(earth.gallery_index)
+    built = (index / "index.json").exists() and Path(earth.image_data_path).exists()
+    gallery = {"index": index, "image_data_path": earth.image_data_path} if built else {}
+    return Choices(earth.model, earth.model_path, generate=GUESSES, demand=demand, known_only=True, **gallery)
+
+
+def of_photographs(
+    model_name: str | None = None, base_url: str | None = None, demand: Demand | None = None
+) -> Choices | None:
+    """What locates any photo, as ``choose`` has it; None where there is nothing."""
     retriever = "geoclip" if is_available() else None
     if model_name is not None:
         server = {"model_name": model_name, "base_url": base_url}
         return Choices(retriever=retriever, generate=GUESSES, demand=demand, **server)
-    if retriever is not None:
-        return Choices(retriever=retriever, demand=demand)
-    raise ValueError(NOTHING.format(photo=photo, clone=CLONE))
+    return None if retriever is None else Choices(retriever=retriever, demand=demand)
+
+
+def nothing(run: str) -> str:
+    """That nothing locates photographs, and what would; ``run`` is the command that gets the flags."""
+    return NOTHING.format(run=run, clone=CLONE)
 
 
 def _are_tiles(photos: Sequence[Path], base: str, adapter: str, device: str | None) -> bool:

@@ -115,10 +115,10 @@ class Choices:
                 model = LocalModel(ranker.stock, load_encoder(self.model, ranker.stock), ranker.without_adapter)
             return Guesses.local(model, self.model, self.generate, **picking)
 
-        def client() -> ApiModel:
-            return ApiModel(self.model_name, base_url=self.base_url, num_samples=self.generate)
+        def client(count: int) -> ApiModel:
+            return ApiModel(self.model_name, base_url=self.base_url, num_samples=count)
 
-        client()  # says now what is wrong with key or address
+        client(self.generate)  # says now what is wrong with key or address
         return Guesses.served(client, self.model_name, self.generate, **picking)
 
     def known_as(self, sources: list[Source]) -> Sources | None:

@@ -70,6 +70,13 @@ class Judge:
         decider = Decider.of_adapter(ranker.info, decode, quantize is not None)
         return cls(decider, str(model_path), ranker, demand, known_only)
 
+    def varied(self, decode: str, demand: Demand | None) -> "Judge":
+        """The same with another demand, and its rewards decoded otherwise; a vote has none to decode."""
+        if self.ranker is None:
+            return replace(self, demand=demand)
+        decider = Decider.of_adapter(self.ranker.info, decode, self.ranker.quantize is not None)
+        return replace(self, decider=decider, demand=demand)
+
     def answers(self, tasks: Sequence[Task]) -> list[Answer | ValueError]:
         """The answer to each task, or what keeps one away.
 

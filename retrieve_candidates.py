@@ -93,12 +93,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     adding.set_defaults(run=grow)
     for command in (making, adding):
         command.add_argument("--gallery", type=Path, required=True, help="metadata table of the photos")
-        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars and folders")
+        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars, zips and folders")
 
     searching = commands.add_parser("search", help="find the candidates of query photos")
     searching.set_defaults(run=search)
     searching.add_argument("--queries", type=Path, required=True, help="metadata table of the queries")
-    searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders and tars")
+    searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders, tars and zips")
     searching.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
     searching.add_argument("--topk", type=at_least(1), default=20, help="candidates a query (%(default)s)")
     for command in (making, searching):

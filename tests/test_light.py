@@ -100,6 +100,7 @@ MISSING = {
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
     "tools.index_tar": "away.tar",
+    "tools.index_zips": "away.zip",
 }
 
 

@@ -99,6 +99,7 @@ MISSING = {
     "tools.fit_consensus": "away.csv",
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
+    "tools.import_gallery": "osv5m away.csv there.csv",
     "tools.index_tar": "away.tar",
     "tools.index_zips": "away.zip",
 }
@@ -135,6 +136,7 @@ UNWRITABLE = {
     "tools.draw_architecture --output {f}/a.png": "--output",
     "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",
     "tools.gallery_from_exif {d} {f}/t.csv": "table",
+    "tools.import_gallery osv5m {f} {f}/t.csv": "table",
     "tools.index_tar {f} --output {f}/i": "--output",
     "earth.build_dataset --output_dir {f}/out": "--output_dir",
 }

@@ -7,12 +7,13 @@ huggingface.co/datasets/osv5m/osv5m. ``dataset/README.md`` says what is known of
 import csv
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import BinaryIO
 
+from utils.geography.osv5m_areas import LEVELS
 from utils.jobs.progress import progress_bar
-from utils.tables.cells import check_row
+from utils.tables.cells import check_row, rows_of
 from utils.tables.imported_photo import ImportedPhoto, parse_point, place_texts
 from utils.tables.layout import read_layout
 from utils.tables.ledger import Credit
@@ -69,3 +70,21 @@ def _photo(cells: Mapping[str, str]) -> ImportedPhoto:
         cells.get("sequence", ""),
         Credit(author, author_id, LICENCE, LICENCE_URL, SOURCE.format(id=key)),
     )
+
+
+def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """IMG_ID -> labels of the areas that some photos lie in, by LEVELS; empty where the table has none.
+
+    A photo that the table has not is absent. Raises ``ValueError`` naming the file where it lacks a column.
+    """
+    columns = tuple(f"unique_{level}" for level in LEVELS)
+    try:
+        layout = read_layout(path, ("id", *columns))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    wanted = {image_id.removesuffix(".jpg"): image_id for image_id in image_ids}
+    return {
+        wanted[cells["id"]]: tuple(cells[column] for column in columns)
+        for cells in rows_of(path, layout)
+        if cells["id"] in wanted
+    }

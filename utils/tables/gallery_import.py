@@ -53,7 +53,8 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
     if not len(choice.chosen):
         reasons = [f"{why}: {count:,}" for why, count in done.left_out.items() if count]
         raise ValueError("\n".join([f"no photo of {done.rows:,} rows is left", *reasons, *done.problems]))
-    chosen, again = set(choice.chosen.tolist()), set(choice.again.tolist())
+    # A byte a photo; sets of millions would take more than the choice did.
+    is_chosen, is_again = (_mask(done.rows, numbers) for numbers in (choice.chosen, choice.again))
     with ExitStack() as stack:
         paths = [stack.enter_context(atomic_path(path)) for path in (table, ledger_path(table))]
         files = [stack.enter_context(open(path, "w", encoding="utf-8", newline="")) for path in paths]
@@ -61,15 +62,21 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
         metadata.writerow([*REQUIRED, *TEXT_COLUMNS])
         ledger.writerow(COLUMNS)
         for number, photo in enumerate(_photos(read())):
-            if number in again:
+            if is_again[number]:
                 done.add_problem(f"{photo.image_id}: photo {number} has an id that was there before; left out")
-            elif number in chosen:
+            elif is_chosen[number]:
                 metadata.writerow([photo.image_id, photo.latitude, photo.longitude, *photo.texts])
                 ledger.writerow([photo.image_id, *astuple(photo.credit)])
                 done.photos += 1
     if done.bad > NAMED:
         done.problems.append(f"{done.bad - NAMED:,} more rows cannot be used")
     return done
+
+
+def _mask(length: int, numbers: np.ndarray) -> np.ndarray:
+    mask = np.zeros(length, dtype=bool)
+    mask[numbers] = True
+    return mask
 
 
 def _photos(items: Iterable[ImportedPhoto | ValueError]) -> Iterator[ImportedPhoto]:

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from utils.geography.gazetteer import TEXT_COLUMNS
 from utils.jobs.files import atomic_path
 from utils.photos.store import ImageStore

@@ -8,6 +8,7 @@ import pytest
 
 import compile_prediction_candidates
 import evaluate
+import lvlm_zs_predict
 import retrieve_candidates
 from tests.osv5m import row, write_photos, write_table
 from tools import import_gallery
@@ -75,6 +76,14 @@ def test_without_the_package_the_areas_are_left_out(osv5m, monkeypatch, caplog, 
     with pytest.raises(SystemExit):
         evaluate.main(["--dataset", "osv5m", "--ranker", "retrieval", "--areas", "dataset/osv5m/test.csv"])
     assert "areas needs the package reverse_geocoder: pip install -e '.[osv5m]'" in capsys.readouterr().err
+
+
+def test_its_queries_can_be_guessed_for(osv5m, monkeypatch):
+    monkeypatch.chdir(osv5m)
+    args = lvlm_zs_predict.parse_arguments(["--dataset", "osv5m", "--model_name", "m"])
+    assert (args.root_path / args.text_path).samefile("dataset/osv5m/test/metadata.csv")
+    assert (args.root_path / args.image_path).samefile("dataset/osv5m/images/test")
+    assert args.root_path.samefile("dataset/osv5m/test")  # where compile_prediction_candidates.py looks
 
 
 def test_missing_files_tell_the_steps(tmp_path, monkeypatch):

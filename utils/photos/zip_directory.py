@@ -16,7 +16,7 @@ from utils.jobs.reading import naming
 from utils.photos.images import MAX_PIXELS
 from utils.photos.index_file import LeftOut
 
-MAX_DIRECTORY = 2**27  # bytes, of a million members: zipfile holds them all, in ten times as much memory
+MAX_DIRECTORY = 2**27  # bytes, of two million members: zipfile holds them all, in nine times as much memory
 MAX_SIZE = 4 * MAX_PIXELS  # bytes of the largest photo that is decoded, uncompressed; what is larger is a bomb
 HEADER = 30  # bytes before the name of a member
 

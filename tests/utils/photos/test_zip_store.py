@@ -1,5 +1,6 @@
 """Photos read out of zips: sound, damaged, hostile and replaced ones, by several readers at once."""
 
+import multiprocessing
 import os
 import pickle
 import struct
@@ -255,6 +256,23 @@ def test_the_index_is_made_once_and_again_when_a_zip_changes(gallery):
     assert "30" not in ImageStore.from_paths([folder])
     (folder / "zips.index").write_bytes(b"no index")
     assert "new" in ImageStore.from_paths([folder])
+
+
+def test_of_processes_that_start_together_one_makes_the_index(gallery):
+    folder, _ = gallery
+
+    def places():
+        return ImageStore.from_paths([folder]).place("12"), (folder / "zips.index").stat().st_ino
+
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    processes = [context.Process(target=lambda: answers.put(places())) for _ in range(4)]
+    for process in processes:
+        process.start()
+    found = {answers.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join()
+    assert found == {(f"{folder}/01/12.png", (folder / "zips.index").stat().st_ino)}
 
 
 def test_a_zip_that_changes_under_the_store_shows_no_wrong_photo(tmp_path):

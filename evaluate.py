@@ -20,6 +20,7 @@ exit code is 1.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -44,7 +45,9 @@ from utils.cli.flags import (
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
 from utils.decoding import METHODS, WITHOUT_RANKER
+from utils.geography.osv5m_areas import PACKAGE
 from utils.jobs.outputs import check_outputs
+from utils.jobs.packages import check_package
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from utils.calibration import Sources
     from utils.candidates import Query
     from utils.evaluation.cases import Case
+
+logger = logging.getLogger("scripts")
 
 SHOWN = 20  # problems printed
 
@@ -144,6 +149,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs="+",
         help="metadata CSV(s) of training photos, to report accuracy by distance to the nearest",
     )
+    add(
+        "--areas",
+        help="OSV-5M's table of the queries, to report how often an answer lies in the country, region, sub-region and "
+        "city of the truth; default: that of --dataset osv5m",
+    )
     add("--seed", type=int, default=0, help="of the random ranker and the bootstrap intervals")
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
@@ -152,6 +162,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     try:
         check_vision_attention(args)
         check_quantize(args)
+        if args.areas is not None:
+            check_package("areas", PACKAGE, "osv5m")
     except ValueError as error:
         parser.error(str(error))
 
@@ -203,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluate(args: argparse.Namespace) -> list[str]:
     """Read, score and report; returns what could not be used."""
+    choose_areas(args)
     check_files(needed_files(args))
     fitted = args.model_path if args.calibrate else None
     names = ("output_dir", args.output_dir), ("feature_cache", args.feature_cache), ("model_path", fitted)
@@ -225,6 +238,17 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
 
 
+def choose_areas(args: argparse.Namespace) -> None:
+    """Take the areas of the data set where they are not named; without their package say what the report lacks."""
+    default = BENCHMARKS[args.dataset].areas
+    if args.areas is None and default is not None:
+        try:
+            check_package("accuracy by country, region, sub-region and city", PACKAGE, "osv5m")
+            args.areas = default
+        except ValueError as error:
+            logger.warning("%s", error)
+
+
 def report_on(
     args: argparse.Namespace,
     info: AdapterInfo,
@@ -234,12 +258,14 @@ def report_on(
 ) -> None:
     """Calibrate if asked to, write the report and print it; ``points`` are those of gallery and training photos."""
     from utils.decider import Decider
+    from utils.evaluation.area_accuracy import area_accuracy
     from utils.evaluation.fit_calibration import calibrated
     from utils.evaluation.rankers import ranker_picks
     from utils.evaluation.report import build_report
     from utils.evaluation.report_files import write_evaluation
     from utils.evaluation.report_text import format_report
     from utils.evaluation.stated import stated_of
+    from utils.tables.osv5m import read_areas
 
     if args.calibrate:
         info = calibrated(cases, info, sources(args))
@@ -257,6 +283,8 @@ def report_on(
     about = {"dataset": args.dataset, "split": args.split}
     report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
     report |= {"settings": {name: str(value) for name, value in vars(args).items()}, "problems": problems}
+    if args.areas is not None:
+        report["areas"] = area_accuracy(cases, picks, read_areas(args.areas, [case.query.image for case in cases]))
     files = write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
@@ -274,6 +302,7 @@ def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     """(flag, path) of what the report is made from; None where nothing is needed."""
     files = [("candidates", args.candidates), ("gallery", args.gallery), ("calibration", args.calibration)]
     files += [("train_metadata", path) for path in args.train_metadata]
+    files.append(("areas", args.areas))
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
         files.append(("model_path", os.path.join(args.model_path, "adapter_config.json")))

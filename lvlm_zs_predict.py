@@ -15,6 +15,7 @@ photos. The API key is best kept in OPENAI_API_KEY: other users of a machine can
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,10 +109,12 @@ def set_defaults(args: argparse.Namespace) -> None:
     """Give what ``args`` leaves open the values of its dataset, or the published ones."""
     earth = args.dataset == "earth"
     if args.dataset:
-        photos = Path(BENCHMARKS[args.dataset].image_path.format(split=args.split or "test"))
-        args.root_path = args.root_path or photos.parent
-        args.image_path = args.image_path or photos.name
-        args.text_path = args.text_path or ("metadata.csv" if earth else f"{args.dataset}_places365.csv")
+        known = BENCHMARKS[args.dataset]
+        photos, table = (Path(path.format(split=args.split or "test")) for path in (known.image_path, known.candidates))
+        args.root_path = args.root_path or table.parent
+        args.image_path = args.image_path or os.path.relpath(photos, table.parent)
+        released = args.dataset in ("im2gps3k", "yfcc4k")
+        args.text_path = args.text_path or (f"{args.dataset}_places365.csv" if released else "metadata.csv")
         args.model = args.model or BENCHMARKS[args.dataset].model
     args.image_path = args.image_path or "yfcc4k"
     args.text_path = args.text_path or "yfcc4k_places365.csv"

@@ -83,7 +83,7 @@ CANDIDATES = None  # with IMAGE: CSV file of candidate places; else the candidat
 CANDIDATE_COORDINATES = []
 CANDIDATE_IMAGES = []  # photos of these places, in the same order, None for a place without; []: no photos
 INDEX = None  # with IMAGE: index folder of a gallery, whose photos IMAGE_DATA_PATH holds
-IMAGE_DATA_PATH = None  # tar or folder of the gallery's photos; None: that of DATASET
+IMAGE_DATA_PATH = None  # tar, zip or folder of the gallery's photos; None: that of DATASET
 RETRIEVER = None  # with IMAGE: "geoclip" for GeoCLIP's points
 GENERATE = 0  # with IMAGE: how many places a model guesses, MODEL or one behind a server:
 MODEL_NAME, BASE_URL = None, None  # its name there, and the server's address; the key is OPENAI_API_KEY's
@@ -129,7 +129,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
     add = parser.add_argument_group("both").add_argument
-    add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
+    add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar, zip or folder of the gallery photos, also for --index")
     add_candidate_choice(add, topn=TOPN, topn_zs=TOPN_ZS)
     add = parser.add_argument_group("who decides").add_argument
     add_who_decides(add, defaults)

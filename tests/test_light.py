@@ -101,7 +101,9 @@ MISSING = {
     "tools.fit_consensus": "away.csv",
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
+    "tools.import_gallery": "osv5m away.csv there.csv",
     "tools.index_tar": "away.tar",
+    "tools.index_zips": "away.zip",
     "tools.import_outlines": "away.json",
     "tools.store_result": "away r.json --command c --machine m",
 }
@@ -141,6 +143,7 @@ UNWRITABLE = {
     "tools.draw_architecture --output {f}/a.png": "--output",
     "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",
     "tools.gallery_from_exif {d} {f}/t.csv": "table",
+    "tools.import_gallery osv5m {f} {f}/t.csv": "table",
     "tools.import_outlines {f} --output {f}/o": "--output",
     "tools.index_tar {f} --output {f}/i": "--output",
     "earth.build_dataset --output_dir {f}/out": "--output_dir",

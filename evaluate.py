@@ -215,7 +215,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     points, unusable = read_photo_points(args)
     problems += unusable
     scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
-    if Processes.from_environment().rank > 0:  # the first process reports
+    if scored is None or not Processes.from_environment().concludes:
         return []
     cases, lost = scored
     problems += lost
@@ -304,7 +304,7 @@ def read_photo_points(args: argparse.Namespace) -> "tuple[dict[str, np.ndarray |
 def score(
     args: argparse.Namespace, queries: "Sequence[Query]", info: AdapterInfo
 ) -> "tuple[list[Case], list[str]] | None":
-    """Score the queries together with the other processes. None in all processes but the first."""
+    """Score the queries together with the other processes. None in all of them but the one that reports."""
     import torch
 
     from utils.evaluation.resumed import score_missing

@@ -99,7 +99,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error("--backend api needs --model_name")
     if args.backend == "local" and not args.model:
         parser.error("--backend local needs --model or --dataset")
-    if args.backend == "api" and Processes.from_environment().count > 1:
+    if args.backend == "api" and not Processes.from_environment().alone:
         parser.error("--backend api runs in one process; --process says how much it asks at a time")
     return args
 
@@ -143,15 +143,20 @@ def predict(args: argparse.Namespace) -> list[str]:
     metadata, store = read_whole_metadata(text_path), ImageStore.from_paths([image_path])
     processes = Processes.from_environment()
     with Journal(journal_path, how_asked(args), args.max_tokens, processes.rank) as journal:
-        # The list is the same in all processes, whatever each of them knows of what the others have finished by now.
-        work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")
-        missing = [img_id for img_id in work.items if journal.lacks(img_id)]
-        tally = Tally(journal, len(missing), work)
-        with tally.bar:
-            if missing:
-                (ask_server if args.backend == "api" else ask_model)(args, missing, store, tally)
 
-        problems = processes.gather(tally.problems)
+        def ask(processes: Processes) -> list[str]:
+            journal.read()
+            # The list is the same in all processes, whatever each of them knows of what the others have finished.
+            work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")
+            missing = [img_id for img_id in work.items if journal.lacks(img_id)]
+            tally = Tally(journal, len(missing), work)
+            with tally.bar:
+                if missing:
+                    (ask_server if args.backend == "api" else ask_model)(args, missing, store, tally)
+            journal.sync()
+            return tally.problems
+
+        problems = processes.together(ask)
         if problems is None:
             return []
         journal.read()  # what the other processes added

@@ -98,6 +98,10 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
             record["cut"] = list(reply.cut)
         self._note(record, self._log.path, self._log.add(record))
 
+    def sync(self) -> None:
+        """Let the other machines see what was added, where the file lies on a file system that they share."""
+        self._log.sync()
+
     def _note(self, record: Mapping[str, Any], file: Path, offset: int) -> None:
         # Records of older journals do not say what their limit was, nor that it cut anything off.
         place = _Place(file, offset, record.get("max_tokens", 0), "cut" in record)

@@ -10,8 +10,8 @@ The embedded world: what rewards are worth, fitted on queries that nothing was c
     python evaluate.py --dataset earth --topn 12 --topn_zs 3
 
 Without any model, which reads the candidate table only: `--ranker retrieval`. With several GPUs or processes:
-`torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`. Interrupted, the same command goes on at
-the next query.
+`torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`; several machines: docs/nodes.md. Interrupted, the
+same command goes on at the next query.
 
 Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where confidence
 is stated: the adapter was calibrated on such candidates, by --calibrate on other queries; --ranker consensus has a file

@@ -10,8 +10,8 @@ The embedded world: what rewards are worth, fitted on queries that nothing was c
     python evaluate.py --dataset earth --topn 12 --topn_zs 3
 
 Without any model, which reads the candidate table only: `--ranker retrieval`. With several GPUs or processes:
-`torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`. Interrupted, the same command goes on at
-the next query.
+`torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`; several machines: docs/nodes.md. Interrupted, the
+same command goes on at the next query.
 
 Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where confidence
 is stated: the adapter was calibrated on such candidates, by --calibrate on other queries; --ranker consensus has a file
@@ -228,7 +228,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     points, unusable = read_photo_points(args)
     problems += unusable
     scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
-    if Processes.from_environment().rank > 0:  # the first process reports
+    if scored is None or not Processes.from_environment().concludes:
         return []
     cases, lost = scored
     problems += lost
@@ -333,7 +333,7 @@ def read_photo_points(args: argparse.Namespace) -> "tuple[dict[str, np.ndarray |
 def score(
     args: argparse.Namespace, queries: "Sequence[Query]", info: AdapterInfo
 ) -> "tuple[list[Case], list[str]] | None":
-    """Score the queries together with the other processes. None in all processes but the first."""
+    """Score the queries together with the other processes. None in all of them but the one that reports."""
     import torch
 
     from utils.evaluation.resumed import score_missing

@@ -105,6 +105,7 @@ MISSING = {
     "tools.index_tar": "away.tar",
     "tools.index_zips": "away.zip",
     "tools.import_outlines": "away.json",
+    "tools.take_screenshots": "--images away",
     "tools.store_result": "away r.json --command c --machine m",
 }
 

@@ -15,6 +15,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 import openai
@@ -84,6 +85,15 @@ def _bounded_client(timeout: float, root: str | None) -> BoundedClient:
     return client
 
 
+def chat_request(model: str, photo: str, count: int, **settings: float) -> dict[str, Any]:
+    """The body that asks ``model`` for ``count`` answers about a photo (data URL)."""
+    content = [
+        {"type": "text", "text": GENERATION_PROMPT},
+        {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
+    ]
+    return {"model": model, "messages": [{"role": "user", "content": content}], "n": count, **settings}
+
+
 class ApiModel:
     """A model behind a server; all answers are sampled. Its key never enters a message or an answer."""
 
@@ -146,15 +156,10 @@ class ApiModel:
         return answers, tokens
 
     async def _ask(self, photo: str, count: int) -> Completion:
-        content = [
-            {"type": "text", "text": GENERATION_PROMPT},
-            {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
-        ]
+        request = chat_request(self.name, photo, count, **self.settings)
         for attempt in itertools.count():
             try:
-                response = await self.client.chat.completions.with_raw_response.create(
-                    model=self.name, messages=[{"role": "user", "content": content}], n=count, **self.settings
-                )
+                response = await self.client.chat.completions.with_raw_response.create(**request)
                 return read_completion(response.text)
             except openai.BadRequestError as error:
                 if count == 1 or error.code in REFUSALS:

@@ -27,6 +27,7 @@ from utils.model.quantized import compute_as_loaded, quantizing, wrong_shapes
 KEY_MAPPING = {r"^model\.visual\.": "visual."}
 CONFIG, WEIGHTS = "config.json", "model*.safetensors"  # one file or several
 FLOATS = ("F32", "F16", "BF16", "F64")  # as safetensors calls them
+POSITIONS = ".position_ids"  # 0, 1, 2, ...: integers that older transformers saved as well, as in the hub's CLIPs
 
 
 def load_tensors(path: str | os.PathLike, dtypes: Collection[str] = FLOATS) -> dict[str, Tensor]:
@@ -36,14 +37,15 @@ def load_tensors(path: str | os.PathLike, dtypes: Collection[str] = FLOATS) -> d
     and finite, in float32, too.
     """
     with naming(path, SafetensorError), safe_open(path, "pt") as file:
-        _check_dtypes(file, dtypes)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = list(file.keys())
+        _check_dtypes(file, names, dtypes)
+        tensors = {name: file.get_tensor(name) for name in names}
         check_finite({name: tensor.float() for name, tensor in tensors.items()})
     return tensors
 
 
-def _check_dtypes(file: safe_open, dtypes: Collection[str]) -> None:
-    for name in file.keys():  # noqa: SIM118
+def _check_dtypes(file: safe_open, names: Collection[str], dtypes: Collection[str]) -> None:
+    for name in names:
         if (found := file.get_slice(name).get_dtype()) not in dtypes:
             raise ValueError(f"tensor {name} is of type {found}: it must be {' or '.join(dtypes)}")
 
@@ -163,8 +165,9 @@ def _check_stored(
     stored = 0
     for path in sorted(Path(base).glob(WEIGHTS)):
         with naming(path, SafetensorError), safe_open(path, "pt") as file:
-            _check_dtypes(file, FLOATS)
-            for name in file.keys():  # noqa: SIM118
+            names = [name for name in file.keys() if not name.endswith(POSITIONS)]  # noqa: SIM118
+            _check_dtypes(file, names, FLOATS)
+            for name in names:
                 stored += math.prod(file.get_slice(name).get_shape())
                 if finite:
                     check_finite({name: file.get_tensor(name)})

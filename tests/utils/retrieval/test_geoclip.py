@@ -62,6 +62,21 @@ def test_the_hubs_own_settings_are_understood(geoclip_release, tiny_clip, theirs
     assert torch.equal(pixels, theirs.image_encoder.preprocess_image(photo))
 
 
+def test_positions_that_older_transformers_saved_as_well_change_nothing(
+    geoclip_release, tiny_clip, ours, make_image, tmp_path
+) -> None:
+    """So are the weights of openai/clip-vit-large-patch14 on the hub."""
+    shutil.copytree(tiny_clip, tmp_path / "clip")
+    weights = load_file(tiny_clip / "model.safetensors")
+    for tower in ("text_model", "vision_model"):
+        positions = len(weights[f"{tower}.embeddings.position_embedding.weight"])
+        weights[f"{tower}.embeddings.position_ids"] = torch.arange(positions)[None]
+    save_file(weights, tmp_path / "clip" / "model.safetensors", {"format": "pt"})
+    photo = make_image(40, 30)
+    found = GeoClip.from_pretrained(geoclip_release, clip=tmp_path / "clip").encode([photo])
+    np.testing.assert_array_equal(found, ours.encode([photo]))
+
+
 def test_many_photos_are_embedded_as_a_gallery_is(ours, make_image, tmp_path) -> None:
     from utils.photos.store import ImageStore
 

@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from utils.answer import Answer
-    from utils.locating.choices import Choices
     from utils.locator import Locator
 
 # ---- edit here, or use the flags ----
@@ -277,11 +276,7 @@ def locate(args: argparse.Namespace) -> list[str]:
         return locate_query(args)
     if Path(args.image).is_dir():
         photo_names(Path(args.image))  # raises where there is none, before anything is loaded
-    choices = own_choices(args)
-
-    from utils.locator import Locator
-
-    locator = Locator.load(choices, args.device)
+    locator = own_locator(args)
     return (locate_folder if Path(args.image).is_dir() else locate_photo)(args, locator)
 
 
@@ -317,19 +312,19 @@ def locate_query(args: argparse.Namespace) -> list[str]:
     return show(args, answer, task.photo.image, task.truth)
 
 
-def own_choices(args: argparse.Namespace) -> "Choices":
-    """What is to locate photos of one's own: what the flags say, else the best that this machine has."""
+def own_locator(args: argparse.Namespace) -> "Locator":
+    """What locates photos of one's own: as the flags say, else with the best that this machine has."""
+    from utils.locating.automatic import choose
     from utils.locating.choices import Choices
     from utils.locating.sources import ListedPlaces
+    from utils.locator import Locator
 
+    demand = Demand.of(args.min_confidence, args.within)
     if not args.chosen:
-        from utils.locating.automatic import choose
-
-        return choose(
-            args.image, args.model_name, args.base_url, Demand.of(args.min_confidence, args.within), args.device
-        )
+        choices, judge = choose(args.image, args.model_name, args.base_url, demand, args.device)
+        return Locator.load(choices, args.device, judge)
     places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
-    return Choices.of(vars(args) | {"places": places, "demand": Demand.of(args.min_confidence, args.within)})
+    return Locator.load(Choices.of(vars(args) | {"places": places, "demand": demand}), args.device)
 
 
 def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:

@@ -57,7 +57,7 @@ class Locator:
         model_path: str | os.PathLike | None = None,
         *,
         device: str | None = None,
-        **choices,
+        **choices: Any,
     ) -> "Locator":
         """From a base model, an adapter and further ``choices`` (``utils/locating/choices.py``).
 
@@ -68,10 +68,10 @@ class Locator:
         return cls.load(Choices(model, model_path, **choices), device)
 
     @classmethod
-    def load(cls, choices: Choices, device: str | None = None) -> "Locator":
-        """The same from ``choices``."""
+    def load(cls, choices: Choices, device: str | None = None, judge: Judge | None = None) -> "Locator":
+        """The same from ``choices``, and from their ``judge`` where it is loaded already."""
         device = str(checked_device(device or own_device(0)))
-        judge = choices.judge(device)
+        judge = judge or choices.judge(device)
         sources = choices.sources(device, judge)
         # A CPU gains nothing from several at a time, and a run that is killed loses them.
         batch_size = 1 if device == "cpu" and choices.model_name is None else BATCH_SIZE

@@ -8,6 +8,7 @@ from utils.answer import Demand
 from utils.data_paths import BENCHMARKS, CLONE
 from utils.geo_ranker import GeoRanker
 from utils.locating.choices import Choices
+from utils.locating.judging import Judge
 from utils.photos.formats import photo_names
 from utils.photos.images import ImageError, open_image
 from utils.retrieval.geoclip_files import is_available
@@ -33,8 +34,10 @@ def choose(
     base_url: str | None = None,
     demand: Demand | None = None,
     device: str | None = None,
-) -> Choices:
+) -> tuple[Choices, Judge | None]:
     """For a photo, or for those of a folder; ``model_name`` guesses behind a server at ``base_url``, if there is one.
+
+    With the choices comes their judge, where it had to be loaded to make them.
 
     Tiles of the embedded world, which the shipped adapter tells by their content, are ranked by it, with that world's
     gallery if it is built; so is a folder most of whose photos are such tiles, and the others get no answer. Other
@@ -44,24 +47,31 @@ def choose(
     """
     folder = Path(photo)
     photos = [folder / name for name in photo_names(folder)[:EXAMINED]] if folder.is_dir() else [folder]
-    earth = BENCHMARKS["earth"]
-    if Path(earth.model).is_dir() and _are_tiles(photos, earth.model, earth.model_path, device):
-        index = Path(earth.gallery_index)
-        built = (index / "index.json").exists() and Path(earth.image_data_path).exists()
-        gallery = {"index": index, "image_data_path": earth.image_data_path} if built else {}
-        return Choices(earth.model, earth.model_path, generate=GUESSES, demand=demand, known_only=True, **gallery)
+    if Path(BENCHMARKS["earth"].model).is_dir():
+        choices = _of_earth(demand)
+        judge = choices.judge(device)
+        if _are_tiles(photos, judge.ranker):
+            return choices, judge
     retriever = "geoclip" if is_available() else None
     if model_name is not None:
         server = {"model_name": model_name, "base_url": base_url}
-        return Choices(retriever=retriever, generate=GUESSES, demand=demand, **server)
+        return Choices(retriever=retriever, generate=GUESSES, demand=demand, **server), None
     if retriever is not None:
-        return Choices(retriever=retriever, demand=demand)
+        return Choices(retriever=retriever, demand=demand), None
     raise ValueError(NOTHING.format(photo=photo, clone=CLONE))
 
 
-def _are_tiles(photos: Sequence[Path], base: str, adapter: str, device: str | None) -> bool:
+def _of_earth(demand: Demand | None) -> Choices:
+    """The shipped adapter, with its world's gallery if that is built."""
+    earth = BENCHMARKS["earth"]
+    index = Path(earth.gallery_index)
+    built = (index / "index.json").exists() and Path(earth.image_data_path).exists()
+    gallery = {"index": index, "image_data_path": earth.image_data_path} if built else {}
+    return Choices(earth.model, earth.model_path, generate=GUESSES, demand=demand, known_only=True, **gallery)
+
+
+def _are_tiles(photos: Sequence[Path], ranker: GeoRanker) -> bool:
     """Whether most of the readable photos are like those that the shipped adapter was calibrated on."""
-    ranker = GeoRanker.from_pretrained(base, adapter, device=device)
     known, errors = [], []
     for photo in photos:
         try:

@@ -83,7 +83,7 @@ class Choices:
         """The vote that decides where no GeoRanker does."""
         return None if self.by_model else self.ranker or "consensus"
 
-    def judge(self, device: str) -> Judge:
+    def judge(self, device: str | None) -> Judge:
         """Load who decides; errors are those of ``Judge.load``."""
         how = {"vote": self.vote, "decode": self.decode, "demand": self.demand, "known_only": self.known_only}
         loading = {"quantize": self.quantize, "generate": self.guesses_here, "device": device}

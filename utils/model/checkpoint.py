@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, PreTrainedModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.utils.logging import set_tqdm_hook
 
 from utils.jobs.reading import naming, one_line, read_json_object
 from utils.model.memory import too_large
@@ -27,6 +28,7 @@ from utils.model.quantized import compute_as_loaded, quantizing, wrong_shapes
 KEY_MAPPING = {r"^model\.visual\.": "visual."}
 CONFIG, WEIGHTS = "config.json", "model*.safetensors"  # one file or several
 FLOATS = ("F32", "F16", "BF16", "F64")  # as safetensors calls them
+LONG = 1.0  # seconds that loading takes before it shows its progress
 POSITIONS = ".position_ids"  # 0, 1, 2, ...: integers that older transformers saved as well, as in the hub's CLIPs
 
 
@@ -135,7 +137,7 @@ def _load(
         _check_stored(model_class, base, finite=quantize is not None)
     if quantize is not None:
         options |= quantizing(model_class, base, quantize, dtype, device)
-    with naming_part(base, CONFIG, "model.safetensors.index.json"):
+    with naming_part(base, CONFIG, "model.safetensors.index.json"), _progress_of_long_loads():
         model, loading = model_class.from_pretrained(
             base,
             output_loading_info=True,
@@ -152,6 +154,16 @@ def _load(
     with naming(Path(base, WEIGHTS)):
         check_finite(model.state_dict())
     return model.to(device)
+
+
+@contextmanager
+def _progress_of_long_loads() -> Iterator[None]:
+    """Within, transformers has no progress bars for what takes but a moment."""
+    previous = set_tqdm_hook(lambda bar, items, options: bar(*items, **{"delay": LONG} | options))
+    try:
+        yield
+    finally:
+        set_tqdm_hook(previous)
 
 
 def _check_stored(

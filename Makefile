@@ -1,6 +1,7 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
 # make test    set up, then the tests
 # make faults  ten minutes of kills, full disks, cut files and hostile servers at random: docs/reliability.md
+# make notebook   runs notebooks/quickstart.ipynb on the Earth data, into outputs/notebook
 # make lint    style, format, and that imports run one way
 # make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
 # make earth-strong   the same test queries with candidates of the uncompressed index, ranked by the shipped adapter
@@ -14,12 +15,15 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo setup earth-data earth earth-strong calibration test faults lint format clean
+.PHONY: demo notebook setup earth-data earth earth-strong calibration test faults lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/python quick_start.py
 	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
+
+notebook: .venv/installed $(EARTH)/test/candidates.csv
+	$(BIN)/jupyter execute notebooks/quickstart.ipynb --output $(CURDIR)/outputs/notebook/quickstart.ipynb
 
 setup: .venv/installed
 .venv/installed: requirements.txt requirements-no-deps.txt

@@ -24,10 +24,12 @@ or with what you choose. Candidates come from any of these, together if you like
 and a GeoRanker decides (--model_path, an adapter), or without one a vote of the candidates (--ranker consensus). A
 released adapter reads exactly the published prompt for one's own photos where the places have no names.
 
-Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. --image
-may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end from a log that has
-each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo that cannot be read
-costs only itself: it is named, and the exit code is 1.
+Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. --report
+makes an HTML page of it, too, with a map to zoom and the candidates' own photos, which needs no other file or network.
+
+--image may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end from a log
+that has each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo that cannot
+be read costs only itself: it is named, and the exit code is 1.
 
 Coordinates that a photo carries in its EXIF are never used. A flag that has no effect beside the others is an error.
 """
@@ -57,7 +59,7 @@ from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_fil
 from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
 from utils.jobs.outputs import check_outputs
-from utils.locating.output_paths import ranking_paths, table_path
+from utils.locating.output_paths import ranking_paths, report_path, table_path
 from utils.photos.formats import photo_names
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ MODEL_PATH = None  # adapter folder; None: that of DATASET, with IMAGE the candi
 MIN_CONFIDENCE, WITHIN_KM = None, 200  # say "not sure" of an answer less likely (0 to 1) to lie within so many km
 OUTPUT = None  # JSON file of the ranking; None: outputs/PHOTO/ranking.json, PHOTO being the photo's name
 MAP = None  # PNG file; None: map.png beside that, or beside an OUTPUT that is given, with its name
+REPORT = None  # HTML page of the results; "": report.html beside them, or with their name; None: no page
 LOCATIONS = None  # CSV file for a folder of photos, the GeoJSON file beside it; None: outputs/FOLDER/locations.csv
 
 # As they were before anybody edited them: what is edited counts as given, and what is given is used or is an error.
@@ -149,6 +152,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output", default=OUTPUT, help="JSON file of the ranking; default: outputs/PHOTO/ranking.json")
     add("--map", default=MAP, help="PNG file of the map; default: beside the ranking")
     add(
+        "--report",
+        nargs="?",
+        const="",
+        default=REPORT,
+        metavar="FILE",
+        help="also one HTML page of the results; default: report.html beside them",
+    )
+    add(
         "--locations",
         default=LOCATIONS,
         help="CSV file for a folder of photos, with a GeoJSON file beside it; default: outputs/FOLDER/locations.csv",
@@ -156,6 +167,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args = parser.parse_args(arguments)
     if args.locations is not None and Path(args.locations).suffix != ".csv":
         parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
+    if args.report and Path(args.report).suffix not in (".html", ".htm"):
+        parser.error(f"--report is {args.report}: its name ends in .html")
     given = given_flags(parser, arguments, args)
     given |= {name for name, value in UNEDITED.items() if getattr(args, name) != value}
     args.chosen = any(getattr(args, name) for name in CHOICES) or bool(CANDIDATE_COORDINATES)
@@ -285,10 +298,13 @@ def choose_outputs(args: argparse.Namespace) -> None:
     if args.image is not None and Path(args.image).is_dir():
         table = args.locations = Path(args.locations or table_path(args.image))
         log = table.with_name(f"{table.name}.jsonl")
-        check_outputs([("--locations", path) for path in (table, table.with_suffix(".geojson"), log)])
-        return
-    args.output, args.map = ranking_paths(args.image or args.query, args.output, args.map)
-    check_outputs([("--output", args.output), ("--map", args.map)])
+        args.report = report_path(args.report, table)
+        files = [("--locations", path) for path in (table, table.with_suffix(".geojson"), log)]
+    else:
+        args.output, args.map = ranking_paths(args.image or args.query, args.output, args.map)
+        args.report = report_path(args.report, args.output)
+        files = [("--output", args.output), ("--map", args.map)]
+    check_outputs([*files, ("--report", args.report)])
 
 
 def locate_query(args: argparse.Namespace) -> list[str]:
@@ -339,28 +355,31 @@ def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:
 def show(
     args: argparse.Namespace, answer: "Answer", photo: "Image.Image", truth: tuple[float, float] | None
 ) -> list[str]:
-    """Print the answer, and write its ranking and its map."""
+    """Print the answer, and write its ranking, its map and its page."""
     from utils.locating.folder import log_notes
     from utils.locating.listing import format_outcome
-    from utils.locating.results import write_results
+    from utils.page.entry import Located
+    from utils.page.results import write_all
 
     if answer.answered is None:
         raise ValueError("--min_confidence: nothing is known of how sure an answer for such a photo is; leave it out")
-    log_notes(args.image or args.query, answer)
+    asked = args.image or args.query
+    log_notes(asked, answer)
     print(format_outcome(answer, truth))
-    write_results(answer, photo, {"photo": args.image or args.query}, args.output, args.map, truth)
-    print(f"Ranking: {args.output}\nMap: {args.map}")
+    print("\n".join(write_all(Located(asked, answer, photo, truth), args.output, args.map, args.report)))
     return list(answer.problems)
 
 
 def locate_folder(args: argparse.Namespace, locator: "Locator") -> list[str]:
-    """Every photo of a folder, into a table and a map."""
-    from utils.locating.folder import locate_into
+    """Every photo of a folder, into a table, a map and a page."""
+    from utils.page.folder import locate_into
 
     table = args.locations
-    rows = locate_into(locator.locate_all, locator.identity, Path(args.image), table)
+    rows = locate_into(locator, Path(args.image), table, args.report)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
+    if args.report is not None:
+        print(f"Report: {args.report}")
     return [f"{row.file}: {row.problem}" for row in rows if row.problem]
 
 

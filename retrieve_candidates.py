@@ -35,7 +35,7 @@ downloaded on first use, or read from a folder (--clip).
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
 none of them; it is named, the others go on, and the exit code is 1. An interrupted `build` or `add` goes on where it
 was when it is started again; a second one that writes to the index meanwhile is refused. docs/retrieval.md has
-encoders, index types and what they cost.
+the encoders, docs/large_galleries.md index types and what they cost.
 """
 
 import argparse

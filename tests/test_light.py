@@ -100,6 +100,8 @@ MISSING = {
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
     "tools.index_tar": "away.tar",
+    "tools.import_outlines": "away.json",
+    "tools.store_result": "away r.json --command c --machine m",
 }
 
 
@@ -126,6 +128,8 @@ UNWRITABLE = {
     "quick_start --image {f} --candidates {f} --model_path {d} --output {f}/r.json": "--output",
     "quick_start --image {f} --candidates {f} --model_path {d} --output {d}/r.json --map {d}": "--map",
     "quick_start {model} --output {f}/r.json --map {d}/m.png": "--output",
+    "quick_start {model} --output {d}/r.json --report {f}/r.html": "--report",
+    "quick_start --image {d} --retriever geoclip --locations {d}/l.csv --report {f}/l.html": "--report",
     "quick_start --image {d} --index {d} --image_data_path {d} --model_path {d} --locations {f}/l.csv": "--locations",
     "retrieve_candidates build --gallery {f} --image_data_path {d} --model m --index {f}": "--index",
     "retrieve_candidates search --index {d} --queries {f} --image_path {d} --output_dir {f}/out": "--output_dir",
@@ -134,6 +138,7 @@ UNWRITABLE = {
     "tools.draw_architecture --output {f}/a.png": "--output",
     "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",
     "tools.gallery_from_exif {d} {f}/t.csv": "table",
+    "tools.import_outlines {f} --output {f}/o": "--output",
     "tools.index_tar {f} --output {f}/i": "--output",
     "earth.build_dataset --output_dir {f}/out": "--output_dir",
 }

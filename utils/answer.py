@@ -1,8 +1,10 @@
 """What an answer is: a place, how sure it is, and whether that is enough. Text, JSON, map and table are made of it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from PIL import Image
 
 from utils.calibration import Calibration, Outlook
 from utils.candidates import Candidate
@@ -30,6 +32,8 @@ class Place:
     name: str  # of the place
     reward: float | None  # higher is nearer; None where no ranker scored it
     share: float  # of the candidates of its photo, which have 1; no probability of the truth
+    # Opens its own photo once more, which was compared; None where it has none. No part of the results.
+    photo: Callable[[], Image.Image] | None = field(default=None, repr=False, compare=False)
 
     @property
     def point(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ class DoubtError(Exception):
 # one after it may stand in brackets, or behind a comma or a name where no other number follows, whose it could be.
 _ANGLE = re.compile(
     r"(?:(?P<before>[NSEW])[)\]}]{0,2}(?P<name_before>[ao]?)[)\]}]{0,2}[:=fpd]{0,4}[(\[{]{0,2})?"
-    r"(?P<dash>-?)(?P<degrees>n)(?P<mark>d)?"
+    r"(?P<dash>(?:-[)\]}]?)?)(?P<degrees>n)(?P<mark>d)?"
     r"(?:(?(mark),?)(?P<minutes>n)m)?(?:(?(minutes),?|(?<=d),?)(?P<seconds>n)q)?"
     r"(?(before)|(?:[)\]}]{0,2}(?:[(\[{]{0,2}|[-/|<q])[fptd]{0,3}(?P<after>[NSEW])[)\]}]{0,2}"
     r"|[)\]}q]{0,2}(?:(?P<name_after>[ao]),?|,)[(\[{q]{0,2}f{0,2}(?P<later>[NSEW])(?![)\]}:=fptaoq(\[{]{0,6}-?n)[)\]}]{0,2})?)"

@@ -7,21 +7,25 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from utils.geography.angles import LATITUDE, LONGITUDE, Angle, DoubtError, whole_angle
+from utils.geography.answer_judged import WORD, check_ranks, is_choice, is_not_meant, is_rejected
 from utils.geography.answer_text import plain
 from utils.geography.answer_tokens import Tokens, of_this_or_later_lines
 
-_OBJECT = re.compile(r'\{(?=\s{0,50}")')
+_START = re.compile(r'\{(?=\s{0,50}")|\[(?=\s{0,50}\{)')
+_NEXT_ITEM = re.compile(r"\s*,\s*")
 # How many objects are tried. One that turns out to be broken may cost a reading of all the text.
 _ATTEMPTS = 64
 _DEEPEST = 8
 _LONGEST_NAME = 40
 _BEHIND = 80  # characters behind an object in which sides may be its
 _NEGATIVE = re.compile(r"\b(?:negative|minus)\b", re.IGNORECASE)  # "both are negative", of whatever length
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# Names of members that may hold a minus, and of those that say so by being false.
+_SIGNS = re.compile("sign|sgn|polarity|multipl|factor|negativ", re.IGNORECASE)
+_POSITIVE = re.compile("north|east|positive", re.IGNORECASE)
 
 _AXES = {"lat": LATITUDE, "latitude": LATITUDE} | dict.fromkeys(("lon", "lng", "long", "longitude"), LONGITUDE)
 # What else the name of a member may say: nothing of importance; that the value is the side of an axis, which the name
-# of the axis may have to tell; or that it is a part of the angle.
+# of the axis may have to tell; that it is a part of the angle; or that it bounds an area.
 _KINDS = {
     word: kind
     for kind, words in {
@@ -29,6 +33,7 @@ _KINDS = {
         "side": "direction dir ref reference side cardinal sign letter indicator",
         "own side": "hemisphere hemi ns ew n s e w",
         "part": "minute minutes min second seconds sec",
+        "bound": "max maximum minimum lower upper bound start end",
     }.items()
     for word in words.split()
 }
@@ -42,26 +47,39 @@ _MEMBERS = {
 }
 
 
-def place_in_json(text: str, others: str) -> tuple[float, float] | None:
-    """(latitude, longitude) of the first JSON object in ``text`` that has both; None where there is none.
+class PlaceInJson(NamedTuple):
+    """A place, (latitude, longitude), and where the JSON that has it begins and ends."""
 
-    ``others`` are sides that the text names elsewhere. Raises ``DoubtError`` where the object does not say one place.
+    start: int
+    end: int
+    place: tuple[float, float]
+
+
+def places_in_json(text: str, others: str) -> list[PlaceInJson]:
+    """The places that the JSON objects and lists of objects in ``text`` have; of a list that of its first item.
+
+    ``others`` are sides that the text names elsewhere. Raises ``DoubtError`` where an object does not say one place.
     """
     decoder = json.JSONDecoder(object_pairs_hook=_members, parse_int=float, strict=False)
+    found: list[PlaceInJson] = []
     attempts = end = 0
-    for match in _OBJECT.finditer(text):
-        if match.start() < end:
+    for match in _START.finditer(text):
+        start = match.start()
+        if start < end:
             continue
         if (attempts := attempts + 1) > _ATTEMPTS:
             raise DoubtError
         try:
-            value, end = decoder.raw_decode(text, match.start())
+            value, end = decoder.raw_decode(text, start)
         except (json.JSONDecodeError, RecursionError):
+            continue
+        if found and _NEXT_ITEM.fullmatch(text, found[-1].end, start):  # of a list that is broken elsewhere
+            found[-1] = found[-1]._replace(end=end)
             continue
         behind = of_this_or_later_lines(re.match("[^wz]*", Tokens(plain(text[end : end + _BEHIND])).codes)[0])
         if (place := _place(value, _sides_of_strings(value) + behind + others)) is not None:
-            return place
-    return None
+            found.append(PlaceInJson(start, end, place))
+    return found
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -79,15 +97,24 @@ def _place(value: Any, others: str, depth: int = 0) -> tuple[float, float] | Non
     if depth > _DEEPEST:
         return None
     if isinstance(value, list):
+        check_ranks(value)
         return next((place for item in value if (place := _place(item, others, depth + 1)) is not None), None)
     if not isinstance(value, dict):
         return None
+    if any(is_rejected(name, member) for name, member in value.items()):
+        raise DoubtError
     latitudes, longitudes = (_angles(value, axis) for axis in (LATITUDE, LONGITUDE))
     if latitudes and longitudes:
         return _only({north.on(LATITUDE, others) for north in latitudes}), _only(
             {east.on(LONGITUDE, others) for east in longitudes}
         )
-    places = {_place(member, others, depth + 1) for member in value.values()} - {None}
+    found = {name: place for name, member in value.items() if (place := _place(member, others, depth + 1)) is not None}
+    if any(is_not_meant(name) for name in found):
+        raise DoubtError
+    several = any(isinstance(value[name], list) and len(value[name]) > 1 for name in found)
+    if several and any(is_choice(name, member) for name, member in value.items()):
+        raise DoubtError
+    places = set(found.values())
     return _only(places) if places else None
 
 
@@ -107,7 +134,7 @@ class _Role(NamedTuple):
 
 @lru_cache(maxsize=256)  # all answers have the same members
 def _role(name: str) -> _Role:
-    words = [word.lower() for word in _WORD.findall(name[:_LONGEST_NAME])]
+    words = [word.lower() for word in WORD.findall(name[:_LONGEST_NAME])]
     axes = {_AXES[word] for word in words if word in _AXES}
     axis = axes.pop() if len(axes) == 1 else ""
     rest = [word for word in words if word not in _AXES and _KINDS.get(word) != "value"]
@@ -117,7 +144,7 @@ def _role(name: str) -> _Role:
         return _Role(axis, "value", sides)
     if kinds <= {"side", "own side"} and (axis or "own side" in kinds):
         return _Role(axis, "side")
-    return _Role(axis, "part" if "part" in kinds else "")
+    return _Role(axis, next((kind for kind in ("part", "bound") if kind in kinds), ""))
 
 
 def _angles(members: dict[str, Any], axis: str) -> list[Angle]:
@@ -125,7 +152,8 @@ def _angles(members: dict[str, Any], axis: str) -> list[Angle]:
     roles = {name: _role(name) for name in members}
     sides = "".join(_sides(members[name], role, axis) for name, role in roles.items() if role.kind == "side")
     values = {name: role for name, role in roles.items() if role.axis == axis and role.kind == "value"}
-    if values and any(role.axis == axis and role.kind == "part" for role in roles.values()):
+    others = {role.kind for role in roles.values() if role.axis == axis}
+    if others & ({"part"} if values else {"part", "bound"}):
         raise DoubtError
     found = [(_angle(members[name]), role) for name, role in values.items()]
     return [replace(angle, sides=angle.sides + role.sides + sides) for angle, role in found]
@@ -166,6 +194,7 @@ def _sides_of_strings(value: Any) -> str:
         item = left.pop()
         if isinstance(item, dict):
             left += item.values()
+            sides += "X" if any(_is_minus(name, member) for name, member in item.items()) else ""
             left += (name for name, member in item.items() if _role(name).kind != "side" or not isinstance(member, str))
         elif isinstance(item, list):
             left += item
@@ -173,6 +202,12 @@ def _sides_of_strings(value: Any) -> str:
             sides += _sides_of(item) if len(item) <= _LONGEST_NAME else ""
             sides += "X" if _NEGATIVE.search(item) else ""
     return sides
+
+
+def _is_minus(name: str, value: Any) -> bool:
+    if value is False:
+        return _POSITIVE.search(name) is not None
+    return _SIGNS.search(name) is not None and (value is True or "-" in str(value))
 
 
 @lru_cache(maxsize=256)

@@ -1,11 +1,12 @@
-"""Coordinates in the prose of an answer: two angles behind one another, and what says which is which."""
+"""Places in the prose of an answer: two angles behind one another, and what says which is which."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from utils.geography.angles import LATITUDE, LONGITUDE, Angle, DoubtError, find_angles
+from utils.geography.answer_choice import Mention
 from utils.geography.answer_tokens import Tokens, of_this_or_later_lines
 
 # How many tokens around a pair of angles are looked at, for their names and, further behind it, for their sides.
@@ -56,9 +57,9 @@ class _Pair:
         return degrees[LATITUDE], degrees[LONGITUDE]
 
 
-def place_in_prose(tokens: Tokens, others: str, cut: bool) -> tuple[float, float] | None:
-    """(latitude, longitude) of the first two angles that names, sides or a stated order mark as a place, else of the
-    first two decimals that look like one; None where there are none.
+def places_in_prose(tokens: Tokens, others: str, cut: bool) -> list[Mention]:
+    """The pairs of angles that names, sides or a stated order mark as places, and the pairs of decimals that look like
+    one, in their order.
 
     Args:
         tokens: of the text.
@@ -66,20 +67,45 @@ def place_in_prose(tokens: Tokens, others: str, cut: bool) -> tuple[float, float
         cut: whether the text was cut off at its end.
 
     Raises:
-        DoubtError: where which place is meant cannot be told.
+        DoubtError: where only decimals are there, and the first of them are rather no place.
     """
     pairs = list(_pairs(tokens, others))
+    marked = _mentions(pairs, _axes, tokens, cut)
+    firsts = _firsts(tokens.codes)
+
+    def unmarked(pair: _Pair) -> tuple[str, str] | None:
+        return _unmarked(pair, tokens.codes, firsts)
+
+    taken = {angle.start for pair, _ in marked for angle in (pair.first, pair.second)}
+    rest = [pair for pair in pairs if not {pair.first.start, pair.second.start} & taken]
+    decimals = _mentions(rest, unmarked, tokens, cut)
+    if marked:
+        decimals = [(pair, mention) for pair, mention in decimals if mention.place is not None]
+    found = sorted((*marked, *decimals), key=lambda found: found[0].first.start)
+    return [mention for _, mention in found]
+
+
+def _mentions(
+    pairs: Sequence[_Pair], read: Callable[[_Pair], tuple[str, str] | None], tokens: Tokens, cut: bool
+) -> list[tuple[_Pair, Mention]]:
+    """Those of ``pairs`` of which ``read`` can tell the axes, or cannot decide on them; no angle is part of two."""
+    found, end = [], 0
     for pair in pairs:
-        if (axes := _axes(pair)) is not None:
-            break
-    else:
-        for pair in pairs:
-            if (axes := _unmarked(pair, tokens.codes)) is not None:
-                break
-        else:
-            return None
-    _check_end(pair, tokens, cut)
-    return pair.place(axes)
+        if pair.first.start < end:
+            continue
+        place = None
+        try:
+            if (axes := read(pair)) is None:
+                continue
+            _check_ends(pair, tokens, cut)
+            place = pair.place(axes)
+        except DoubtError:
+            pass
+        first, last = tokens.tokens[pair.first.start], tokens.tokens[pair.second.end - 1]
+        found.append((pair, Mention(first.start, last.end, place)))
+        if place is not None:
+            end = pair.second.end
+    return found
 
 
 def _pairs(tokens: Tokens, others: str) -> Iterator[_Pair]:
@@ -146,7 +172,12 @@ def _name_after(text: str) -> str:
     return match[1] if match else ""
 
 
-def _unmarked(pair: _Pair, codes: str) -> tuple[str, str] | None:
+def _firsts(codes: str) -> set[str]:
+    """The axes that an order stated anywhere puts first."""
+    return set(_ORDER.findall(codes)) | {"o" for code in codes if code == "g"}
+
+
+def _unmarked(pair: _Pair, codes: str, firsts: set[str]) -> tuple[str, str] | None:
     """The axes of two decimals without names and sides, latitude first where nothing says otherwise.
 
     Raises ``DoubtError`` where such two are rather no place: the first ones of a text decide.
@@ -162,11 +193,6 @@ def _unmarked(pair: _Pair, codes: str) -> tuple[str, str] | None:
         return None
     if first.sides or second.sides or (wkt and pair.between) or not (whole or wkt or _is_trusted(pair, codes)):
         raise DoubtError
-    return _order(pair, codes)
-
-
-def _order(pair: _Pair, codes: str) -> tuple[str, str]:
-    firsts = set(_ORDER.findall(codes)) | {"o" for code in codes if code == "g"}
     if len(firsts) > 1 or (not firsts and "o" in pair.left + pair.right):
         raise DoubtError
     return (LONGITUDE, LATITUDE) if firsts == {"o"} else (LATITUDE, LONGITUDE)
@@ -176,7 +202,9 @@ def _is_trusted(pair: _Pair, codes: str) -> bool:
     """Whether two decimals are a place by their digits, their line, or the words before them."""
     clause = re.split("[.L]", pair.left)[-1]
     fewest = min(pair.first.decimals, pair.second.decimals)
-    listed = re.search("[nbd][,;]$", codes[: pair.first.start][-2:]) or re.match("[,;]-?[nb]", codes[pair.second.end :])
+    listed = re.search("[nbd][,;]$", codes[max(pair.first.start - 2, 0) : pair.first.start]) or re.match(
+        "[,;]-?[nb]", codes[pair.second.end : pair.second.end + 3]
+    )
     if listed or "z" in clause or not _ENDS.match(pair.right):
         return False
     alone = not re.search("[wfp]", clause) and _LINE_ENDS.match(pair.right) is not None
@@ -185,8 +213,14 @@ def _is_trusted(pair: _Pair, codes: str) -> bool:
     return alone or exact or bool(set(clause) & set("pao"))
 
 
-def _check_end(pair: _Pair, tokens: Tokens, cut: bool) -> None:
-    """Raises ``DoubtError`` where the second angle may go on behind the end of the text."""
+def _check_ends(pair: _Pair, tokens: Tokens, cut: bool) -> None:
+    """Raises ``DoubtError`` where the first angle may begin earlier, or the second go on behind the end of the text."""
+    if tokens.codes[max(pair.first.start - 1, 0) : pair.first.start] in ("n", "b"):
+        raise DoubtError  # 4 8.8566
+    if pair.far[:1] in ("n", "b") and tokens.codes[pair.first.start] in "NSEW":
+        raise DoubtError  # N46 30.5 E7 15.2
+    if pair.between == "|" and pair.far.startswith("|n") and not pair.first.decimals:
+        raise DoubtError  # | 1 | 46.17 | 7.10 |
     second, member = pair.second, _MEMBER.search(pair.between) is not None
     rest = tokens.text[tokens.tokens[second.end - 1].end :]
     if cut:

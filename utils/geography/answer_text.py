@@ -24,6 +24,11 @@ _THOUGHT_MEMBER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+# What is struck out, in Markdown and HTML.
+_STRUCK = re.compile(
+    r"~~(?:[^~\n]|~(?!~))++~~|<(?P<tag>s|del|strike)>(?:[^<]|<(?!/(?:s|del|strike)>))*+(?:</(?P=tag)>|$)", re.IGNORECASE
+)
+
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,16}\d{0,2});", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\u([0-9a-f]{4})", re.IGNORECASE)
 
@@ -70,7 +75,7 @@ _MARKUP = [
 
 
 def final_text(text: str) -> str | None:
-    """``text`` without the thinking in it; None where the thinking does not end, as the answer has not come then.
+    """``text`` without thinking and what is struck out; None where thinking does not end: the answer has not come then.
 
     HTML's entities and the look-alikes of minus and degree signs are resolved, so that JSON can be read of the result.
     """
@@ -89,7 +94,7 @@ def final_text(text: str) -> str | None:
     text = "\n".join([*kept, text[end:]])
     if depth or any(not fence["closed"] for fence in _FENCE.finditer(text)):
         return None
-    return _THOUGHT_MEMBER.sub(r'\1""', _FENCE.sub(" ", text))
+    return _THOUGHT_MEMBER.sub(r'\1""', _STRUCK.sub(" ", _FENCE.sub(" ", text)))
 
 
 def _closes(tag: re.Match[str]) -> bool:

@@ -39,6 +39,9 @@ _BEFORE_NUMBER = set("([{<>=:,;|/\"'°~≈@&?.•·")
 _AFTER_NUMBER = set(")]}<>=:,;|/\"'°~≈&?!.([{")
 _REFERENCE = re.compile(r"\s+of\s+(?:the\s+)?(?:equator|greenwich|prime|meridian)\b", re.IGNORECASE)
 
+# Behind a number, what may stand for a side: so., sth., zap.
+_SHORT_SIDE = re.compile(r"[swozjюз]\w{1,3}|m[eé]rid\w{0,6}|down|below|under", re.IGNORECASE)
+
 _HEMISPHERE = re.compile("h[eé]mis", re.IGNORECASE)
 
 # 46 to 47, 46.1 ± 0.2, 46 - 47 and "between 46 and 47" name no one number.
@@ -93,6 +96,8 @@ class Tokens:
             return False
         before, after = self.text[start - 1 : start], self.text[end : end + 1]
         signed = text[0] in "+-"
+        if text[0] == before == ".":  # 48..85
+            return False
         if before.isalpha():
             fits = self.tokens[-1].code in ("NSEW" if signed else "NSEWdmq")
         else:
@@ -118,7 +123,10 @@ class Tokens:
         """The code of a token; that of a side depends on what it stands beside."""
         token = self.tokens[place]
         if token.code not in "NSEWX":
-            return token.code
+            before = "".join(earlier.code for earlier in self.tokens[max(place - 2, 0) : place])
+            short = token.code == "w" and re.search("[nd]$|n[mq]$", before) is not None
+            goes_on = place + 1 < len(self.tokens) and self.tokens[place + 1].code in "wfptrzx&"
+            return "X" if short and not goes_on and _SHORT_SIDE.fullmatch(token.text) else token.code
         after_number = place > 0 and self.tokens[place - 1].code in "ndmq"
         following = self.tokens[place + 1 : place + 3]
         qualifies = bool(following) and (following[0].code in "wpz" or following[0].text.lower() == "of")

@@ -16,6 +16,7 @@ WORDS = {
         "W": "w west western westerly westward westwards ouest oeste ovest oest westlich westerlengte "
         "väst vest bat\u0131 barat",
         "X": "sw nw se southwest northwest southeast southwestern northwestern southeastern o meridional "
+        "neg negativ negativo negativa négatif "
         "occidental austral süden westen minus negative юг южной южная ю запад западной западная з 南 南纬 南緯 西 "
         "południe południowa zachód zachodnia etelä etelään länsi νότια νότος δυτικά δύση "
         "جنوب جنوبا غرب غربا दक्षिण पश्चिम "

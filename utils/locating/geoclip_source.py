@@ -10,7 +10,7 @@ from utils.locating.sources import Found
 from utils.photos.images import ImageError
 from utils.retrieval.geoclip import GeoClip
 
-SEARCHED = 100  # points, of which near ones are merged: half of the best repeat each other (docs/retrieval.md)
+SEARCHED = 100  # points, of which near ones are merged: half of the best repeat each other (docs/geoclip.md)
 MERGE_KM = 1.0
 
 

@@ -145,7 +145,7 @@ class Judge:
             found = replace(found, why_unknown=why)
         return replace(
             found,
-            places=self._places(evidence, candidates, names),
+            places=self._places(evidence, options, names),
             ranker=self.name,
             decode=None if self.ranker is None else self.decider.name,
             used=task.used,
@@ -163,7 +163,7 @@ class Judge:
             logger.warning(message, task.photo.path, self.ranker.info.domain)
         return True
 
-    def _places(self, evidence: Evidence, candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Place, ...]:
+    def _places(self, evidence: Evidence, options: Sequence[Option], names: Sequence[str]) -> tuple[Place, ...]:
         """Best first: by their rewards, or by their support in the vote, which also says their shares."""
         if self.ranker is not None:
             scores = np.asarray(evidence.rewards)
@@ -171,8 +171,9 @@ class Judge:
         else:
             scores = self.decider.decoder.support(evidence)
             parts = scores / scores.sum()
-        rewards = evidence.rewards or [None] * len(candidates)
-        places = [Place(*parts) for parts in zip(candidates, names, rewards, parts.tolist(), strict=True)]
+        rewards = evidence.rewards or [None] * len(options)
+        of_each = zip(options, names, rewards, parts.tolist(), strict=True)
+        places = [Place(option.candidate, *known, photo=option.own_photo) for option, *known in of_each]
         return tuple(places[number] for number in np.argsort(-scores, kind="stable"))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,11 @@ class Option:
     @property
     def is_guess(self) -> bool:
         return self.candidate.source == "generation"
+
+    @property
+    def own_photo(self) -> Callable[[], Image.Image] | None:
+        """Opens its photo; None where it has none."""
+        return None if self.candidate.image is None else partial(self.open, self.candidate.image)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from utils.photos.store import ImageStore
 from utils.retrieval.encoders import ClipEncoder, Encoder, TowerEncoder, concatenate, preprocess
 from utils.retrieval.g3 import G3Encoder
 
-QWEN_VL = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+QWEN_VL = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 CLIP_LIKE = ("clip", "metaclip_2", "siglip", "siglip2")
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.tables.quotes import check_quotes
+
 # Cells may be of any length: a list of answers or candidates soon has more than the 131,072 characters that csv allows
 # by default. What a C long can hold on any system; the memory needed is that of the file.
 csv.field_size_limit(2**31 - 1)
@@ -50,7 +52,7 @@ def read_layout(path: str | os.PathLike, required: Sequence[str], optional: Sequ
     """The layout of the CSV file ``path``. Its delimiter is the one that gives the header all ``required`` columns.
 
     Of ``optional`` columns that are there twice the first counts. Raises ``ValueError``, without the name of the file,
-    where no delimiter does, where two columns may be the same required one, or for a pipe.
+    where no delimiter does, where two columns may be the same required one, where a quote is not closed, or for a pipe.
     """
     if Path(path).is_fifo():
         raise ValueError("it is a pipe, and is read more than once: save it as a file")
@@ -64,6 +66,7 @@ def read_layout(path: str | os.PathLike, required: Sequence[str], optional: Sequ
                 if len(names := found[wanted]) > 1:
                     raise ValueError(f"columns {' and '.join(names)} may both be {wanted}: keep one of them")
             columns = {wanted: names[0] for wanted, names in found.items() if names}
+            check_quotes(path, delimiter, _coordinates(headers[-1]))
             return Layout(delimiter, tuple(headers[-1]), columns)
     raise ValueError(_what_is_missing(max(headers, key=len), required))
 
@@ -73,6 +76,13 @@ def _matching(header: Sequence[str], wanted: str) -> list[str]:
     if wanted not in ALIASES or (wanted in RELEASED and wanted in header):
         return [name for name in header if name == wanted]
     return [name for name in header if name.strip().lower() in ALIASES[wanted]]
+
+
+def _coordinates(header: Sequence[str]) -> list[int]:
+    """Where a latitude and a longitude stand; empty where the header lacks one of them."""
+    names = [name.strip().lower() for name in header]
+    found = [[number for number, name in enumerate(names) if name in axis] for axis in (LATITUDE, LONGITUDE)]
+    return [numbers[0] for numbers in found] if all(found) else []
 
 
 def _what_is_missing(header: Sequence[str], required: Sequence[str]) -> str:

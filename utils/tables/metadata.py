@@ -19,6 +19,8 @@ from utils.tables.layout import has_decimal_commas, parse_number, read_layout
 REQUIRED = ("IMG_ID", "LAT", "LON")
 BLOCK, LARGEST_BLOCK = 2**20, 2**31 - 1  # bytes of a file that are read at a time; a row lies in one block, or in two
 
+NO_ROWS = "it has a header, but no rows"
+
 
 def read_whole_metadata(path: str | os.PathLike) -> pd.DataFrame:
     """The metadata table as it stands: one row a photo, every column in order, every cell the text in the file.
@@ -55,7 +57,8 @@ def read_metadata(path: str | os.PathLike, rows: np.ndarray | None = None) -> pd
 
     Raises:
         ValueError: naming the file and the columns it has where one of REQUIRED is missing or may be two of them, or
-            the row that has more or fewer cells than there are columns or bytes that are no text.
+            the row that has more or fewer cells than there are columns, bytes that are no text, or a quote that is not
+            closed; or where there is no row.
     """
     columns = [*REQUIRED, *TEXT_COLUMNS]
     with _naming(path):
@@ -97,6 +100,8 @@ def _read_columns(
     try:
         return _read_in_blocks(path, delimiter, columns, rows, numbered, block)
     except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):  # a header without a line end
+            raise ValueError(NO_ROWS) from None
         if "straddling object" not in str(error) or block >= LARGEST_BLOCK:
             raise
     return _read_columns(path, delimiter, columns, rows, numbered, min(16 * block, LARGEST_BLOCK))
@@ -133,6 +138,8 @@ def _read_in_blocks(
         kept.append(batch)
         numbers.append(inside)
         start = stop
+    if start <= numbered:
+        raise ValueError(NO_ROWS)
     metadata = pa.Table.from_batches(kept, reader.schema).to_pandas().set_axis(list(columns), axis="columns")
     return metadata.set_index(np.concatenate([*numbers, np.empty(0, dtype=np.int64)]))
 

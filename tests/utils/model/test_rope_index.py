@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 
 
@@ -19,6 +20,7 @@ def test_a_base_whose_positions_are_not_shared_out_is_refused(
     text = config["text_config"]
     text["rope_parameters"] = change and text["rope_parameters"] | change
     (base / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=rf"^{re.escape(str(base))}/config.json: .*mrope_section") as raised:
-        GeoRanker.from_pretrained(base, device="cpu")
-    assert "\n" not in str(raised.value)
+    for load in (GeoRanker.from_pretrained, LocalModel.from_pretrained):
+        with pytest.raises(ValueError, match=rf"^{re.escape(str(base))}/config.json: .*mrope_section") as raised:
+            load(base, device="cpu")
+        assert "\n" not in str(raised.value)

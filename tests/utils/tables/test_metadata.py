@@ -44,6 +44,10 @@ def test_metadata_keeps_every_row_and_every_name(write):
     ]
 
 
+def test_line_ends_of_old_macs(write):
+    assert read_metadata(write("IMG_ID,LAT,LON,city\ra,1,2,Rome\rb,3,4,Bern\r"))["city"].tolist() == ["Rome", "Bern"]
+
+
 def test_metadata_without_names(write):
     """The query folders of the released system have other columns instead; a spreadsheet adds a BOM."""
     metadata = read_metadata(write("IMG_ID,AUTHOR,LAT,LON\na.jpg,someone,1.5,2.5\n", encoding="utf-8-sig"))
@@ -55,6 +59,8 @@ def test_metadata_without_names(write):
     [
         ("IMG_ID,LAT\na,1\n", "no column LON"),
         ("", "no column IMG_ID, LAT, LON; it is empty"),
+        ("IMG_ID,LAT,LON\n", "it has a header, but no rows"),
+        ("IMG_ID,LAT,LON", "it has a header, but no rows"),
         ("IMG_ID,lat,Latitude,LON\na,1,2,3\n", "columns lat and Latitude may both be LAT: keep one of them"),
         ("id;x;y\na;1;2\n", "no column IMG_ID, LAT, LON; it has id, x, y"),
         ("IMG_ID,LAT,LON\na,1,2\nb,1,2,3\n", "Row #3"),
@@ -146,10 +152,13 @@ def test_wanted_rows_beyond_the_first_block(tmp_path):
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+ROWS = st.lists(st.lists(CELLS, min_size=6, max_size=6), min_size=1, max_size=8)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.lists(CELLS, min_size=6, max_size=6), max_size=8), st.lists(CELLS, min_size=3, max_size=3))
+@given(
+    st.lists(st.lists(CELLS, min_size=6, max_size=6), min_size=1, max_size=8), st.lists(CELLS, min_size=3, max_size=3)
+)
 def test_the_whole_table_is_what_the_csv_module_reads(tmp_path_factory, rows, names):
     """Any column, also two of one name, and any cell."""
     path = tmp_path_factory.mktemp("tables") / "metadata.csv"

@@ -127,3 +127,13 @@ def test_a_damaged_clip_is_named(geoclip_release, tmp_path) -> None:
         GeoClip.from_pretrained(geoclip_release, clip=tmp_path / "clip")
     with pytest.raises(FileNotFoundError, match=r"absent does not exist: the folder of a CLIP checkpoint"):
         GeoClip.from_pretrained(geoclip_release, clip=tmp_path / "absent")
+
+
+def test_weights_that_embed_nothing_give_no_points(geoclip_release, tiny_clip, make_image, tmp_path) -> None:
+    shutil.copytree(geoclip_release, tmp_path / "release")
+    path = tmp_path / "release" / "model.safetensors"
+    own = {name: tensor * 1e30 if ".mlp." in name else tensor for name, tensor in load_file(path).items()}
+    save_file(own, path)  # each of them a number, but what comes out is none
+    geoclip = GeoClip.from_pretrained(tmp_path / "release", clip=tiny_clip)
+    with pytest.raises(ValueError, match="embeddings that are not of length 1"):
+        geoclip.encode([make_image(32, 32)])

@@ -9,6 +9,7 @@
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -36,7 +37,8 @@ class Locator:
     """Asks ``sources`` for a photo's candidates and lets ``judge`` decide.
 
     ``known_as`` is what a calibration calls the sources, None where none can know them; ``identity`` is all that
-    answers depend on beside the photo, ready for JSON; ``batch_size`` photos are located at a time.
+    answers depend on beside the photo, ready for JSON; ``batch_size`` photos are located at a time. Several threads may
+    use it: they take turns.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Locator:
     ) -> None:
         self.sources, self.judge, self.known_as, self.identity = sources, judge, known_as, identity or {}
         self.batch_size = batch_size
+        self._turn = threading.Lock()  # a model that guesses and ranks has states, such as whether its adapter is on
 
     @classmethod
     def from_pretrained(
@@ -107,7 +110,9 @@ class Locator:
         else:
             opened = ((_called(picture), _opened(picture)) for picture in photos)
         for batch in _batches(opened, self.batch_size):
-            yield from self._located(batch)
+            with self._turn:
+                located = self._located(batch)
+            yield from located
 
     def _located(self, batch: Sequence[tuple[str, Photo | ImageError]]) -> Iterator[tuple[str, Answer | ValueError]]:
         tasks = self._tasks([photo for _, photo in batch if isinstance(photo, Photo)])

@@ -60,7 +60,7 @@ from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
 from utils.jobs.outputs import check_outputs
 from utils.locating.output_paths import ranking_paths, report_path, table_path
-from utils.photos.formats import photo_names
+from utils.photos.formats import is_writable, list_photos
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -201,7 +201,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
     if args.image is not None:
         return
     if args.ranker in WITHOUT_RANKER:
-        refuse(parser, given, ("quantize",), f"with --ranker {args.ranker}: no model is loaded")
+        refuse(parser, given, ("model", "quantize"), f"with --ranker {args.ranker}: no model is loaded")
     refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
     refuse(parser, given, ("locations",), "without a folder as --image")
     found = [name for name in OF_A_PHOTO if getattr(args, name)]
@@ -214,6 +214,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
 
 def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse what has no effect on one's own photo, and what is not enough to find its place."""
+    check_image(args, parser)
     refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
     check_sources(args, parser, given)
     check_models(args, parser, given)
@@ -227,6 +228,16 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, g
         parser.error("--latitude and --longitude belong together")
     if args.latitude is not None and not is_valid_coordinate(args.latitude, args.longitude):
         parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
+
+
+def check_image(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what cannot be the path of a photo, or of a folder, or could not be written into the results."""
+    if not args.image:  # of which Python's paths would make the working directory
+        parser.error("--image is empty")
+    if "://" in args.image:
+        parser.error(f"--image {args.image}: it takes files of this machine; download the photo first")
+    if not is_writable(args.image):
+        parser.error(f"--image {args.image!a}: the name is not UTF-8, rename it")
 
 
 def check_sources(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
@@ -256,6 +267,8 @@ def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser, give
         parser.error("--model_name: no use without --generate")
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
+    if args.model_path is None:
+        refuse(parser, given, ("decode",), "without --model_path: the candidates vote")
     if args.model_path is None and (args.model_name or not args.generate):
         refuse(parser, given, ("quantize",), "without a model on this machine, which ranks or guesses")
         if args.model is not None:
@@ -288,7 +301,7 @@ def locate(args: argparse.Namespace) -> list[str]:
     if args.image is None:
         return locate_query(args)
     if Path(args.image).is_dir():
-        photo_names(Path(args.image))  # raises where there is none, before anything is loaded
+        list_photos(Path(args.image))  # raises where there is none, before anything is loaded
     locator = own_locator(args)
     return (locate_folder if Path(args.image).is_dir() else locate_photo)(args, locator)
 

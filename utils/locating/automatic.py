@@ -1,6 +1,7 @@
 """What locates photos best of all that is on this machine, where nobody says what should."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,17 +10,17 @@ from utils.data_paths import BENCHMARKS, CLONE
 from utils.geo_ranker import GeoRanker
 from utils.locating.choices import Choices
 from utils.locating.judging import Judge
-from utils.photos.formats import photo_names
+from utils.photos.formats import list_photos
 from utils.photos.images import ImageError, open_image
-from utils.retrieval.geoclip_files import is_available
+from utils.retrieval.geoclip_files import INSTALL, is_available, package_folder
 
 GUESSES = 3
 EXAMINED = 16  # photos of a folder whose content is looked at
 
 # Sizes are those of the weights, 2 bytes a parameter for the language models.
-NOTHING = """{photo} is no tile of the embedded world, and nothing on this machine finds places for photographs. \
+NOTHING = """{photo} {what}, and nothing on this machine finds places for photographs. \
 Any of these does; each downloads once:
-    python quick_start.py --image {photo} --retriever geoclip
+{install}    python quick_start.py --image {photo} --retriever geoclip
         GeoCLIP's points, of which the likely ones vote; CLIP ViT-L/14 (1.7 GB); a CPU will do
     python quick_start.py --image {photo} --generate 3 --model Qwen/Qwen2-VL-2B-Instruct
         guesses of a small model, which vote (4.4 GB); slow on a CPU. Or --model_name and --base_url of a server
@@ -46,7 +47,7 @@ def choose(
     Raises ``ValueError`` where there is neither, which says what to do, and ``ImageError`` where no photo can be read.
     """
     folder = Path(photo)
-    photos = [folder / name for name in photo_names(folder)[:EXAMINED]] if folder.is_dir() else [folder]
+    photos = [folder / name for name in list_photos(folder).photos[:EXAMINED]] if folder.is_dir() else [folder]
     if Path(BENCHMARKS["earth"].model).is_dir():
         choices = _of_earth(demand)
         judge = choices.judge(device)
@@ -58,7 +59,9 @@ def choose(
         return Choices(retriever=retriever, generate=GUESSES, demand=demand, **server), None
     if retriever is not None:
         return Choices(retriever=retriever, demand=demand), None
-    raise ValueError(NOTHING.format(photo=photo, clone=CLONE))
+    what = "has few tiles of the embedded world" if folder.is_dir() else "is no tile of the embedded world"
+    install = "" if package_folder() else f"    {INSTALL}\n"
+    raise ValueError(NOTHING.format(photo=shlex.quote(str(photo)), what=what, install=install, clone=CLONE))
 
 
 def _of_earth(demand: Demand | None) -> Choices:

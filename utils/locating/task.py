@@ -130,5 +130,5 @@ def readable_options(task: Task) -> tuple[list[Option], list[Image.Image | None]
         options.append(option)
         photos.append(None if name is None else opened[option.open, name])
     if not options:
-        raise ImageError("\n".join(["no place to rank", *task.problems]))
+        raise ImageError("\n".join(["no place to rank", *task.notes, *task.problems]))
     return options, photos

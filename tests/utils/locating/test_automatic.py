@@ -1,5 +1,7 @@
 """Where nobody says what should locate a photo: the best that is on the machine."""
 
+import shlex
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -80,6 +82,19 @@ def test_what_would_help_is_said_where_nothing_does(photos, monkeypatch):
     judge(monkeypatch, False)
     with pytest.raises(ValueError, match=r"(?s)a\.png is no tile .*--retriever geoclip\n.*1\.7 GB.*4\.4 GB.*16\.6 GB"):
         automatic.choose(photos / "a.png", device="cpu")
+    judge(monkeypatch, False, False, True)
+    with pytest.raises(ValueError, match=f"^{photos} has few tiles of the embedded world, and nothing"):
+        automatic.choose(photos, device="cpu")
+
+
+def test_commands_that_are_suggested_can_be_pasted(photos, monkeypatch):
+    monkeypatch.setattr(automatic, "package_folder", lambda: None)
+    photo = shutil.copy(photos / "a.png", photos / "my $holiday's.png")
+    judge(monkeypatch, False)
+    with pytest.raises(ValueError, match="once:\n    pip install --no-deps geoclip\n    python quick_start") as found:
+        automatic.choose(photo, device="cpu")
+    commands = [line.split("--image ")[1] for line in str(found.value).splitlines() if "--image " in line]
+    assert [shlex.split(command)[0] for command in commands] == [str(photo)] * 3
 
 
 def test_a_photo_that_cannot_be_read_is_named(photos):

@@ -5,7 +5,7 @@ from PIL import Image
 from utils.candidates import Candidate
 from utils.locating.photo import Photo
 from utils.locating.sources import Found, ListedPlaces
-from utils.locating.task import benchmark_task, counts, readable_options, task_of
+from utils.locating.task import Task, benchmark_task, counts, readable_options, task_of
 from utils.photos.images import ImageError
 from utils.tables.candidate_table import CandidateRow, write_candidate_table
 
@@ -108,3 +108,9 @@ def test_a_candidate_whose_photo_cannot_be_read_is_left_out_and_named(folder):
     (problem,) = task.problems
     assert problem.startswith("broken.jpg in ")
     assert problem.endswith("; place left out")
+
+
+def test_where_no_place_is_left_it_is_said_why():
+    task = Task(PHOTO, (), notes=("3 of 3 guesses name no usable place and are left out",), problems=["a problem"])
+    with pytest.raises(ImageError, match=r"^no place to rank\n3 of 3 guesses name .*\na problem$"):
+        readable_options(task)

@@ -351,7 +351,7 @@ def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeyp
 
 def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(SystemExit, match="api_key"):
+    with pytest.raises(SystemExit, match="no API key: set OPENAI_API_KEY"):
         main([f"--root_path={root}", "--model_name=m"])
     with pytest.raises(SystemExit, match="is no address such as"):
         main([f"--root_path={root}", "--model_name=m", f"--api_key={KEY}", "--base_url=localhost"])

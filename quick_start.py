@@ -35,6 +35,7 @@ Coordinates that a photo carries in its EXIF are never used. A flag that has no 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,7 +220,7 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, g
     check_sources(args, parser, given)
     check_models(args, parser, given)
     check_places(args, parser)
-    if Path(args.image).is_dir():
+    if os.path.isdir(args.image):  # unlike Path's, false where it cannot be seen, which is told later
         refuse(parser, given, ("output", "map"), "with a folder as --image: see --locations")
         refuse(parser, given, ("latitude", "longitude"), "with a folder as --image: they are those of one photo")
     else:

@@ -1,5 +1,6 @@
 """Which files are photos, by their content."""
 
+import errno
 import io
 import os
 import struct
@@ -74,6 +75,25 @@ def test_what_is_left_alone_is_counted(tmp_path: Path, caplog) -> None:
     assert list_photos(tmp_path).others == {".txt": 2, "Makefile": 1}
     said = f"{tmp_path}: 3 files are no photos and are left alone (2 .txt, 1 Makefile)"
     assert caplog.messages.count(said) == 1  # by one of the two
+
+
+def test_folders_that_may_not_be_read_are_named(tmp_path: Path, caplog, monkeypatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.jpg").touch()
+    scandir = os.scandir
+
+    def refusing(path):  # root may read everything
+        if Path(path).name in refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    refused = ["sub"]
+    assert photo_names(tmp_path) == ["a.jpg"]
+    assert caplog.messages == [f"{tmp_path / 'sub'}: this folder may not be read and is left alone"]
+    refused = [tmp_path.name]
+    with pytest.raises(PermissionError, match=tmp_path.name):
+        photo_names(tmp_path)
 
 
 def test_names_that_no_table_can_hold_are_left_out(tmp_path: Path, caplog) -> None:

@@ -35,6 +35,7 @@ Coordinates that a photo carries in its EXIF are never used. A flag that has no 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,13 +68,12 @@ from utils.decoding import WITHOUT_RANKER
 from utils.geography.geodesy import is_valid_coordinate
 from utils.jobs.outputs import check_outputs
 from utils.locating.output_paths import ranking_paths, report_path, table_path
-from utils.photos.formats import photo_names
+from utils.photos.formats import is_writable, list_photos
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from utils.answer import Answer
-    from utils.locating.choices import Choices
     from utils.locator import Locator
 
 # ---- edit here, or use the flags ----
@@ -184,7 +184,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
     if args.image is not None:
         return
     if args.ranker in WITHOUT_RANKER:
-        refuse(parser, given, ("quantize",), f"with --ranker {args.ranker}: no model is loaded")
+        refuse(parser, given, ("model", "quantize"), f"with --ranker {args.ranker}: no model is loaded")
     refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
     refuse(parser, given, ("locations",), "without a folder as --image")
     found = [name for name in OF_A_PHOTO if getattr(args, name)]
@@ -197,11 +197,12 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
 
 def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse what has no effect on one's own photo, and what is not enough to find its place."""
+    check_image(args, parser)
     refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
     check_sources(args, parser, given, listed=bool(CANDIDATE_COORDINATES))
     check_models(args, parser, given)
     check_places(args, parser)
-    if Path(args.image).is_dir():
+    if os.path.isdir(args.image):  # unlike Path's, false where it cannot be seen, which is told later
         refuse(parser, given, ("output", "map"), "with a folder as --image: see --locations")
         refuse(parser, given, ("latitude", "longitude"), "with a folder as --image: they are those of one photo")
     else:
@@ -210,6 +211,16 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, g
         parser.error("--latitude and --longitude belong together")
     if args.latitude is not None and not is_valid_coordinate(args.latitude, args.longitude):
         parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
+
+
+def check_image(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what cannot be the path of a photo, or of a folder, or could not be written into the results."""
+    if not args.image:  # of which Python's paths would make the working directory
+        parser.error("--image is empty")
+    if "://" in args.image:
+        parser.error(f"--image {args.image}: it takes files of this machine; download the photo first")
+    if not is_writable(args.image):
+        parser.error(f"--image {args.image!a}: the name is not UTF-8, rename it")
 
 
 def check_places(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -236,12 +247,8 @@ def locate(args: argparse.Namespace) -> list[str]:
     if args.image is None:
         return locate_query(args)
     if Path(args.image).is_dir():
-        photo_names(Path(args.image))  # raises where there is none, before anything is loaded
-    choices = own_choices(args)
-
-    from utils.locator import Locator
-
-    locator = Locator.load(choices, args.device)
+        list_photos(Path(args.image))  # raises where there is none, before anything is loaded
+    locator = own_locator(args)
     return (locate_folder if Path(args.image).is_dir() else locate_photo)(args, locator)
 
 
@@ -280,19 +287,19 @@ def locate_query(args: argparse.Namespace) -> list[str]:
     return show(args, answer, task.photo.image, task.truth)
 
 
-def own_choices(args: argparse.Namespace) -> "Choices":
-    """What is to locate photos of one's own: what the flags say, else the best that this machine has."""
+def own_locator(args: argparse.Namespace) -> "Locator":
+    """What locates photos of one's own: as the flags say, else with the best that this machine has."""
+    from utils.locating.automatic import choose
     from utils.locating.choices import Choices
     from utils.locating.sources import ListedPlaces
+    from utils.locator import Locator
 
+    demand = Demand.of(args.min_confidence, args.within)
     if not args.chosen:
-        from utils.locating.automatic import choose
-
-        return choose(
-            args.image, args.model_name, args.base_url, Demand.of(args.min_confidence, args.within), args.device
-        )
+        choices, judge = choose(args.image, args.model_name, args.base_url, demand, args.device)
+        return Locator.load(choices, args.device, judge)
     places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
-    return Choices.of(vars(args) | {"places": places, "demand": Demand.of(args.min_confidence, args.within)})
+    return Locator.load(Choices.of(vars(args) | {"places": places, "demand": demand}), args.device)
 
 
 def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:

@@ -392,7 +392,7 @@ def test_batch_files_and_live_runs_share_one_journal(root: Path, monkeypatch, ca
 
 def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(SystemExit, match="api_key"):
+    with pytest.raises(SystemExit, match="no API key: set OPENAI_API_KEY"):
         main([f"--root_path={root}", "--model_name=m"])
     with pytest.raises(SystemExit, match="is no address such as"):
         main([f"--root_path={root}", "--model_name=m", f"--api_key={KEY}", "--base_url=localhost"])

@@ -329,6 +329,11 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
             "--latitude 91.0 --longitude 2.0 is no coordinate",
         ),
         (["--locations", "places.geojson"], "its name ends in .csv"),
+        (["--image", ""], "--image is empty"),
+        (["--image", "https://host/x.jpg"], "--image https://host/x.jpg: it takes files of this machine; download"),
+        (["--image", "caf\udce9.jpg"], "--image 'caf\\udce9.jpg': the name is not UTF-8"),
+        (["--image", "x.jpg", "--retriever", "geoclip", "--decode", "fused"], "--decode: no use without --model_path"),
+        (["--ranker", "consensus", "--model", "m"], "--model: no use with --ranker consensus"),
         (["--report", "photo.jpg"], "--report is photo.jpg: its name ends in .html"),
     ],
 )

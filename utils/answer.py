@@ -9,6 +9,7 @@ from PIL import Image
 from utils.calibration import Calibration, Outlook
 from utils.candidates import Candidate
 from utils.geography.discs import Region
+from utils.geography.geodesy import THRESHOLDS_KM
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Demand:
 
     confidence: float
     within_km: int  # one of THRESHOLDS_KM
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1 or self.within_km not in THRESHOLDS_KM:
+            known = ", ".join(map(str, THRESHOLDS_KM))
+            raise ValueError(f"{self}: confidence lies between 0 and 1, within_km is one of {known}")
 
     @classmethod
     def of(cls, confidence: float | None, within_km: int) -> "Demand | None":

@@ -9,6 +9,7 @@
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -38,7 +39,7 @@ class Locator:
 
     ``known_as`` is what a calibration calls the sources, None where none can know them; ``identity`` is all that
     answers depend on beside the photo, ready for JSON; ``batch_size`` photos are located at a time; ``choices`` are
-    those that it was loaded from.
+    those that it was loaded from. Several threads may use it: they take turns.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Locator:
     ) -> None:
         self.sources, self.judge, self.known_as, self.identity = sources, judge, known_as, identity or {}
         self.batch_size, self.choices = batch_size, choices
+        self._turn = threading.Lock()  # a model that guesses and ranks has states, such as whether its adapter is on
 
     @classmethod
     def from_pretrained(
@@ -60,7 +62,7 @@ class Locator:
         model_path: str | os.PathLike | None = None,
         *,
         device: str | None = None,
-        **choices,
+        **choices: Any,
     ) -> "Locator":
         """From a base model, an adapter and further ``choices`` (``utils/locating/choices.py``).
 
@@ -71,10 +73,10 @@ class Locator:
         return cls.load(Choices(model, model_path, **choices), device)
 
     @classmethod
-    def load(cls, choices: Choices, device: str | None = None) -> "Locator":
-        """The same from ``choices``."""
+    def load(cls, choices: Choices, device: str | None = None, judge: Judge | None = None) -> "Locator":
+        """The same from ``choices``, and from their ``judge`` where it is loaded already."""
         device = str(checked_device(device or own_device(0)))
-        judge = choices.judge(device)
+        judge = judge or choices.judge(device)
         sources = choices.sources(device, judge)
         # A CPU gains nothing from several at a time, and a run that is killed loses them.
         batch_size = 1 if device == "cpu" and choices.model_name is None else BATCH_SIZE
@@ -88,7 +90,9 @@ class Locator:
         choices = variation.choices(self.choices)
         sources = variation.sources(self.sources)
         judge = self.judge.varied(variation.decode, variation.demand)
-        return Locator(sources, judge, choices.known_as(sources), None, self.batch_size, choices)
+        varied = Locator(sources, judge, choices.known_as(sources), None, self.batch_size, choices)
+        varied._turn = self._turn
+        return varied
 
     def locate(self, photo: Picture) -> Answer:
         """The answer for one photo: a path, the bytes of a file, or a picture of PIL.
@@ -120,7 +124,9 @@ class Locator:
         else:
             opened = ((_called(picture), _opened(picture)) for picture in photos)
         for batch in _batches(opened, self.batch_size):
-            yield from self._located(batch)
+            with self._turn:
+                located = self._located(batch)
+            yield from located
 
     def _located(self, batch: Sequence[tuple[str, Photo | ImageError]]) -> Iterator[tuple[str, Answer | ValueError]]:
         tasks = self.find([photo for _, photo in batch if isinstance(photo, Photo)])

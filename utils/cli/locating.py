@@ -92,6 +92,8 @@ def check_models(args: Namespace, parser: ArgumentParser, given: set[str]) -> No
         parser.error("--model_name: no use without --generate")
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
+    if args.model_path is None:
+        refuse(parser, given, ("decode",), "without --model_path: the candidates vote")
     if args.model_path is None and (args.model_name or not args.generate):
         refuse(parser, given, ("quantize",), "without a model on this machine, which ranks or guesses")
         if args.model is not None:

@@ -18,6 +18,8 @@ class GeoClipSource:
     """Points of the Earth with neither photo nor names, which a ranker reads as it reads a guess."""
 
     def __init__(self, geoclip: GeoClip, topn: int = 12, merge_km: float = MERGE_KM) -> None:
+        """Embeds the points where that was not done yet: what fails there is no fault of a photo."""
+        geoclip.places.prepare()
         self.geoclip, self.take, self.merge_km = geoclip, topn, merge_km
         self.words = f"of GeoCLIP's {len(geoclip.points):,} points"
 

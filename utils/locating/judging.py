@@ -16,7 +16,7 @@ from utils.decider import Decider
 from utils.decoding import Evidence, shares
 from utils.geo_ranker import GeoRanker
 from utils.geography.place_names import place_names
-from utils.locating.task import Option, Task, readable_options
+from utils.locating.task import Option, Task, counts, readable_options
 from utils.model.memory import DoesNotFit
 from utils.model.quantizations import Quantization
 from utils.photos.images import ImageError
@@ -135,7 +135,7 @@ class Judge:
         names = place_names(points, [candidate.texts for candidate in candidates])
         is_guess = [option.is_guess for option in options]
         known = outlook(points, self.decider.decoder.shares(evidence), index, is_guess)
-        counts = len(options) - sum(is_guess), sum(is_guess)
+        ranked = counts(options)
         unlike = self._is_unlike(task)
         if unlike and self.known_only:
             raise ValueError(
@@ -146,9 +146,9 @@ class Judge:
             answered = True if self.demand is None else None
             found = replace(found, answered=answered, why_unknown="the photo is unlike those of the calibration")
         else:
-            calibration = self.decider.calibration(task.sources) if self.decider.knows(counts) else None
+            calibration = self.decider.calibration(task.sources) if self.decider.knows(ranked) else None
             found = answer(candidates[index], names[index], known, calibration, self.demand)
-            why = "" if calibration else self.decider.why_unknown(task.sources, counts)
+            why = "" if calibration else self.decider.why_unknown(task.sources, ranked)
             found = replace(found, why_unknown=why)
         return replace(
             found,
@@ -162,11 +162,12 @@ class Judge:
         )
 
     def _is_unlike(self, task: Task) -> bool:
-        """Whether the photo is unlike all that the ranker was calibrated on; says so."""
+        """Whether the photo is unlike all that the ranker was calibrated on; says so of one that gets an answer."""
         if self.ranker is None or self.ranker.info.domain is None or self.ranker.knows(self._seen(task)):
             return False
-        message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
-        logger.warning(message, task.photo.path, self.ranker.info.domain)
+        if not self.known_only:
+            message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
+            logger.warning(message, task.photo.path, self.ranker.info.domain)
         return True
 
     def _places(self, evidence: Evidence, options: Sequence[Option], names: Sequence[str]) -> tuple[Place, ...]:

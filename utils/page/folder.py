@@ -13,7 +13,7 @@ from utils.locator import Locator
 from utils.page.entry import FORMAT, Entry, Located, entry, entry_of_row
 from utils.page.pictures import Sizes
 from utils.page.report import write_report
-from utils.photos.formats import photo_names
+from utils.photos.formats import list_photos
 from utils.photos.images import ImageError, open_image
 
 
@@ -32,7 +32,7 @@ class FolderReport:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.sizes = Sizes.of(len(photo_names(folder)))
+        self.sizes = Sizes.of(len(list_photos(folder).photos))
 
     def entry(self, name: str, found: Answer | ValueError) -> Entry:
         """Of a photo that has just been located."""

@@ -168,6 +168,7 @@ def test_settings_reach_the_photo(app, visit):
     page.get_by_label("within").select_option("25")
     page.set_input_files("#files", [photo("beach.png")])
     opened.reaches("beach.png", "Not sure")
+    assert opened.state("beach.png").inner_text() == "Not sure"
     ((_, settings),) = app.finder.asked
     expected = {"sources": ["gallery"], "generate": 3, "decode": "consensus", "min_confidence": 0.99, "within": 25}
     assert settings.model_dump() == expected

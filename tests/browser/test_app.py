@@ -175,6 +175,17 @@ def test_settings_reach_the_photo(app, visit):
     page.get_by_label("Guesses", exact=True).fill("99")
     page.set_input_files("#files", [photo("other.png")])
     assert page.locator(".asked-photo").count() == 1  # the field says what is wrong with it
+    page.locator("summary", has_text="Settings").click()
+    page.set_input_files("#files", [photo("other.png")])
+    page.locator("#settings").wait_for()  # also where it was folded away
+    page.get_by_label("Guesses", exact=True).fill("3")
+    for box in page.locator("#sources input:checked").all():
+        box.uncheck()
+    page.set_input_files("#files", [photo("other.png")])
+    assert page.locator(".asked-photo").count() == 1  # no source is not the same as every source
+    page.locator("#sources input").last.check()
+    page.set_input_files("#files", [photo("other.png")])
+    opened.reaches("other.png", "Not sure")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

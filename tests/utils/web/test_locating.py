@@ -68,9 +68,8 @@ def test_no_photo_outlives_its_error(step):
     gc.collect()
     gc.disable()  # so that nothing goes but what nobody refers to
     try:
-        with pytest.raises(Problem, match="no candidate is left") as raised:
+        with pytest.raises(Problem, match="no candidate is left"):
             Worker(finder)(job())
-        raised = None
         assert photos[0]() is None
     finally:
         gc.enable()

@@ -168,12 +168,24 @@ def test_settings_reach_the_photo(app, visit):
     page.get_by_label("within").select_option("25")
     page.set_input_files("#files", [photo("beach.png")])
     opened.reaches("beach.png", "Not sure")
+    assert opened.state("beach.png").inner_text() == "Not sure"
     ((_, settings),) = app.finder.asked
     expected = {"sources": ["gallery"], "generate": 3, "decode": "consensus", "min_confidence": 0.99, "within": 25}
     assert settings.model_dump() == expected
     page.get_by_label("Guesses", exact=True).fill("99")
     page.set_input_files("#files", [photo("other.png")])
     assert page.locator(".asked-photo").count() == 1  # the field says what is wrong with it
+    page.locator("summary", has_text="Settings").click()
+    page.set_input_files("#files", [photo("other.png")])
+    page.locator("#settings").wait_for()  # also where it was folded away
+    page.get_by_label("Guesses", exact=True).fill("3")
+    for box in page.locator("#sources input:checked").all():
+        box.uncheck()
+    page.set_input_files("#files", [photo("other.png")])
+    assert page.locator(".asked-photo").count() == 1  # no source is not the same as every source
+    page.locator("#sources input").last.check()
+    page.set_input_files("#files", [photo("other.png")])
+    opened.reaches("other.png", "Not sure")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

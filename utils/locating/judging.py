@@ -92,14 +92,14 @@ class Judge:
             try:
                 shown[number] = Shown(task, *readable_options(task))
             except ImageError as error:
-                answers[number] = error
+                answers[number] = error.with_traceback(None)
         scoring = self.ranker is not None and shown
         rewards = self._rewards(list(shown.values())) if scoring else [None] * len(shown)
         for (number, part), scored in zip(shown.items(), rewards, strict=True):
             try:
                 answers[number] = scored if isinstance(scored, ValueError) else self._decided(part, scored)
             except ValueError as error:
-                answers[number] = error
+                answers[number] = error.with_traceback(None)  # whose frames hold the photos
         return answers
 
     def _rewards(self, shown: Sequence[Shown]) -> list[list[float] | ValueError]:

@@ -6,7 +6,13 @@ from utils.answer import Answer, Demand, format_chance
 from utils.locating.listing import format_region
 from utils.locating.locations import CONFIDENCE_KM
 
-SOURCES = {"retrieval": "similar photo", "generation": "guess", "geoclip": "GeoCLIP's point"}
+SOURCES = {
+    "retrieval": "similar photo",
+    "generation": "guess",
+    "geoclip": "GeoCLIP's point",
+    "csv": "place of the list",
+    "list": "place of the list",
+}
 
 
 def verdict(

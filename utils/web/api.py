@@ -108,6 +108,8 @@ class Api:
         job = self.jobs.get(name)
         if not job.outcome.done():
             raise Problem(409, "the photo is not located yet")
+        if (problem := job.outcome.exception()) is not None:
+            raise problem.anew()
         return job.outcome.result()
 
 

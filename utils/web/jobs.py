@@ -67,7 +67,7 @@ class Job:
         self.finished = time.monotonic()
         if isinstance(found, Problem):
             self.stage = Stage.FAILED
-            self.outcome.set_exception(found)
+            self.outcome.set_exception(found.anew())
         else:
             self.stage = Stage.DONE
             self.outcome.set_result(found)

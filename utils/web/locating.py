@@ -92,11 +92,11 @@ class Worker:
         job.reach(Stage.CANDIDATES)
         (task,) = locator.find([photo])
         if isinstance(task, ValueError):
-            raise task
+            raise ValueError(str(task))  # not itself: it and this frame, which has the photo, would hold each other
         job.reach(Stage.RANKING)
         (answer,) = locator.judge.answers([task])
         if isinstance(answer, ValueError):
-            raise answer
+            raise ValueError(str(answer))
         return answer, photo
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from utils.page import assets
+from utils.web.guard import READING
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
@@ -18,12 +19,12 @@ def pages() -> APIRouter:
     router = APIRouter(include_in_schema=False)
     files = static_files()
 
-    @router.get("/world.json")
+    @router.api_route("/world.json", methods=READING)
     def world() -> JSONResponse:
         """What every map shows."""
         return JSONResponse(_world())
 
-    @router.get("/{name:path}")
+    @router.api_route("/{name:path}", methods=READING)
     async def file(name: str) -> Response:
         content, kind = files.get(name or "index.html", (None, None))
         if content is None:

@@ -13,6 +13,10 @@ class Problem(Exception):
         super().__init__(text)
         self.status, self.text, self.retry_after = status, one_line(text), retry_after
 
+    def anew(self) -> "Problem":
+        """The same without the frames that raised it, which hold the photo as long as the error is kept."""
+        return Problem(self.status, self.text, self.retry_after)
+
 
 def one_line(text: str) -> str:
     """``text`` without line breaks, and of absolute paths only the last part."""

@@ -48,6 +48,8 @@ async def read_upload(request: Request, most_bytes: int) -> Upload:
         raise Problem(408, f"the body took longer than {BODY_SECONDS} s") from None
     except MultiPartException as error:
         raise Problem(400, f"the form cannot be read: {error.message}") from None
+    except UnicodeError:  # of what an odd charset in the content type makes of a name
+        raise Problem(400, "the form cannot be read: its text is not in the charset that it names") from None
     except ClientDisconnect:
         raise Problem(400, "the body broke off") from None
 

@@ -1,7 +1,7 @@
 import pytest
 
 from utils.answer import Demand
-from utils.page.words import briefly, problem, verdict
+from utils.page.words import briefly, problem, source, verdict
 
 CHANCES = {1: 0.004, 25: 0.25, 200: 0.625, 750: 0.7, 2500: 0.995}
 
@@ -45,3 +45,8 @@ def test_what_is_unknown_is_called_so(answered):
 def test_in_some_words():
     assert briefly(CHANCES, True) == "62% within 200 km"
     assert problem("it is broken")["below"] == "it is broken"
+
+
+@pytest.mark.parametrize("name", ["retrieval", "generation", "geoclip", "csv", "list"])
+def test_where_a_candidate_comes_from_is_said_in_words(name):
+    assert source(name) not in (name, "")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -56,6 +57,29 @@ def test_they_are_located_in_order(jobs, work):
     assert [job.outcome.result(10) for job in added] == [{"name": name} for name in "abc"]
     assert [job.upload for job in added] == [None] * 3  # whose bytes are no longer needed
     assert work.names == ["a", "b", "c"]
+
+
+def test_one_that_failed_keeps_nothing_of_its_photo():
+    class Photo:
+        """What can be watched."""
+
+    photos = []
+
+    def work(job):
+        photo = Photo()
+        photos.append(weakref.ref(photo))
+        try:
+            raise ValueError("unlike a photo")
+        except ValueError as error:
+            raise Problem(422, str(error)) from None
+
+    queue = Jobs(work, 8)
+    job = add(queue)
+    problem = job.outcome.exception(10)
+    assert (problem.status, problem.text, queue.get(job.id)) == (422, "unlike a photo", job)
+    queue.close()
+    queue.thread.join()
+    assert photos[0]() is None
 
 
 def test_one_that_waits_is_dropped_at_once_and_one_that_runs_at_its_next_stage(jobs, work):

@@ -1,6 +1,8 @@
 """What the worker makes of a photo."""
 
+import gc
 import re
+import weakref
 
 import pytest
 
@@ -50,6 +52,27 @@ def test_it_stops_where_nobody_waits(stage):
         setattr(finder, within, last)
     with pytest.raises(Dropped):
         Worker(finder)(dropped)
+
+
+@pytest.mark.parametrize("step", ["find", "answers"])
+def test_no_photo_outlives_its_error(step):
+    finder, photos = StubFinder(), []
+    locator = finder.locator
+
+    def watched(photo, settings):
+        photos.append(weakref.ref(photo))
+        return locator(photo, settings)
+
+    finder.locator = watched
+    setattr(finder, step, lambda _: [ValueError("no candidate is left")])
+    gc.collect()
+    gc.disable()  # so that nothing goes but what nobody refers to
+    try:
+        with pytest.raises(Problem, match="no candidate is left"):
+            Worker(finder)(job())
+        assert photos[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_disk_that_cannot_be_written_costs_nobody_the_answer(tmp_path, caplog):

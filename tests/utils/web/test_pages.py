@@ -25,6 +25,13 @@ def test_what_the_page_loads_is_there(app):
     assert app.client.get("/world.json").json().keys() == {"background", "outlines", "towns"}
 
 
+@pytest.mark.parametrize("path", ["/", "/app.js", "/world.json"])
+def test_what_is_there_can_be_asked_without_its_text(app, path):
+    asked, got = app.client.head(path), app.client.get(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-length"] == str(len(got.content))
+
+
 def test_nothing_stands_inline_and_nothing_leads_elsewhere():
     for name, (content, _) in static_files().items():
         if name.startswith("report."):

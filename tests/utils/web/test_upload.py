@@ -85,9 +85,10 @@ FILE = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="b.png"\r
         (b"no form", {}, 400, "the form cannot be read"),
         (b"", {}, 422, "one file"),
         (body(png()), {"content-type": "multipart/form-data"}, 400, "boundary"),
+        (body(png()), {"content-type": "multipart/form-data; boundary=x; charset=undefined"}, 400, "charset"),
         (png(), {"content-type": "image/png"}, 415, "multipart/form-data"),
     ],
-    ids=["files", "fields", "field", "none", "other", "text", "empty", "boundary", "type"],
+    ids=["files", "fields", "field", "none", "other", "text", "empty", "boundary", "charset", "type"],
 )
 def test_what_is_no_form_with_a_photo_is_refused(app, content, headers, status, words):
     response = post(app, content, **headers)

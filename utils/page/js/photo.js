@@ -53,7 +53,7 @@ function restOfPhoto(entry, map) {
     row: entry.made ? null : "This photo was located by a run without a report: its place is all that the page knows.",
     gps: gpsNote(entry.has_gps),
     unknown: ranking.why_unknown,
-    demand: ranking.demand && `${+(100 * ranking.demand.confidence).toFixed(6)}% within ${ranking.demand.within_km} km`,
+    demand: ranking.demand && `${+(100 * ranking.demand.confidence).toFixed(6)}% within ${ranking.demand.within_km.toLocaleString("en")} km`,
     time,
     versions: Object.entries(versions)
       .map((pair) => pair.join(" "))

@@ -9,7 +9,10 @@ const STAGES = {
 
 export function stateOf(photo) {
   const { stage, before, shown, problem } = photo;
-  if (stage === "done") return [shown.entry.verdict.title, shown.entry.said].join(" · ");
+  if (stage === "done") {
+    const { verdict, said } = shown.entry;
+    return verdict.state === "unsure" ? verdict.title : `${verdict.title} · ${said}`;
+  }
   if (stage === "failed") return `No place: ${problem}`;
   if (stage === "new") return photo.isFull ? "Waits for room in the queue" : "Waits to be sent";
   if (stage === "waiting") return before ? `Waiting, ${before} before it` : "Waiting, it is next";

@@ -27,12 +27,20 @@ export class Settings {
     form.elements.within.value = demand ? demand.within_km : 200;
     form.elements.min_confidence.value = demand ? 100 * demand.confidence : "";
     form.addEventListener("submit", (event) => event.preventDefault());
+    box.addEventListener("change", () => {
+      const [first] = box.querySelectorAll("input");
+      first.setCustomValidity(box.querySelector(":checked") ? "" : "Choose at least one.");
+    });
   }
 
   // Fields of a request, those that differ from what holds anyway; null where one cannot be used.
   fields() {
     const { form, options } = this;
-    if (!form.reportValidity()) return null;
+    if (!form.checkValidity()) {
+      form.closest("details").open = true; // what cannot be seen cannot say what is wrong with it
+      form.reportValidity();
+      return null;
+    }
     const { generate, decode, min_confidence: confidence, within } = form.elements;
     const chosen = [...form.querySelectorAll("[name=sources]:checked")].map((box) => box.value);
     const kinds = Object.keys(options.sources);

@@ -114,7 +114,8 @@ class Judge:
         except (ValueError, DoesNotFit) as error:
             if len(shown) == 1:
                 path = shown[0].task.photo.path
-                return [error if isinstance(error, ValueError) else ImageError(f"{path}: {error}")]
+                known = isinstance(error, ValueError)
+                return [error.with_traceback(None) if known else ImageError(f"{path}: {error}")]
         return [rewards for part in shown for rewards in self._rewards([part])]
 
     def _seen(self, task: Task) -> Image.Image:

@@ -175,5 +175,6 @@ def test_a_task_costs_only_itself():
     assert str(large) == "q.jpg: does not fit into memory: --quantize 8bit would do"
     assert isinstance(large, ImageError)
     assert str(nan) == "a reward is no number: [nan]"
+    assert (empty.__traceback__, nan.__traceback__) == (None, None)  # whose frames hold the photos
     (fused,) = judge_of(ranker, "fused").answers([task_of(replace(A, similarity=None))])
     assert str(fused) == "no candidate has a similarity: fused has nothing to fuse rewards with"

@@ -294,12 +294,14 @@ def own_locator(args: argparse.Namespace) -> "Locator":
     from utils.locating.sources import ListedPlaces
     from utils.locator import Locator
 
-    demand = Demand.of(args.min_confidence, args.within)
-    if not args.chosen:
+    demand, judge = Demand.of(args.min_confidence, args.within), None
+    if args.chosen:
+        places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
+        choices = Choices.of(vars(args) | {"places": places, "demand": demand})
+    else:
         choices, judge = choose(args.image, args.model_name, args.base_url, demand, args.device)
-        return Locator.load(choices, args.device, judge)
-    places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
-    return Locator.load(Choices.of(vars(args) | {"places": places, "demand": demand}), args.device)
+    choices.check_demand()
+    return Locator.load(choices, args.device, judge)
 
 
 def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:

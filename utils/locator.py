@@ -70,7 +70,9 @@ class Locator:
         ``ValueError``, naming the file, where one is missing or damaged, and ``ValueError`` where the choices do not go
         together.
         """
-        return cls.load(Choices(model, model_path, **choices), device)
+        chosen = Choices(model, model_path, **choices)
+        chosen.check_demand()
+        return cls.load(chosen, device)
 
     @classmethod
     def load(cls, choices: Choices, device: str | None = None, judge: Judge | None = None) -> "Locator":

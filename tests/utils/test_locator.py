@@ -19,7 +19,6 @@ from utils.decoding import WITHOUT_RANKER, Evidence
 from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
-from utils.locating.choices import Choices
 from utils.locating.sources import ListedPlaces
 from utils.locator import Locator
 from utils.model.adapter_info import AdapterInfo
@@ -221,7 +220,7 @@ def test_a_calibration_knows_a_gallery_with_guesses_of_the_base(everything):
 )
 def test_choices_that_do_not_go_together(changes, message):
     with pytest.raises(ValueError, match=message):
-        Choices(**changes)
+        Locator.from_pretrained(**changes)
 
 
 def test_places_depend_on_the_choices_and_on_what_the_files_hold(world, everything, tmp_path):

@@ -76,6 +76,9 @@ class Choices:
             raise ValueError("generate needs a model that guesses: model, or model_name behind a server")
         if self.quantize is not None and not (self.by_model or self.guesses_here):
             raise ValueError("quantize needs a model on this machine, which ranks or guesses")
+
+    def check_demand(self) -> None:
+        """Raise ``ValueError`` where something is demanded of answers of which nothing can be known."""
         if self.demand is not None and not (self.by_model and self.of_a_gallery and self.quantize is None):
             raise ValueError(
                 "demand (--min_confidence) needs a GeoRanker, not quantised, and candidates from a gallery, with or "

@@ -144,6 +144,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs="+",
         help="metadata CSV(s) of training photos, to report accuracy by distance to the nearest",
     )
+    add(
+        "--leave_out",
+        help="table of queries (IMG_ID, reason), as tools.audit_benchmark writes it: the report has all queries, and "
+        "the same figures without these",
+    )
     add("--seed", type=int, default=0, help="of the random ranker and the bootstrap intervals")
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
@@ -189,6 +194,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
         )
     if args.calibrate:
         refuse(parser, given, ("quantize",), "with --calibrate: what is fitted holds for weights as they are")
+        refuse(parser, given, ("leave_out",), "with --calibrate, which fits on all queries")
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model; python -m tools.fit_consensus calibrates votes without one")
     if args.calibration and args.ranker not in WITHOUT_RANKER:
@@ -235,12 +241,14 @@ def report_on(
     """Calibrate if asked to, write the report and print it; ``points`` are those of gallery and training photos."""
     from utils.decider import Decider
     from utils.evaluation.fit_calibration import calibrated
+    from utils.evaluation.left_out import LeftOut
     from utils.evaluation.rankers import ranker_picks
     from utils.evaluation.report import build_report
     from utils.evaluation.report_files import write_evaluation
     from utils.evaluation.report_text import format_report
     from utils.evaluation.stated import stated_of
 
+    left_out = LeftOut.read(args.leave_out, cases) if args.leave_out is not None else None
     if args.calibrate:
         info = calibrated(cases, info, sources(args))
         info.save(args.model_path)
@@ -257,6 +265,12 @@ def report_on(
     about = {"dataset": args.dataset, "split": args.split}
     report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
     report |= {"settings": {name: str(value) for name, value in vars(args).items()}, "problems": problems}
+    if left_out is not None:
+        kept = left_out.kept(picks)
+        others = None if stated is None else stated_of(decider, sources(args), left_out.cases, kept[prediction])
+        report["leave_out"] = left_out.about() | build_report(
+            left_out.cases, kept, prediction=prediction, stated=others, **points, **fitted
+        )
     files = write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
@@ -273,7 +287,7 @@ def report_on(
 def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     """(flag, path) of what the report is made from; None where nothing is needed."""
     files = [("candidates", args.candidates), ("gallery", args.gallery), ("calibration", args.calibration)]
-    files += [("train_metadata", path) for path in args.train_metadata]
+    files += [("leave_out", args.leave_out), *(("train_metadata", path) for path in args.train_metadata)]
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
         files.append(("model_path", os.path.join(args.model_path, "adapter_config.json")))

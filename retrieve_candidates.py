@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
 from utils.cli.given import refuse
-from utils.data_paths import check_files
+from utils.data_paths import FLICKR_OWNER, check_files
 from utils.jobs.locks import alone_in
 from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from utils.retrieval.gallery import Gallery
 
 GEOCLIP = Path("geoclip")  # as --index
-FLICKR_OWNER = r"(\d+@N\d+)"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

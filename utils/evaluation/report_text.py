@@ -26,7 +26,18 @@ def format_report(report: dict) -> str:
             + f"{figures['median_km']:>11.1f}{figures['geoscore']:>10.0f}"
         )
     lines += ["", "* the prediction", *_difference_lines(report), *_remarks(report)]
+    if "leave_out" in report:
+        lines += ["", *_left_out_lines(report["leave_out"])]
     return "\n".join(lines)
+
+
+def _left_out_lines(report: dict) -> list[str]:
+    """What was left out, and the report on the others."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in report["reasons"].items())
+    return [
+        f"Without the {report['left_out']} queries that are in {report['table']} ({reasons}):",
+        format_report(report),
+    ]
 
 
 def _difference_lines(report: dict) -> list[str]:

@@ -6,7 +6,7 @@
         --output leaks.csv
 
 writes a table with a row for each query and reason: same_id, same_owner, near_duplicate (the same picture: re-encoded,
-resized, made brighter, or cropped by up to 10% at an edge) and placeholder (one picture many times over).
+resized, made brighter, or cropped by up to 10% at an edge) and placeholder (a picture of many queries).
 `evaluate.py --leave_out` takes it. With --index photos of similar embeddings are compared, too. The photos are hashed
 once, into --hashes; interrupted, the same command goes on. A photo that cannot be read is named, and the exit code is
 1. docs/audit.md has what is found and what is not.
@@ -48,7 +48,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="REGEX",
         help="its group matches the owner in an IMG_ID; default: Flickr's where the gallery's name one",
     )
-    add("--many", type=at_least(2), default=5, help="photos of one picture that are a placeholder (%(default)s)")
+    add("--many", type=at_least(2), default=5, help="queries that show one picture, a placeholder (%(default)s)")
     add("--likeness", type=probability, default=0.8, help="of photos of one picture, docs/audit.md (%(default)s)")
     add("--hashes", type=Path, default=Path("outputs/audit/hashes"), help="folder for hashes (%(default)s)")
     add("--output", type=Path, help="table to write; default: outputs/audit/DATASET.csv")

@@ -6,10 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from utils.auditing.hashes import SIDE, WHOLE, Window
+from utils.auditing.hashes import CROP, SIDE, WHOLE, Window
 
 KEPT = 96  # pixels, the sides of the copies that windows are cut from
 STEPS = (0.025, 0.0125, 0.00625)  # by which the borders of a window are moved, in shares of a side
+# Which borders are moved: one, or two that face each other; each of them in and out.
+MOVES = [
+    tuple(way * moved for moved in borders)
+    for borders in ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (1, 0, 1, 0), (0, 1, 0, 1))
+    for way in (-1, 1)
+]
 PLAIN = 0.5  # levels of 255: a photo whose neighbouring pixels differ by less, at the root mean square, has no edges
 SAME_COLOUR = 4.0  # levels of 255 in which the means of such photos may differ
 
@@ -29,15 +35,19 @@ def small(photo: Image.Image) -> Image.Image:
 def likeness(query: Image.Image, gallery: Image.Image, starts: Iterable[Start]) -> float:
     """Correlation, -1 to 1, of the differences between neighbouring pixels of two photos, made ``small``.
 
-    The photos are laid over each other as each of ``starts`` says, then better; the best counts. Brightness and
-    contrast change nothing in it. Photos without edges are like each other, 1, where their colours agree, else 0.
+    The photos are laid over each other as that of ``starts`` says which fits best, then better. Brightness and contrast
+    change nothing in it. Photos without edges are like each other, 1, where their colours agree, else 0.
     """
-    return max(_from(gallery, query, start) if not start.of_query else _from(query, gallery, start) for start in starts)
+    beginnings = []
+    for start in starts:
+        larger, whole = (query, gallery) if start.of_query else (gallery, query)
+        target = _pixels(whole)
+        beginnings.append((_correlation(target, _pixels(larger, start.window)), start.window, target, larger))
+    return _improved(*max(beginnings, key=lambda beginning: beginning[0]))
 
 
-def _from(larger: Image.Image, whole: Image.Image, start: Start) -> float:
-    target, window = _pixels(whole), start.window
-    best = _correlation(target, _pixels(larger, window))
+def _improved(best: float, window: Window, target: np.ndarray, larger: Image.Image) -> float:
+    """The correlation of ``target`` with that window of ``larger`` which fits best, near one whose fit is ``best``."""
     for step in STEPS:
         while True:
             moved = [(_correlation(target, _pixels(larger, other)), other) for other in _moved(window, step)]
@@ -49,12 +59,13 @@ def _from(larger: Image.Image, whole: Image.Image, start: Start) -> float:
 
 
 def _moved(window: Window, step: float) -> list[Window]:
-    """The window with each of its borders moved in and out, as far as the photo goes."""
-    moved = []
-    for border, place in enumerate(window):
-        for other in (place - step, place + step):
-            moved.append(Window(*(min(1.0, max(0.0, other)) if i == border else at for i, at in enumerate(window))))
-    return moved
+    """The window with a border moved, or two that face each other, as far as the photo goes and a crop takes away."""
+    moved = [Window(*(at + step * way for at, way in zip(window, ways, strict=True))) for ways in MOVES]
+    return [
+        other
+        for other in moved
+        if all(0 <= at <= 1 and abs(at - edge) <= CROP for at, edge in zip(other, WHOLE, strict=True))
+    ]
 
 
 def _pixels(photo: Image.Image, window: Window = WHOLE) -> np.ndarray:

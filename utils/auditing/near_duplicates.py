@@ -45,7 +45,7 @@ class Match:
 
 
 class _Probes(Dataset):
-    """``query_hashes`` of each query; the message where its photo cannot be read."""
+    """Number and ``query_hashes`` of each query; None where its photo cannot be read."""
 
     def __init__(self, queries: Photos) -> None:
         self.queries = queries
@@ -53,26 +53,22 @@ class _Probes(Dataset):
     def __len__(self) -> int:
         return len(self.queries.image_ids)
 
-    def __getitem__(self, number: int) -> np.ndarray | str:
+    def __getitem__(self, number: int) -> tuple[int, np.ndarray | None]:
         try:
-            return query_hashes(self.queries.store.open(self.queries.image_ids[number]))
-        except ImageError as error:
-            return str(error)
+            return number, query_hashes(self.queries.store.open(self.queries.image_ids[number]))
+        except ImageError:
+            return number, None
 
 
-def probe_queries(queries: Photos, workers: int = 0) -> tuple[dict[int, np.ndarray], list[str]]:
-    """Number of a query -> its ``query_hashes``, and a message for each whose photo could not be read."""
-    probes, problems = {}, []
+def probe_queries(queries: Photos, workers: int = 0) -> dict[int, np.ndarray]:
+    """Number of a query -> its ``query_hashes``, of those whose photo can be read."""
+    probes = {}
     loader = DataLoader(_Probes(queries), batch_size=8, num_workers=workers, collate_fn=list)
     with progress_bar(total=len(queries.image_ids), desc="windows of the queries", unit="photo") as bar:
         for batch in loader:
-            for found in batch:
-                if isinstance(found, str):
-                    problems.append(found)
-                else:
-                    probes[bar.n] = found
-                bar.update()
-    return probes, problems
+            probes |= {number: hashes for number, hashes in batch if hashes is not None}
+            bar.update(len(batch))
+    return probes
 
 
 def hash_candidates(

@@ -16,7 +16,7 @@ from utils.auditing.near_duplicates import (
 )
 from utils.tables.leak_table import Leak
 
-MANY = 5  # photos of one picture, from which it is a placeholder
+MANY = 5  # queries that show one picture, from which it is a placeholder
 
 
 def picture_leaks(
@@ -34,7 +34,7 @@ def picture_leaks(
 
     Args:
         folder: where the hashes of the photos are kept, so that an interrupted audit goes on.
-        many: photos of one picture, of queries and gallery together, from which it is a placeholder.
+        many: queries that show one picture, from which it is a placeholder.
         least: likeness of the photos of one picture.
         similar: number of a query -> rows of gallery photos that are candidates beside those found by hash.
         cosine: of the embeddings of a query, by number, and a gallery photo, by row.
@@ -44,7 +44,7 @@ def picture_leaks(
     """
     hashes, unreadable = hash_photos(folder, gallery.image_ids, gallery.store, workers, "hashing the gallery")
     own, problems = hash_photos(folder, queries.image_ids, queries.store, workers, "hashing the queries")
-    probes, _ = probe_queries(queries, workers)  # the hash pass has named what it cannot read
+    probes = probe_queries(queries, workers)  # without what the hash pass has named
     candidates = hash_candidates(probes, hashes)
     add_candidates(candidates, {number: rows for number, rows in (similar or {}).items() if number in probes})
     matches = confirm(queries, gallery, candidates, workers, least)
@@ -61,11 +61,10 @@ def picture_leaks(
 
 
 def _leak(image: str, found: Sequence[Match], same: int, many: int, gallery_ids: Sequence[str]) -> Leak | None:
-    """What a query is that has such matches in the gallery, and ``same`` photos of its picture among the queries."""
-    total = same + len(found)
+    """What a query is whose picture ``same`` queries show, itself included, and which so matches the gallery."""
     best = found[0] if found else None
     about = {} if best is None else {"hash_bits": best.bits, "likeness": best.likeness}
     gallery_id = "" if best is None else gallery_ids[best.row]
-    if total >= many:
-        return Leak(image, "placeholder", gallery_id, total, **about)
+    if same >= many:
+        return Leak(image, "placeholder", gallery_id, same, **about)
     return None if best is None else Leak(image, "near_duplicate", gallery_id, len(found), **about)

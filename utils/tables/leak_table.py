@@ -13,7 +13,7 @@ from utils.tables.cells import read_rows
 REASONS = {
     "same_id": "the gallery has a photo of the same IMG_ID",
     "same_owner": "the gallery has photos of the same owner",
-    "placeholder": "the picture is there many times over",
+    "placeholder": "many queries show the same picture",
     "near_duplicate": "the gallery has a photo of the same picture",
 }
 
@@ -25,7 +25,7 @@ class Leak:
     IMG_ID: str  # of the query
     reason: str  # one of REASONS
     gallery_id: str = ""  # IMG_ID of the gallery photo, the most alike or the first of several; empty: none
-    photos: int = 1  # how many photos it holds for: of the gallery, of a placeholder of both
+    photos: int = 1  # that it holds for: of the gallery; of a placeholder the queries that show it
     hash_bits: int | None = None  # in which the perceptual hashes differ, of 64; None: not by a hash
     likeness: float | None = None  # of the photos, see utils/auditing/alignment.py
     cosine: float | None = None  # of the embeddings, where an index was given

@@ -3,8 +3,8 @@
     python -m benchmarks.audit --seed 1
 
 plants 200 leaks of each kind beside the 1,000 test queries, which are clean: equal ids, shared owners, placeholders,
-and tiles of the gallery re-encoded (JPEG quality 50 to 90), resized (50 to 200%), cropped (up to 10% of either side), of
-other brightness (up to 10%), or all four. A row of "its own tile" counts a leak as found only where the very tile is
+and tiles of the gallery re-encoded (JPEG quality 50 to 90), resized (50 to 200%), cropped (up to 10% of either side),
+of other brightness (up to 10%), or all four. A row of "its own tile" counts a leak as found only where the very tile is
 named, not one that overlaps it. --sweep prints the same for higher thresholds of likeness.
 """
 

@@ -120,11 +120,8 @@ def test_the_report_has_all_queries_and_those_without_leaks(tmp_path, tiny_base,
     rest, _ = report("--candidates", str(tmp_path / "rest.csv"))
     assert both["rankers"] == whole["rankers"]
     without = both["leave_out"]
-    assert (without["left_out"], without["reasons"], without["num_queries"]) == (
-        2,
-        {"same_owner": 2, "near_duplicate": 1},
-        8,
-    )
+    assert without["reasons"] == {"same_owner": 2, "near_duplicate": 1}
+    assert (without["left_out"], without["num_queries"]) == (2, 8)
     for ranker in ("retrieval", "consensus", "consensus_equal", "similarity", "oracle"):
         assert without["rankers"][ranker] == rest["rankers"][ranker]
     assert without["gallery_density"] == rest["gallery_density"]

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from utils.auditing.hashes import CROP, SIDE, WHOLE, Window
+from utils.auditing.hashes import CROP, WHOLE, Window
 
 KEPT = 96  # pixels, the sides of the copies that windows are cut from
-STEPS = (0.025, 0.0125, 0.00625)  # by which the borders of a window are moved, in shares of a side
+SIDE = 24  # pixels, of what is compared: finer detail is lost in re-encoding
+STEPS = (0.025, 0.0125, 0.00625, 0.003)  # by which the borders of a window are moved, in shares of a side
 # Which borders are moved: one, or two that face each other; each of them in and out.
 MOVES = [
     tuple(way * moved for moved in borders)

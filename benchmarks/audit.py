@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--seed", type=int, default=1, help="of what is planted (%(default)s)")
     add("--planted", type=at_least(1), default=200, help="leaks of each kind (%(default)s)")
     add("--index", type=Path, help="index folder of the gallery: embeddings are compared, too")
-    add("--likeness", type=probability, default=0.9, help="of tools.audit_benchmark (%(default)s)")
+    add("--likeness", type=probability, default=0.92, help="of tools.audit_benchmark (%(default)s)")
     add("--sweep", action="store_true", help="higher thresholds, too")
     add("--hashes", type=Path, default=Path("outputs/audit/hashes"), help="folder for hashes (%(default)s)")
     add_workers(add, default=2)

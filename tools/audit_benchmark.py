@@ -49,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="its group matches the owner in an IMG_ID; default: Flickr's where the gallery's name one",
     )
     add("--many", type=at_least(2), default=5, help="queries that show one picture, a placeholder (%(default)s)")
-    add("--likeness", type=probability, default=0.9, help="of photos of one picture, docs/audit.md (%(default)s)")
+    add("--likeness", type=probability, default=0.92, help="of photos of one picture, docs/audit.md (%(default)s)")
     add("--hashes", type=Path, default=Path("outputs/audit/hashes"), help="folder for hashes (%(default)s)")
     add("--output", type=Path, help="table to write; default: outputs/audit/DATASET.csv")
     add_device(add)

@@ -183,6 +183,7 @@ def measure(args: argparse.Namespace) -> list[str]:
         command += ["--index", args.index] if args.index else ["--gallery", EARTH.gallery_metadata]
         command += ["--image_data_path", GALLERY_PHOTOS, "--owner", OWNER, "--likeness", args.likeness]
         command += ["--hashes", args.hashes, "--output", folder / "leaks.csv", "--num_workers", args.num_workers]
+        command += ["--quiet"] if args.quiet else []
         subprocess.run([sys.executable, "-m", "tools.audit_benchmark", *map(str, command)], check=True)
         table = pd.read_csv(folder / "leaks.csv", keep_default_na=False, na_values={"likeness": [""]})
     results = {}

@@ -15,7 +15,7 @@ from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 
 MOST = 32  # candidates that are looked at, of each query
-LIKENESS = 0.9  # from which two photos are the same picture: docs/audit.md
+LIKENESS = 0.92  # from which two photos are the same picture: docs/audit.md
 
 
 @dataclass(frozen=True)

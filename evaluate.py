@@ -154,6 +154,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="OSV-5M's table of the queries, to report how often an answer lies in the country, region, sub-region and "
         "city of the truth; default: that of --dataset osv5m",
     )
+    add(
+        "--leave_out",
+        help="table of queries (IMG_ID, reason), as tools.audit_benchmark writes it: the report has all queries, and "
+        "the same figures without these",
+    )
     add("--seed", type=int, default=0, help="of the random ranker and the bootstrap intervals")
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
@@ -201,6 +206,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
         )
     if args.calibrate:
         refuse(parser, given, ("quantize",), "with --calibrate: what is fitted holds for weights as they are")
+        refuse(parser, given, ("leave_out",), "with --calibrate, which fits on all queries")
     if args.calibrate and args.ranker != "model":
         parser.error("--calibrate needs --ranker model; python -m tools.fit_consensus calibrates votes without one")
     if args.calibration and args.ranker not in WITHOUT_RANKER:
@@ -260,6 +266,7 @@ def report_on(
     from utils.decider import Decider
     from utils.evaluation.area_accuracy import area_accuracy
     from utils.evaluation.fit_calibration import calibrated
+    from utils.evaluation.left_out import LeftOut
     from utils.evaluation.rankers import ranker_picks
     from utils.evaluation.report import build_report
     from utils.evaluation.report_files import write_evaluation
@@ -267,6 +274,7 @@ def report_on(
     from utils.evaluation.stated import stated_of
     from utils.tables.osv5m import read_areas
 
+    left_out = LeftOut.read(args.leave_out, cases) if args.leave_out is not None else None
     if args.calibrate:
         info = calibrated(cases, info, sources(args))
         info.save(args.model_path)
@@ -285,6 +293,12 @@ def report_on(
     report |= {"settings": {name: str(value) for name, value in vars(args).items()}, "problems": problems}
     if args.areas is not None:
         report["areas"] = area_accuracy(cases, picks, read_areas(args.areas, [case.query.image for case in cases]))
+    if left_out is not None:
+        kept = left_out.kept(picks)
+        others = None if stated is None else stated_of(decider, sources(args), left_out.cases, kept[prediction])
+        report["leave_out"] = left_out.about() | build_report(
+            left_out.cases, kept, prediction=prediction, stated=others, **points, **fitted
+        )
     files = write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
@@ -302,7 +316,7 @@ def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     """(flag, path) of what the report is made from; None where nothing is needed."""
     files = [("candidates", args.candidates), ("gallery", args.gallery), ("calibration", args.calibration)]
     files += [("train_metadata", path) for path in args.train_metadata]
-    files.append(("areas", args.areas))
+    files += [("areas", args.areas), ("leave_out", args.leave_out)]
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
         files.append(("model_path", os.path.join(args.model_path, "adapter_config.json")))

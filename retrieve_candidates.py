@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
 from utils.cli.given import refuse
-from utils.data_paths import check_files
+from utils.data_paths import FLICKR_OWNER, check_files
 from utils.jobs.locks import alone_in
 from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("scripts")
 
 GEOCLIP = Path("geoclip")  # as --index
-FLICKR_OWNER = r"(\d+@N\d+)"
 BY_LEDGER = "ledger"  # --exclude_owner without a regular expression
 
 

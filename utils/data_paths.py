@@ -13,6 +13,7 @@ PUBLISHED_BASE = "Qwen/Qwen2-VL-7B-Instruct"
 PUBLISHED_ROWS = "dataset/georanking"
 PUBLISHED_PHOTOS = "dataset/mp16-pro/mp-16-images.tar"  # of the gallery and of the training queries
 PUBLISHED_METADATA = "dataset/mp16-pro/MP16_Pro_filtered.csv"  # the table that I.npy counts in
+FLICKR_OWNER = r"(\d+@N\d+)"  # in an IMG_ID of theirs
 
 
 EARTH_SPLITS = ("val", "test", "calibration", "check")  # whose queries are evaluated

@@ -26,6 +26,8 @@ def format_report(report: dict) -> str:
             + f"{figures['median_km']:>11.1f}{figures['geoscore']:>10.0f}"
         )
     lines += ["", "* the prediction", *_area_lines(report, width), *_difference_lines(report), *_remarks(report)]
+    if "leave_out" in report:
+        lines += ["", *_left_out_lines(report["leave_out"])]
     return "\n".join(lines)
 
 
@@ -40,6 +42,15 @@ def _area_lines(report: dict, width: int) -> list[str]:
     for name in report["rankers"]:
         lines.append(f"{name:{width}}" + "".join(f"{area['accuracy'][name]:>12.1f}" for area in areas.values()))
     return lines
+
+
+def _left_out_lines(report: dict) -> list[str]:
+    """What was left out, and the report on the others."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in report["reasons"].items())
+    return [
+        f"Without the {report['left_out']} queries that are in {report['table']} ({reasons}):",
+        format_report(report),
+    ]
 
 
 def _difference_lines(report: dict) -> list[str]:

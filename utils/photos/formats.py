@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 _LOWER = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".mpo")
 EXTENSIONS = (*_LOWER, *map(str.upper, _LOWER))
 
+_EXTENSION = re.compile("(?:" + "|".join(map(re.escape, EXTENSIONS)) + ")$")
+
 # How files of a format begin. The last three signatures are short, and so go on with what else is fixed.
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",  # and MPO, several JPEGs in a file
@@ -34,6 +36,11 @@ _SIGNATURES = {
 }
 _HEAD = 64  # bytes that tell a format
 _NAMES = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP, GIF, JPEG 2000, PNM"
+
+
+def without_extension(image_id: str) -> str:
+    """An id without the extension of a photo, which ids may leave out."""
+    return _EXTENSION.sub("", image_id)
 
 
 class UnknownFormat(ValueError):

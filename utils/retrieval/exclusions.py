@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.photos.formats import EXTENSIONS
+from utils.photos.formats import without_extension
 from utils.retrieval.gallery import Gallery
 from utils.tables.ledger import read_authors
 
@@ -32,8 +32,7 @@ class Exclusion:
 
 def same_id(queries: pd.Series, gallery: pd.Series) -> Exclusion:
     """Photos of the same IMG_ID, with or without the extension of a photo."""
-    extension = "(?:" + "|".join(map(re.escape, EXTENSIONS)) + ")$"
-    return Exclusion(*(ids.str.replace(extension, "", regex=True).tolist() for ids in (queries, gallery)))
+    return Exclusion(*(ids.map(without_extension).tolist() for ids in (queries, gallery)))
 
 
 def same_owner(queries: pd.Series, gallery: pd.Series, pattern: str) -> Exclusion:

@@ -140,7 +140,7 @@ class Judge:
         unlike = self._is_unlike(task)
         if unlike and self.known_only:
             raise ValueError(
-                f"{task.photo.path} is unlike {self.ranker.info.domain}: --model_path {self.name} ranks it all the same"
+                f"{task.photo.path} is unlike {self.ranker.info.domain}, all that {self.name} knows: ask about it alone"
             )
         if unlike:
             found = answer(candidates[index], names[index], known, None)

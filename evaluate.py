@@ -11,7 +11,9 @@ The embedded world: what rewards are worth, fitted on queries that nothing was c
 
 Without any model, which reads the candidate table only: `--ranker retrieval`. With several GPUs or processes:
 `torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`. Interrupted, the same command goes on at
-the next query.
+the next query. With rewards from a vLLM server, see docs/serving.md:
+
+    python evaluate.py --dataset earth --topn 12 --topn_zs 3 --backend vllm --base_url http://localhost:8000
 
 Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where confidence
 is stated: the adapter was calibrated on such candidates, by --calibrate on other queries; --ranker consensus has a file
@@ -20,11 +22,12 @@ exit code is 1.
 """
 
 import argparse
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.cli.command import run_command
 from utils.cli.flags import (
@@ -38,6 +41,7 @@ from utils.cli.flags import (
     attention,
     check_quantize,
     check_vision_attention,
+    positive,
     script_parser,
     set_default_paths,
 )
@@ -49,6 +53,7 @@ from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
 from utils.model.sharing import SHARINGS
+from utils.servers.errors import ServerError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +61,16 @@ if TYPE_CHECKING:
     from utils.calibration import Sources
     from utils.candidates import Query
     from utils.evaluation.cases import Case
+    from utils.evaluation.results import Problem
 
 SHOWN = 20  # problems printed
+FLAGS_OF = {
+    "local": (
+        *("batch_size", "max_tokens", "dtype", "quantize", "device", "attn_implementation", "vision_attn", "sharing"),
+        *("num_workers", "feature_cache"),
+    ),
+    "vllm": ("base_url", "model_name", "api_key", "process", "timeout"),
+}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -85,6 +98,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--model", help="base model: hub name or folder")
     add("--model_path", help="adapter folder")
+    add(
+        "--backend",
+        choices=("local", "vllm"),
+        default="local",
+        help="who computes --ranker model's rewards (%(default)s)",
+    )
     add(
         "--decode",
         choices=list(METHODS),
@@ -137,6 +156,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--feature_cache",
         help="folder for the vision tower's features of the photos: later runs read them instead of the photos",
     )
+    # --backend vllm
+    add("--base_url", help="of a vLLM server, with or without /v1")
+    add("--model_name", help="the server's name of the model; default: whichever it serves")
+    add("--api_key", help="default: the environment's VLLM_API_KEY, or none")
+    add("--process", type=at_least(1), default=16, help="queries asked about at a time (%(default)s)")
+    add("--timeout", type=positive, default=120, help="seconds a request may take (%(default)s)")
     # Report
     add("--gallery", "--gallery_metadata", help="metadata CSV of the gallery, to report its density around the queries")
     add(
@@ -148,7 +173,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
 
-    check_use(args, parser, given_flags(parser, arguments, args))
+    given = given_flags(parser, arguments, args)
+    check_backend(args, parser, given)
+    check_use(args, parser, given)
     try:
         check_vision_attention(args)
         check_quantize(args)
@@ -169,6 +196,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
     return args
+
+
+def check_backend(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Refuse flags of the other backend, and what this one cannot do."""
+    other = "vllm" if args.backend == "local" else "local"
+    refuse(parser, given, FLAGS_OF[other], f"with --backend {args.backend}")
+    if args.backend == "local":
+        return
+    if args.ranker != "model":
+        parser.error(f"--backend vllm: no use with --ranker {args.ranker}: it is the model's")
+    if not args.base_url:
+        parser.error("--backend vllm needs --base_url")
+    if Processes.from_environment().count > 1:
+        parser.error("--backend vllm runs in one process; --process says how much it asks at a time")
 
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
@@ -198,7 +239,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     stopped = "stopped; what is scored is kept, and the same command goes on from there"
-    return run_command(lambda: evaluate(args), quiet=args.quiet, stopped=stopped)
+    return run_command(lambda: evaluate(args), ServerError, quiet=args.quiet, stopped=stopped)
 
 
 def evaluate(args: argparse.Namespace) -> list[str]:
@@ -277,8 +318,9 @@ def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
         files.append(("model_path", os.path.join(args.model_path, "adapter_config.json")))
-        # A base model may also be a name on the hub.
-        files.append(("model", args.model if args.model.startswith("checkpoints/") else None))
+        # A base model may also be a name on the hub; a server has its own.
+        own = args.backend == "local" and args.model.startswith("checkpoints/")
+        files.append(("model", args.model if own else None))
     return files
 
 
@@ -305,43 +347,68 @@ def score(
     args: argparse.Namespace, queries: "Sequence[Query]", info: AdapterInfo
 ) -> "tuple[list[Case], list[str]] | None":
     """Score the queries together with the other processes. None in all processes but the first."""
-    import torch
-
     from utils.evaluation.resumed import score_missing
     from utils.evaluation.reward_log import RewardLog
     from utils.evaluation.shown_photos import ShownPhotos
-    from utils.geo_ranker import GeoRanker
-    from utils.model.device import own_device
     from utils.model.fingerprints import fingerprint
     from utils.photos.store import ImageStore
 
     processes = Processes.from_environment()
+    photos = ImageStore.from_paths([args.image_path])
+    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+    if args.backend == "vllm":
+        settings, score_with = vllm_engine(args, info)
+    else:
+        settings, score_with = local_engine(args, processes, len(queries))
+    settings |= {name: getattr(args, name) for name in ("image_path", "image_data_path", "tar_index_path")}
+    scorer = fingerprint(args.model, args.model_path, info, settings)
+    with RewardLog(args.output_dir, scorer, processes.rank, ShownPhotos(photos, gallery)) as log:
+        return score_missing(queries, log, processes, lambda missing: score_with(missing, photos, gallery, log))
+
+
+Engine = Callable[..., "tuple[dict[int, np.ndarray], list[Problem]]"]
+
+
+def local_engine(args: argparse.Namespace, processes: Processes, total: int) -> tuple[dict[str, Any], Engine]:
+    """What rewards depend on beside weights, prompt and photos, and who computes them: a ranker in this process."""
+    import torch
+
+    from utils.evaluation.by_ranker import score_by_ranker
+    from utils.geo_ranker import GeoRanker
+    from utils.model.device import own_device
+
     device = args.device or own_device(processes.local_rank)
     device_type = torch.device(device).type
     kernels = attention(args, device_type)
-    names = ("image_path", "image_data_path", "tar_index_path", "dtype", "sharing")
-    settings = {"device": device_type, "attn_implementation": kernels} | {name: getattr(args, name) for name in names}
+    settings = {"device": device_type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
     if args.quantize is not None:  # logs from before there was the flag stay valid
         settings["quantize"] = args.quantize
     how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
     how["quantize"] = args.quantize
-    scorer = fingerprint(args.model, args.model_path, info, settings)
-    photos = ImageStore.from_paths([args.image_path])
-    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
-    with RewardLog(args.output_dir, scorer, processes.rank, ShownPhotos(photos, gallery)) as log:
-        return score_missing(
-            queries,
-            log,
-            lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how),
-            photos,
-            gallery,
-            processes,
-            feature_cache=args.feature_cache,
-            max_tokens=args.max_tokens,
-            sharing=args.sharing,
-            # On a CPU the model takes all cores, and nothing is won by reading ahead.
-            num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
-        )
+    return settings, functools.partial(
+        score_by_ranker,
+        lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how),
+        total=total,
+        processes=processes,
+        feature_cache=args.feature_cache,
+        max_tokens=args.max_tokens,
+        sharing=args.sharing,
+        # On a CPU the model takes all cores, and nothing is won by reading ahead.
+        num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
+    )
+
+
+def vllm_engine(args: argparse.Namespace, info: AdapterInfo) -> tuple[dict[str, Any], Engine]:
+    """The same of a vLLM server; wherever it is, the adapter that it serves is known."""
+    from utils.evaluation.by_server import score_by_server
+    from utils.serving.identity import reward_label
+    from utils.serving.reward_server import RewardServer
+
+    label = reward_label(args.model_path, info)
+    server = RewardServer(args.base_url, label, args.model_name, args.api_key, args.timeout)
+    return {"backend": "vllm", "model_name": args.model_name}, functools.partial(
+        score_by_server, server, info, at_once=args.process
+    )
 
 
 def sources(args: argparse.Namespace) -> "Sources":

@@ -19,12 +19,11 @@ LIGHT = [
     "geography",
     "jobs",
     "photos",
+    "servers",
     "tables",
     "generation/api",
-    "generation/bounded_client",
     "generation/completion",
     "generation/journal",
-    "generation/mask",
     "generation/tally",
     "locating/output_paths",
     "training/checkpoints",
@@ -38,6 +37,9 @@ LIGHT = [
     "model/sharing",
     "retrieval/clip_files",
     "retrieval/geoclip_files",
+    "serving/chat",
+    "serving/identity",
+    "serving/reward_server",
 ]
 
 # Every command is asked in one process, and each may import what it likes: the first one to be heavy is named.

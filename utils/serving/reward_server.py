@@ -42,7 +42,9 @@ class RewardServer:
         Raises ``ValueError`` when key or address are unusable.
         """
         key = api_key or os.environ.get("VLLM_API_KEY") or KEYLESS
-        self.server = Server(server_root(base_url, *ENDINGS), key, timeout, max_retries)
+        root = server_root(base_url, *ENDINGS)
+        self.server = Server(root, key, timeout, max_retries)
+        self.address = self.server.mask(f"{root}/classify")
         self.label = label
         self.settings = {"add_generation_prompt": True, "use_activation": False, **({"model": name} if name else {})}
 
@@ -58,6 +60,9 @@ class RewardServer:
 
         try:
             label, reward = await self.server.ask(request, read_reward)
+        except openai.NotFoundError as error:
+            why = self.server.explain(error)
+            raise ServerError(f"{why} (no model of that name, or none that classifies, at {self.address})") from None
         except openai.OpenAIError as error:
             self.server.code(error)
             return float("nan"), self.server.explain(error)

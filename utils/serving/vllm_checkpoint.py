@@ -11,7 +11,7 @@ in the language model of Qwen2-VL and Qwen2.5-VL, beside that of Qwen3-VL.
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -88,11 +88,11 @@ def write_vllm_checkpoint(
     with whole_folder(output) as folder:
         ranker = _merged(base, adapter, info, stored)
         save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)
-        write_json(folder / CONFIG, config | _as_classifier(family, dtype, reward_label(adapter, info)))
+        write_json(folder / CONFIG, config | _as_classifier(config, family, dtype, reward_label(adapter, info)))
         ranker.packer.image_processor.save_pretrained(folder)
         for path in (path for pattern in COPIED for path in source.glob(pattern)):
             shutil.copy(path, folder)
-    return _name(dtype), ranker.info
+    return _name(dtype), replace(info, min_pixels=ranker.info.min_pixels, max_pixels=ranker.info.max_pixels)
 
 
 def _family(config: Mapping[str, Any]) -> Family:
@@ -133,7 +133,7 @@ def _tensors(ranker: GeoRanker, family: Family, dtype: torch.dtype) -> dict[str,
     return tensors
 
 
-def _as_classifier(family: Family, dtype: torch.dtype, label: str) -> dict[str, Any]:
+def _as_classifier(config: Mapping[str, Any], family: Family, dtype: torch.dtype, label: str) -> dict[str, Any]:
     """What of ``config.json`` tells vLLM to compute rewards."""
     return {
         "architectures": [family.architecture],
@@ -142,7 +142,17 @@ def _as_classifier(family: Family, dtype: torch.dtype, label: str) -> dict[str, 
         "num_labels": 1,
         "id2label": {"0": label},
         "label2id": {label: 0},
+        **_interleaved(config),
     }
+
+
+def _interleaved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How Qwen3-VL numbers photos, said aloud: transformers does so whatever its configuration says, vLLM does not."""
+    if config["model_type"] != "qwen3_vl":
+        return {}
+    text = config["text_config"]
+    rope = "rope_parameters" if "rope_parameters" in text else "rope_scaling"  # as older versions call them
+    return {"text_config": text | {rope: text[rope] | {"mrope_interleaved": True}}}
 
 
 def _name(dtype: torch.dtype) -> str:

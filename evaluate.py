@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from utils.evaluation.results import Problem
 
 SHOWN = 20  # problems printed
+SECRET = ("api_key", "base_url")  # an address may have a password in it
 FLAGS_OF = {
     "local": (
         *("batch_size", "max_tokens", "dtype", "quantize", "device", "attn_implementation", "vision_attn", "sharing"),
@@ -157,7 +158,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="folder for the vision tower's features of the photos: later runs read them instead of the photos",
     )
     # --backend vllm
-    add("--base_url", help="of a vLLM server, with or without /v1")
+    add("--base_url", nargs="+", help="of one or several vLLM servers of this adapter, with or without /v1")
     add("--model_name", help="the server's name of the model; default: whichever it serves")
     add("--api_key", help="default: the environment's VLLM_API_KEY, or none")
     add("--process", type=at_least(1), default=16, help="queries asked about at a time (%(default)s)")
@@ -297,7 +298,8 @@ def report_on(
         stated = stated_of(decider, sources(args), cases, picks[prediction])
     about = {"dataset": args.dataset, "split": args.split}
     report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
-    report |= {"settings": {name: str(value) for name, value in vars(args).items()}, "problems": problems}
+    settings = {name: str(value) for name, value in vars(args).items() if name not in SECRET}
+    report |= {"settings": settings, "problems": problems}
     files = write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
@@ -399,15 +401,15 @@ def local_engine(args: argparse.Namespace, processes: Processes, total: int) -> 
 
 
 def vllm_engine(args: argparse.Namespace, info: AdapterInfo) -> tuple[dict[str, Any], Engine]:
-    """The same of a vLLM server; wherever it is, the adapter that it serves is known."""
+    """The same of vLLM servers; wherever they are, the adapter that they serve is known."""
     from utils.evaluation.by_server import score_by_server
     from utils.serving.identity import reward_label
     from utils.serving.reward_server import RewardServer
 
     label = reward_label(args.model_path, info)
-    server = RewardServer(args.base_url, label, args.model_name, args.api_key, args.timeout)
+    servers = [RewardServer(url, label, args.model_name, args.api_key, args.timeout) for url in args.base_url]
     return {"backend": "vllm", "model_name": args.model_name}, functools.partial(
-        score_by_server, server, info, at_once=args.process
+        score_by_server, servers, info, at_once=args.process
     )
 
 

@@ -68,12 +68,14 @@ def test_a_run_that_broke_off_goes_on(world, stand_in, tiny_base, tmp_path):
     done = len(log.read_text().splitlines())
     assert done == 20 // (RETRIEVED + GENERATED)
     with serving(stand_in.respond) as server:
-        assert run(world, tiny_base, tmp_path, *served, server.url)[0] == 0
+        url = server.url.replace("//", "//user:pass-word@")
+        assert run(world, tiny_base, tmp_path, *served, url, "--api_key", "sk-own-key")[0] == 0
         assert len(server.bodies) == (QUERIES - done) * (RETRIEVED + GENERATED)
-        # Rewards of our engine are others.
-        assert run(world, tiny_base, tmp_path)[0] == 0
-        assert len(log.read_text().splitlines()) == 2 * QUERIES
-    assert "sk-own" not in "".join(path.read_text() for path in tmp_path.glob("*.json*"))
+    written = "".join(path.read_text() for path in tmp_path.iterdir() if path.suffix in (".json", ".jsonl", ".csv"))
+    assert "sk-own" not in written
+    assert "pass-word" not in written
+    assert run(world, tiny_base, tmp_path)[0] == 0
+    assert len(log.read_text().splitlines()) == 2 * QUERIES, "rewards of our engine are others"
 
 
 def test_another_adapter_ends_the_run(world, tiny_base, tmp_path, stand_in):

@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace, model: str, folder: Path) -> list[dict[str
 def make_inputs(
     args: argparse.Namespace, name: str, ranker: GeoRanker, folder: Path, sizes: dict[str, tuple[int, int]]
 ) -> Inputs:
-    """12 + 3 candidates a query: Earth's, whose photos are never resized, or synthetic ones with photos of ``sizes``."""
+    """12 + 3 candidates a query: Earth's, whose photos are never resized, or synthetic ones of these ``sizes``."""
     if name == "earth":
         return earth_inputs(args.queries, candidates=12, generated=3)
     return synthetic_inputs(
@@ -124,7 +124,7 @@ def ask(server: VllmServer, label: str, ranker: GeoRanker, inputs: Inputs, folde
     queries, *stores = inputs
     client = RewardServer(server.url, label)
     with fresh_log(folder) as log:
-        return whole(score_by_server(client, ranker.info, numbered(queries), *stores, log, QUERIES_AT_ONCE))
+        return whole(score_by_server([client], ranker.info, numbered(queries), *stores, log, QUERIES_AT_ONCE))
 
 
 def score(ranker: GeoRanker, inputs: Inputs, folder: Path) -> Rewards:

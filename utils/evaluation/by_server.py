@@ -1,11 +1,11 @@
-"""Rewards of a whole benchmark from a vLLM server: photos sent, many queries at a time, resumable.
+"""Rewards of a whole benchmark from vLLM servers: photos sent, many queries at a time, resumable.
 
 The candidates of a query are asked about one after the other: so all but the first find their prompt's prefix in the
 server's cache, and what is in the cache is of as many queries as are under way.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class SentPhotos:
 
 
 def score_by_server(
-    server: RewardServer,
+    servers: Sequence[RewardServer],
     info: AdapterInfo,
     queries: Mapping[int, Query],
     photos: ImageStore,
@@ -57,7 +57,8 @@ def score_by_server(
     """Rewards (candidates,) float32 by position of the query, and what could not be scored.
 
     Args:
-        info: of the adapter that the server has; its prompt, and how it shows candidates' photos.
+        servers: with the same adapter; each query is asked about at one of them, so that its prefix is computed once.
+        info: of that adapter: its prompt, and how it shows candidates' photos.
         queries: position -> query; photos of queries and candidates are ids of ``photos`` and ``gallery``.
         log: where queries that are done are appended.
         at_once: queries that are under way at a time.
@@ -86,11 +87,11 @@ def score_by_server(
                 except ValueError as error:
                     results.take(position, number, np.nan, str(error))
                     continue
-                reward, why = await server.reward(content)
+                reward, why = await servers[position % len(servers)].reward(content)
                 results.take(position, number, reward, why)
                 failures.note(why)
         bar.update()
 
     with progress_bar(total=len(queries), unit="query", desc="scoring") as bar:
-        run_to_end(work_off(server.server, sorted(queries), score, at_once))
+        run_to_end(work_off([server.server for server in servers], sorted(queries), score, at_once))
     return results.scored, results.problems

@@ -157,4 +157,4 @@ async def ask_api(
         done(reply)
         failures.note(reply.problem)
 
-    await work_off(model.server, image_ids, ask, workers)
+    await work_off([model.server], image_ids, ask, workers)

@@ -1,7 +1,8 @@
 """Many requests at a time, and the end of a run whose server only fails."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from utils.jobs.signals import ctrl_c_held
@@ -25,8 +26,10 @@ class Failures:
             raise ServerError(f"{self.count} requests in a row failed, the last one with {problem}")
 
 
-async def work_off(server: Server, items: Iterable[T], work: Callable[[T], Awaitable[None]], workers: int) -> None:
-    """Do ``work`` for all ``items``, ``workers`` at a time, and close the ``server``'s client.
+async def work_off(
+    servers: Sequence[Server], items: Iterable[T], work: Callable[[T], Awaitable[None]], workers: int
+) -> None:
+    """Do ``work`` for all ``items``, ``workers`` at a time, and close the clients of ``servers``.
 
     What ``work`` raises ends the run: the first error is raised, and what is under way is cancelled.
     """
@@ -38,7 +41,9 @@ async def work_off(server: Server, items: Iterable[T], work: Callable[[T], Await
             await work(item)
 
     try:
-        async with server.client, asyncio.TaskGroup() as group:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            for server in servers:
+                await stack.enter_async_context(server.client)
             for _ in range(workers):
                 group.create_task(worker())
     except ExceptionGroup as errors:

@@ -60,7 +60,7 @@ def reward_of(body: dict) -> float:
 def run(respond, asked: dict[int, Query], store: ImageStore, folder: Path, info: AdapterInfo = INFO, at_once: int = 2):
     with serving(respond) as server, RewardLog(folder, "f") as log:
         client = RewardServer(server.url, LABEL, max_retries=0)
-        found = score_by_server(client, info, asked, store, store, log, at_once)
+        found = score_by_server([client], info, asked, store, store, log, at_once)
     return *found, server
 
 
@@ -128,7 +128,7 @@ def test_a_server_that_cannot_do_it_ends_the_run(answer, message, most, store, t
     with serving(lambda body, number: answer) as server, RewardLog(tmp_path / "log", "f") as log:
         client = RewardServer(server.url, LABEL, max_retries=0)
         with pytest.raises(ServerError, match=message):
-            score_by_server(client, INFO, asked, store, store, log, 2)
+            score_by_server([client], INFO, asked, store, store, log, 2)
     assert len(server.bodies) <= most
 
 
@@ -139,3 +139,18 @@ def test_photos_too_long_for_a_jpeg(store, monkeypatch):
     monkeypatch.setattr("utils.evaluation.by_server.encoded", refuse)
     with pytest.raises(ImageError, match=r"1\.jpg: 16 x 24 pixels do not go into a JPEG: encoder error"):
         SentPhotos(store, 75)["1.jpg"]
+
+
+def test_several_servers_share_the_queries(store, tmp_path):
+    """All candidates of a query are asked about at one of them, whose cache knows its photo."""
+    asked = queries(6)
+
+    def respond(body: dict, number: int) -> Response:
+        return classification(reward_of(body), LABEL)
+
+    with serving(respond) as first, serving(respond) as second, RewardLog(tmp_path / "log", "f") as log:
+        clients = [RewardServer(server.url, LABEL) for server in (first, second)]
+        rewards, problems = score_by_server(clients, INFO, asked, store, store, log, 3)
+    assert (rewards.keys(), problems) == (asked.keys(), [])
+    shares = [{int(reward_of(body)) for body in server.bodies} for server in (first, second)]
+    assert shares in ([{5, 7, 9}, {6, 8, 10}], [{6, 8, 10}, {5, 7, 9}])

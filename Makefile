@@ -1,6 +1,8 @@
 # make demo    set up, build the Earth data, rank one photo, evaluate 200 held-out ones (no network but pip's)
+# make app     set up, build the Earth data if it is missing, and serve the local web app: docs/web.md
 # make test    set up, then the tests
 # make faults  ten minutes of kills, full disks, cut files and hostile servers at random: docs/reliability.md
+# make notebook   runs notebooks/quickstart.ipynb on the Earth data, into outputs/notebook
 # make lint    style, format, and that imports run one way
 # make earth   every numbered step on the Earth data: train an adapter into outputs/earth and evaluate it
 # make earth-strong   the same test queries with candidates of the uncompressed index, ranked by the shipped adapter
@@ -15,12 +17,18 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo setup earth-data earth earth-strong calibration test faults vllm-check lint format clean
+.PHONY: demo app notebook setup earth-data earth earth-strong calibration test faults vllm-check lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/python quick_start.py
 	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
+
+notebook: .venv/installed $(EARTH)/test/candidates.csv
+	$(BIN)/jupyter execute notebooks/quickstart.ipynb --output $(CURDIR)/outputs/notebook/quickstart.ipynb
+
+app: .venv/installed $(EARTH)/test/candidates.csv
+	$(BIN)/python app.py
 
 setup: .venv/installed
 .venv/installed: requirements.txt requirements-no-deps.txt

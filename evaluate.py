@@ -10,8 +10,8 @@ The embedded world: what rewards are worth, fitted on queries that nothing was c
     python evaluate.py --dataset earth --topn 12 --topn_zs 3
 
 Without any model, which reads the candidate table only: `--ranker retrieval`. With several GPUs or processes:
-`torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`. Interrupted, the same command goes on at
-the next query. With rewards from a vLLM server, see docs/serving.md:
+`torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`; several machines: docs/nodes.md. Interrupted, the
+same command goes on at the next query. With rewards from a vLLM server, see docs/serving.md:
 
     python evaluate.py --dataset earth --topn 12 --topn_zs 3 --backend vllm --base_url http://localhost:8000
 
@@ -23,6 +23,7 @@ exit code is 1.
 
 import argparse
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,7 +49,9 @@ from utils.cli.flags import (
 from utils.cli.given import given_flags, refuse
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, REPORTED_SPLITS, check_files
 from utils.decoding import METHODS, WITHOUT_RANKER
+from utils.geography.osv5m_areas import PACKAGE
 from utils.jobs.outputs import check_outputs
+from utils.jobs.packages import check_package
 from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from utils.candidates import Query
     from utils.evaluation.cases import Case
     from utils.evaluation.results import Problem
+
+logger = logging.getLogger("scripts")
 
 SHOWN = 20  # problems printed
 SECRET = ("api_key", "base_url")  # an address may have a password in it
@@ -170,6 +175,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs="+",
         help="metadata CSV(s) of training photos, to report accuracy by distance to the nearest",
     )
+    add(
+        "--areas",
+        help="OSV-5M's table of the queries, to report how often an answer lies in the country, region, sub-region and "
+        "city of the truth; default: that of --dataset osv5m",
+    )
     add("--seed", type=int, default=0, help="of the random ranker and the bootstrap intervals")
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
@@ -180,6 +190,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     try:
         check_vision_attention(args)
         check_quantize(args)
+        if args.areas is not None:
+            check_package("areas", PACKAGE, "osv5m")
     except ValueError as error:
         parser.error(str(error))
 
@@ -245,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluate(args: argparse.Namespace) -> list[str]:
     """Read, score and report; returns what could not be used."""
+    choose_areas(args)
     check_files(needed_files(args))
     fitted = args.model_path if args.calibrate else None
     names = ("output_dir", args.output_dir), ("feature_cache", args.feature_cache), ("model_path", fitted)
@@ -257,7 +270,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     points, unusable = read_photo_points(args)
     problems += unusable
     scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
-    if Processes.from_environment().rank > 0:  # the first process reports
+    if scored is None or not Processes.from_environment().concludes:
         return []
     cases, lost = scored
     problems += lost
@@ -265,6 +278,17 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
     report_on(args, info, cases, points, problems)
     return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
+
+
+def choose_areas(args: argparse.Namespace) -> None:
+    """Take the areas of the data set where they are not named; without their package say what the report lacks."""
+    default = BENCHMARKS[args.dataset].areas
+    if args.areas is None and default is not None:
+        try:
+            check_package("accuracy by country, region, sub-region and city", PACKAGE, "osv5m")
+            args.areas = default
+        except ValueError as error:
+            logger.warning("%s", error)
 
 
 def report_on(
@@ -276,12 +300,14 @@ def report_on(
 ) -> None:
     """Calibrate if asked to, write the report and print it; ``points`` are those of gallery and training photos."""
     from utils.decider import Decider
+    from utils.evaluation.area_accuracy import area_accuracy
     from utils.evaluation.fit_calibration import calibrated
     from utils.evaluation.rankers import ranker_picks
     from utils.evaluation.report import build_report
     from utils.evaluation.report_files import write_evaluation
     from utils.evaluation.report_text import format_report
     from utils.evaluation.stated import stated_of
+    from utils.tables.osv5m import read_areas
 
     if args.calibrate:
         info = calibrated(cases, info, sources(args))
@@ -300,6 +326,8 @@ def report_on(
     report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
     settings = {name: str(value) for name, value in vars(args).items() if name not in SECRET}
     report |= {"settings": settings, "problems": problems}
+    if args.areas is not None:
+        report["areas"] = area_accuracy(cases, picks, read_areas(args.areas, [case.query.image for case in cases]))
     files = write_evaluation(args.output_dir, report, cases, picks, stated)
 
     print(f"{args.dataset}{f' ({args.split})' if args.split else ''}: {format_report(report)}")
@@ -317,6 +345,7 @@ def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     """(flag, path) of what the report is made from; None where nothing is needed."""
     files = [("candidates", args.candidates), ("gallery", args.gallery), ("calibration", args.calibration)]
     files += [("train_metadata", path) for path in args.train_metadata]
+    files.append(("areas", args.areas))
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
         files.append(("model_path", os.path.join(args.model_path, "adapter_config.json")))
@@ -348,7 +377,7 @@ def read_photo_points(args: argparse.Namespace) -> "tuple[dict[str, np.ndarray |
 def score(
     args: argparse.Namespace, queries: "Sequence[Query]", info: AdapterInfo
 ) -> "tuple[list[Case], list[str]] | None":
-    """Score the queries together with the other processes. None in all processes but the first."""
+    """Score the queries together with the other processes. None in all of them but the one that reports."""
     from utils.evaluation.resumed import score_missing
     from utils.evaluation.reward_log import RewardLog
     from utils.evaluation.shown_photos import ShownPhotos
@@ -361,17 +390,20 @@ def score(
     if args.backend == "vllm":
         settings, score_with = vllm_engine(args, info)
     else:
-        settings, score_with = local_engine(args, processes, len(queries))
+        settings, score_with = local_engine(args, processes.local_rank, len(queries))
     settings |= {name: getattr(args, name) for name in ("image_path", "image_data_path", "tar_index_path")}
     scorer = fingerprint(args.model, args.model_path, info, settings)
     with RewardLog(args.output_dir, scorer, processes.rank, ShownPhotos(photos, gallery)) as log:
-        return score_missing(queries, log, processes, lambda missing: score_with(missing, photos, gallery, log))
+        return score_missing(
+            queries, log, processes, lambda missing, sharers: score_with(missing, sharers, photos, gallery, log)
+        )
 
 
+# Of missing queries by position, the processes that share them, photos, gallery and log; see score_missing.
 Engine = Callable[..., "tuple[dict[int, np.ndarray], list[Problem]]"]
 
 
-def local_engine(args: argparse.Namespace, processes: Processes, total: int) -> tuple[dict[str, Any], Engine]:
+def local_engine(args: argparse.Namespace, local_rank: int, total: int) -> tuple[dict[str, Any], Engine]:
     """What rewards depend on beside weights, prompt and photos, and who computes them: a ranker in this process."""
     import torch
 
@@ -379,7 +411,7 @@ def local_engine(args: argparse.Namespace, processes: Processes, total: int) -> 
     from utils.geo_ranker import GeoRanker
     from utils.model.device import own_device
 
-    device = args.device or own_device(processes.local_rank)
+    device = args.device or own_device(local_rank)
     device_type = torch.device(device).type
     kernels = attention(args, device_type)
     settings = {"device": device_type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
@@ -389,9 +421,8 @@ def local_engine(args: argparse.Namespace, processes: Processes, total: int) -> 
     how["quantize"] = args.quantize
     return settings, functools.partial(
         score_by_ranker,
-        lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how),
+        functools.cache(lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how)),
         total=total,
-        processes=processes,
         feature_cache=args.feature_cache,
         max_tokens=args.max_tokens,
         sharing=args.sharing,
@@ -408,8 +439,9 @@ def vllm_engine(args: argparse.Namespace, info: AdapterInfo) -> tuple[dict[str, 
 
     label = reward_label(args.model_path, info)
     servers = [RewardServer(url, label, args.model_name, args.api_key, args.timeout) for url in args.base_url]
-    return {"backend": "vllm", "model_name": args.model_name}, functools.partial(
-        score_by_server, servers, info, at_once=args.process
+    # The processes are one, see check_backend.
+    return {"backend": "vllm", "model_name": args.model_name}, lambda missing, _, *stores_and_log: score_by_server(
+        servers, info, missing, *stores_and_log, at_once=args.process
     )
 
 

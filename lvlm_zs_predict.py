@@ -10,13 +10,20 @@ word, as a Python list, or None. Answers are kept in RESULT.csv.jsonl as they ar
 photos that have none, and with more --max_tokens about those whose answers were cut off. A photo that cannot be read or
 gets no answer is named, the others go on, and the exit code is 1.
 
+OpenAI's batch files cost half: `--write_batch requests.jsonl` writes what would be asked, `--read_batch FILE...` reads
+results and errors back; flags are otherwise the same. Live runs leave out what a batch file asks about.
+
 A local model answers greedily first and samples the other answers; processes started by torchrun share the
 photos. The API key is best kept in OPENAI_API_KEY: other users of a machine can read command lines.
 """
 
 import argparse
+import hashlib
+import json
+import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +35,16 @@ from utils.jobs.outputs import check_outputs
 from utils.jobs.processes import Processes, SharedWork
 
 if TYPE_CHECKING:
+    from utils.generation.batch_files import BatchForm
+    from utils.generation.journal import Journal
     from utils.generation.tally import Tally
     from utils.photos.store import ImageStore
 
+logger = logging.getLogger(__name__)
 
+BATCHES = ("write_batch", "read_batch", "batch_files")
 FLAGS_OF = {
-    "api": ("api_key", "model_name", "base_url", "process", "timeout", "max_side"),
+    "api": ("api_key", "model_name", "base_url", "process", "timeout", "max_side", *BATCHES),
     "local": ("model", "seed", "batch_size", "dtype", "quantize", "device"),
 }
 
@@ -70,6 +81,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default=1024,
         help="longest side in pixels of the photos that are sent; larger ones are reduced (%(default)s)",
     )
+    batches = parser.add_argument_group("--backend api, by OpenAI's batch files")
+    either = batches.add_mutually_exclusive_group()
+    either.add_argument(
+        "--write_batch", type=Path, help="ask nobody: write the requests to NAME-00001.jsonl, ..., for this NAME.jsonl"
+    )
+    either.add_argument(
+        "--read_batch", type=Path, nargs="+", help="ask nobody: read these result and error files into the journal"
+    )
+    batches.add_argument("--batch_files", type=at_least(1), help="files that --write_batch writes at most")
     local = parser.add_argument_group("--backend local")
     local.add_argument("--model", help="folder or hub name of a vision-language model")
     local.add_argument("--seed", type=int, default=0, help="of the sampling (%(default)s)")
@@ -90,6 +110,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         check_quantize(args)
     except ValueError as error:
         parser.error(str(error))
+    if args.batch_files and not args.write_batch:
+        parser.error("--batch_files belongs to --write_batch")
     set_defaults(args)
     if args.split and args.dataset != "earth":
         parser.error("--split belongs to --dataset earth")
@@ -99,7 +121,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error("--backend api needs --model_name")
     if args.backend == "local" and not args.model:
         parser.error("--backend local needs --model or --dataset")
-    if args.backend == "api" and Processes.from_environment().count > 1:
+    if args.backend == "api" and not Processes.from_environment().alone:
         parser.error("--backend api runs in one process; --process says how much it asks at a time")
     return args
 
@@ -108,10 +130,12 @@ def set_defaults(args: argparse.Namespace) -> None:
     """Give what ``args`` leaves open the values of its dataset, or the published ones."""
     earth = args.dataset == "earth"
     if args.dataset:
-        photos = Path(BENCHMARKS[args.dataset].image_path.format(split=args.split or "test"))
-        args.root_path = args.root_path or photos.parent
-        args.image_path = args.image_path or photos.name
-        args.text_path = args.text_path or ("metadata.csv" if earth else f"{args.dataset}_places365.csv")
+        known = BENCHMARKS[args.dataset]
+        photos, table = (Path(path.format(split=args.split or "test")) for path in (known.image_path, known.candidates))
+        args.root_path = args.root_path or table.parent
+        args.image_path = args.image_path or os.path.relpath(photos, table.parent)
+        released = args.dataset in ("im2gps3k", "yfcc4k")
+        args.text_path = args.text_path or (f"{args.dataset}_places365.csv" if released else "metadata.csv")
         args.model = args.model or BENCHMARKS[args.dataset].model
     args.image_path = args.image_path or "yfcc4k"
     args.text_path = args.text_path or "yfcc4k_places365.csv"
@@ -129,6 +153,7 @@ def predict(args: argparse.Namespace) -> list[str]:
     """Ask about every photo that has no answers yet and write the table. Returns what went wrong."""
     text_path, image_path = args.root_path / args.text_path, args.root_path / args.image_path
     check_files([("text_path", text_path), ("image_path", image_path)])
+    check_files(("read_batch", path) for path in args.read_batch or ())
     name = (args.model_name if args.backend == "api" else args.model).rstrip("/").split("/")[-1]
     result_path = args.root_path / args.result_path.format(model=name)
     journal_path = result_path.with_name(result_path.name + ".jsonl")
@@ -143,15 +168,27 @@ def predict(args: argparse.Namespace) -> list[str]:
     metadata, store = read_whole_metadata(text_path), ImageStore.from_paths([image_path])
     processes = Processes.from_environment()
     with Journal(journal_path, how_asked(args), args.max_tokens, processes.rank) as journal:
-        # The list is the same in all processes, whatever each of them knows of what the others have finished by now.
-        work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")
-        missing = [img_id for img_id in work.items if journal.lacks(img_id)]
-        tally = Tally(journal, len(missing), work)
-        with tally.bar:
-            if missing:
-                (ask_server if args.backend == "api" else ask_model)(args, missing, store, tally)
 
-        problems = processes.gather(tally.problems)
+        def ask(processes: Processes) -> list[str]:
+            journal.read()
+            # The list is the same in all processes, whatever each of them knows of what the others have finished.
+            work = SharedWork(metadata["IMG_ID"].unique().tolist(), processes, "photos")
+            missing = [img_id for img_id in work.items if journal.lacks(img_id)]
+            tally = Tally(journal, len(journal.in_batches if args.read_batch else missing), work)
+            if args.write_batch is None and args.read_batch is None and journal.in_batches:
+                logger.info("%d photos are left out: batch files ask about them", len(journal.in_batches))
+            with tally.bar:
+                if args.read_batch:
+                    read_batch(args, tally)
+                elif missing:
+                    (ask_server if args.backend == "api" else ask_model)(args, missing, store, tally)
+            journal.sync()
+            return tally.problems
+
+        if args.write_batch:
+            missing = filter(journal.lacks, metadata["IMG_ID"].unique().tolist())
+            return write_batch(args, missing, store, journal)
+        problems = processes.together(ask)
         if problems is None:
             return []
         journal.read()  # what the other processes added
@@ -189,6 +226,45 @@ def ask_server(args: argparse.Namespace, image_ids: Sequence[str], store: "Image
         **sampling(args),
     )
     ask_all(model, image_ids, store, tally.take, args.process)
+
+
+def batch_form(args: argparse.Namespace) -> "BatchForm":
+    from utils.generation.batch_files import BatchForm
+
+    settings = hashlib.sha256(json.dumps(how_asked(args), sort_keys=True).encode()).hexdigest()
+    asked = args.num_samples, args.temperature, args.max_tokens, args.max_side
+    return BatchForm(args.model_name, *asked, settings)
+
+
+def write_batch(
+    args: argparse.Namespace, image_ids: Iterable[str], store: "ImageStore", journal: "Journal"
+) -> list[str]:
+    """Write request files about photos; returns what is wrong with those that cannot be read."""
+    from utils.generation.batch_files import write_requests
+
+    how = {"most_files": args.batch_files, "workers": args.process}
+    files, problems = write_requests(args.write_batch, image_ids, store, batch_form(args), journal, **how)
+    for file in files:
+        print(file)
+    if not files:
+        print("nothing is left to ask")
+    return problems
+
+
+def read_batch(args: argparse.Namespace, tally: "Tally") -> None:
+    """Read result files into the journal: what has answers already is passed over."""
+    from utils.generation.batch_files import read_results
+
+    photos = frozenset(tally.work.items)
+    for path in args.read_batch:
+        for reply in read_results(path, batch_form(args), photos):
+            if isinstance(reply, str):
+                tally.problems.append(reply)
+            elif tally.journal.lacks_answers(reply.img_id):
+                if reply.problem is not None:
+                    tally.journal.release(reply.img_id)
+                tally.take(reply)
+    logger.info("%d photos are in batch files of which no result was read", len(tally.journal.in_batches))
 
 
 def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:

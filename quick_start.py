@@ -24,15 +24,18 @@ or with what you choose. Candidates come from any of these, together if you like
 and a GeoRanker decides (--model_path, an adapter), or without one a vote of the candidates (--ranker consensus). A
 released adapter reads exactly the published prompt for one's own photos where the places have no names.
 
-Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. --image
-may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end from a log that has
-each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo that cannot be read
-costs only itself: it is named, and the exit code is 1.
+Answer and ranking go into a JSON file, beside a map in a folder named by the photo unless --output says where. --report
+makes an HTML page of it, too, with a map to zoom and the candidates' own photos, which needs no other file or network.
+
+--image may be a folder: its photos go into a CSV file and a GeoJSON file beside it, both written in the end from a log
+that has each photo as it is done; interrupted, the same command goes on at the next photo. A place or photo that cannot
+be read costs only itself: it is named, and the exit code is 1.
 
 Coordinates that a photo carries in its EXIF are never used. A flag that has no effect beside the others is an error.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,26 +48,32 @@ from utils.cli.flags import (
     add_device,
     add_gallery_photos,
     add_quantize,
-    at_least,
     check_quantize,
     choose_base,
-    probability,
     script_parser,
     set_default_paths,
 )
 from utils.cli.given import given_flags, refuse
+from utils.cli.locating import (
+    CHOICES,
+    add_demand,
+    add_sources,
+    add_who_decides,
+    check_demand,
+    check_models,
+    check_sources,
+)
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, PUBLISHED_BASE, check_files
-from utils.decoding import METHODS, WITHOUT_RANKER
-from utils.geography.geodesy import THRESHOLDS_KM, is_valid_coordinate
+from utils.decoding import WITHOUT_RANKER
+from utils.geography.geodesy import is_valid_coordinate
 from utils.jobs.outputs import check_outputs
-from utils.locating.output_paths import ranking_paths, table_path
-from utils.photos.formats import photo_names
+from utils.locating.output_paths import ranking_paths, report_path, table_path
+from utils.photos.formats import is_writable, list_photos
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from utils.answer import Answer
-    from utils.locating.choices import Choices
     from utils.locator import Locator
 
 # ---- edit here, or use the flags ----
@@ -74,7 +83,7 @@ CANDIDATES = None  # with IMAGE: CSV file of candidate places; else the candidat
 CANDIDATE_COORDINATES = []
 CANDIDATE_IMAGES = []  # photos of these places, in the same order, None for a place without; []: no photos
 INDEX = None  # with IMAGE: index folder of a gallery, whose photos IMAGE_DATA_PATH holds
-IMAGE_DATA_PATH = None  # tar or folder of the gallery's photos; None: that of DATASET
+IMAGE_DATA_PATH = None  # tar, zip or folder of the gallery's photos; None: that of DATASET
 RETRIEVER = None  # with IMAGE: "geoclip" for GeoCLIP's points
 GENERATE = 0  # with IMAGE: how many places a model guesses, MODEL or one behind a server:
 MODEL_NAME, BASE_URL = None, None  # its name there, and the server's address; the key is OPENAI_API_KEY's
@@ -87,6 +96,7 @@ MODEL_PATH = None  # adapter folder; None: that of DATASET, with IMAGE the candi
 MIN_CONFIDENCE, WITHIN_KM = None, 200  # say "not sure" of an answer less likely (0 to 1) to lie within so many km
 OUTPUT = None  # JSON file of the ranking; None: outputs/PHOTO/ranking.json, PHOTO being the photo's name
 MAP = None  # PNG file; None: map.png beside that, or beside an OUTPUT that is given, with its name
+REPORT = None  # HTML page of the results; "": report.html beside them, or with their name; None: no page
 LOCATIONS = None  # CSV file for a folder of photos, the GeoJSON file beside it; None: outputs/FOLDER/locations.csv
 
 # As they were before anybody edited them: what is edited counts as given, and what is given is used or is an error.
@@ -96,8 +106,6 @@ UNEDITED |= {"image_data_path": None, "latitude": None, "longitude": None}
 OF_A_QUERY = ("dataset", "split", "query", "image_path", "topn_zs")
 # What says nothing of a query of a benchmark, whose candidates its table has.
 OF_A_PHOTO = ("index", "retriever", "geoclip", "clip", "generate", "model_name", "base_url", "exclude_same_id")
-# With none of these it is this machine that chooses.
-CHOICES = ("candidates", "index", "retriever", "generate", "model_path", "ranker", "model")
 BENCHMARK_PATHS = ("candidates", "image_path", "image_data_path", "tar_index_path")
 OWN_PATHS = ("image", "candidates", "index", "image_data_path", "tar_index_path", "geoclip")
 
@@ -109,15 +117,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = script_parser(__doc__)
     add = parser.add_argument_group("your own photo").add_argument
     add("--image", default=IMAGE, help="photo to find the place of, or a folder of photos")
-    add("--candidates", default=CANDIDATES, help="CSV file of places; of --query the benchmark's candidate table")
-    add("--index", default=INDEX, help="index folder of a gallery, whose similar photos are candidates")
+    defaults = {"candidates": CANDIDATES, "index": INDEX, "retriever": RETRIEVER, "generate": GENERATE}
+    defaults |= {"model_name": MODEL_NAME, "base_url": BASE_URL, "model_path": MODEL_PATH, "model": MODEL}
+    add_sources(add, defaults, "CSV file of places; of --query the benchmark's candidate table")
     add("--exclude_same_id", action="store_true", help="but for the gallery's photo of the same name")
-    add("--retriever", choices=("geoclip",), default=RETRIEVER, help="GeoCLIP's points as candidates")
-    add("--geoclip", help="folder of a GeoCLIP release; default: the weights of its PyPI package")
-    add("--clip", help="folder or hub name of its CLIP; default: the one that the release names")
-    add("--generate", type=at_least(0), default=GENERATE, help="so many guesses as candidates (%(default)s)")
-    add("--model_name", default=MODEL_NAME, help="who guesses, behind a server; default: --model, on this machine")
-    add("--base_url", default=BASE_URL, help="the server's address (OPENAI_BASE_URL, else OpenAI's)")
     add("--latitude", type=float, default=LATITUDE, help="where --image was taken, if known (degrees)")
     add("--longitude", type=float, default=LONGITUDE)
     add = parser.add_argument_group("a query of a benchmark").add_argument
@@ -126,29 +129,24 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--query", default=QUERY, help="IMG_ID in the candidate table")
     add("--image_path", help="folder of the query photos")
     add = parser.add_argument_group("both").add_argument
-    add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar or folder of the gallery photos, also for --index")
+    add_gallery_photos(add, default=IMAGE_DATA_PATH, help="tar, zip or folder of the gallery photos, also for --index")
     add_candidate_choice(add, topn=TOPN, topn_zs=TOPN_ZS)
     add = parser.add_argument_group("who decides").add_argument
-    add("--model_path", default=MODEL_PATH, help="adapter folder of a GeoRanker")
-    add("--model", default=MODEL, help="its base model, which also guesses: hub name or folder")
-    add(
-        "--ranker",
-        choices=("model", *WITHOUT_RANKER),
-        help="the GeoRanker of --model_path, or a vote of the candidates; default: the GeoRanker where there is one",
-    )
-    add(
-        "--decode",
-        choices=list(METHODS),
-        default="argmax",
-        help="see utils/decoding.py; fused: with retrieval's similarities",
-    )
+    add_who_decides(add, defaults)
     add_quantize(add)
     add_device(add)
     add = parser.add_argument_group("answer and results").add_argument
-    add("--min_confidence", type=probability, default=MIN_CONFIDENCE, help="less sure answers are `not sure` (0 to 1)")
-    add("--within", type=int, choices=THRESHOLDS_KM, default=WITHIN_KM, help="of so many km (%(default)s)")
+    add_demand(add, MIN_CONFIDENCE, WITHIN_KM)
     add("--output", default=OUTPUT, help="JSON file of the ranking; default: outputs/PHOTO/ranking.json")
     add("--map", default=MAP, help="PNG file of the map; default: beside the ranking")
+    add(
+        "--report",
+        nargs="?",
+        const="",
+        default=REPORT,
+        metavar="FILE",
+        help="also one HTML page of the results; default: report.html beside them",
+    )
     add(
         "--locations",
         default=LOCATIONS,
@@ -157,6 +155,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args = parser.parse_args(arguments)
     if args.locations is not None and Path(args.locations).suffix != ".csv":
         parser.error(f"--locations is {args.locations}: its name ends in .csv, that of the GeoJSON file in .geojson")
+    if args.report and Path(args.report).suffix not in (".html", ".htm"):
+        parser.error(f"--report is {args.report}: its name ends in .html")
     given = given_flags(parser, arguments, args)
     given |= {name for name, value in UNEDITED.items() if getattr(args, name) != value}
     args.chosen = any(getattr(args, name) for name in CHOICES) or bool(CANDIDATE_COORDINATES)
@@ -180,16 +180,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse what has no effect on what is asked for."""
-    if args.min_confidence is None:
-        refuse(parser, given, ("within",), "without --min_confidence")
-    if args.ranker in WITHOUT_RANKER:
-        refuse(parser, given, ("decode",), f"with --ranker {args.ranker}")
-        if args.model_path is not None:
-            parser.error(f"--model_path: no use with --ranker {args.ranker}")
+    check_demand(args, parser, given)
     if args.image is not None:
         return
     if args.ranker in WITHOUT_RANKER:
-        refuse(parser, given, ("quantize",), f"with --ranker {args.ranker}: no model is loaded")
+        refuse(parser, given, ("model", "quantize"), f"with --ranker {args.ranker}: no model is loaded")
     refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")
     refuse(parser, given, ("locations",), "without a folder as --image")
     found = [name for name in OF_A_PHOTO if getattr(args, name)]
@@ -202,11 +197,12 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
 
 def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
     """Refuse what has no effect on one's own photo, and what is not enough to find its place."""
+    check_image(args, parser)
     refuse(parser, given, OF_A_QUERY, "with --image (or IMAGE edited in): they are of a query of a benchmark")
-    check_sources(args, parser, given)
+    check_sources(args, parser, given, listed=bool(CANDIDATE_COORDINATES))
     check_models(args, parser, given)
     check_places(args, parser)
-    if Path(args.image).is_dir():
+    if os.path.isdir(args.image):  # unlike Path's, false where it cannot be seen, which is told later
         refuse(parser, given, ("output", "map"), "with a folder as --image: see --locations")
         refuse(parser, given, ("latitude", "longitude"), "with a folder as --image: they are those of one photo")
     else:
@@ -217,37 +213,14 @@ def check_own_photo(args: argparse.Namespace, parser: argparse.ArgumentParser, g
         parser.error(f"--latitude {args.latitude} --longitude {args.longitude} is no coordinate")
 
 
-def check_sources(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
-    """The same of what says where candidates come from."""
-    if args.index is None:
-        refuse(parser, given, ("image_data_path", "tar_index_path", "exclude_same_id"), "without --index")
-        if args.retriever is None:
-            useless = ("topn",) if args.generate else ("topn", "merge_km")
-            refuse(parser, given, useless, "without --index or --retriever: all places of a list are ranked")
-    elif args.image_data_path is None:
-        parser.error("--index needs --image_data_path, the photos of its gallery")
-    if args.retriever is None:
-        refuse(parser, given, ("geoclip", "clip"), "without --retriever geoclip")
-    if args.model_name is None:
-        refuse(parser, given, ("base_url",), "without --model_name")
-    if not args.chosen:
-        refuse(parser, given, ("decode", "quantize"), "where nothing says who decides, or where candidates come from")
-    elif not (args.candidates or CANDIDATE_COORDINATES or args.index or args.retriever or args.generate):
-        parser.error("nothing says where candidates come from: --retriever, --index, --generate or --candidates")
-
-
-def check_models(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
-    """The same of who guesses and who decides."""
-    if args.generate and not (args.model_name or args.model or args.model_path):
-        parser.error("--generate needs --model, or --model_name behind a server: who guesses")
-    if args.model_name is not None and args.chosen and not args.generate:
-        parser.error("--model_name: no use without --generate")
-    if args.ranker == "model" and args.model_path is None:
-        parser.error("--ranker model needs --model_path, the folder of an adapter")
-    if args.model_path is None and (args.model_name or not args.generate):
-        refuse(parser, given, ("quantize",), "without a model on this machine, which ranks or guesses")
-        if args.model is not None:
-            parser.error("--model: no use without --model_path or --generate")
+def check_image(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what cannot be the path of a photo, or of a folder, or could not be written into the results."""
+    if not args.image:  # of which Python's paths would make the working directory
+        parser.error("--image is empty")
+    if "://" in args.image:
+        parser.error(f"--image {args.image}: it takes files of this machine; download the photo first")
+    if not is_writable(args.image):
+        parser.error(f"--image {args.image!a}: the name is not UTF-8, rename it")
 
 
 def check_places(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -256,8 +229,6 @@ def check_places(args: argparse.Namespace, parser: argparse.ArgumentParser) -> N
         parser.error("CANDIDATE_COORDINATES: no use with --candidates")
     if CANDIDATE_IMAGES and not CANDIDATE_COORDINATES:
         parser.error("CANDIDATE_IMAGES: no use without CANDIDATE_COORDINATES")
-    if (args.index or args.retriever) and args.topn < 1 and not args.generate:
-        parser.error("--topn and --generate leave no place to rank")
 
 
 # ---- the work ----
@@ -276,12 +247,8 @@ def locate(args: argparse.Namespace) -> list[str]:
     if args.image is None:
         return locate_query(args)
     if Path(args.image).is_dir():
-        photo_names(Path(args.image))  # raises where there is none, before anything is loaded
-    choices = own_choices(args)
-
-    from utils.locator import Locator
-
-    locator = Locator.load(choices, args.device)
+        list_photos(Path(args.image))  # raises where there is none, before anything is loaded
+    locator = own_locator(args)
     return (locate_folder if Path(args.image).is_dir() else locate_photo)(args, locator)
 
 
@@ -290,10 +257,13 @@ def choose_outputs(args: argparse.Namespace) -> None:
     if args.image is not None and Path(args.image).is_dir():
         table = args.locations = Path(args.locations or table_path(args.image))
         log = table.with_name(f"{table.name}.jsonl")
-        check_outputs([("--locations", path) for path in (table, table.with_suffix(".geojson"), log)])
-        return
-    args.output, args.map = ranking_paths(args.image or args.query, args.output, args.map)
-    check_outputs([("--output", args.output), ("--map", args.map)])
+        args.report = report_path(args.report, table)
+        files = [("--locations", path) for path in (table, table.with_suffix(".geojson"), log)]
+    else:
+        args.output, args.map = ranking_paths(args.image or args.query, args.output, args.map)
+        args.report = report_path(args.report, args.output)
+        files = [("--output", args.output), ("--map", args.map)]
+    check_outputs([*files, ("--report", args.report)])
 
 
 def locate_query(args: argparse.Namespace) -> list[str]:
@@ -317,19 +287,21 @@ def locate_query(args: argparse.Namespace) -> list[str]:
     return show(args, answer, task.photo.image, task.truth)
 
 
-def own_choices(args: argparse.Namespace) -> "Choices":
-    """What is to locate photos of one's own: what the flags say, else the best that this machine has."""
+def own_locator(args: argparse.Namespace) -> "Locator":
+    """What locates photos of one's own: as the flags say, else with the best that this machine has."""
+    from utils.locating.automatic import choose
     from utils.locating.choices import Choices
     from utils.locating.sources import ListedPlaces
+    from utils.locator import Locator
 
-    if not args.chosen:
-        from utils.locating.automatic import choose
-
-        return choose(
-            args.image, args.model_name, args.base_url, Demand.of(args.min_confidence, args.within), args.device
-        )
-    places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
-    return Choices.of(vars(args) | {"places": places, "demand": Demand.of(args.min_confidence, args.within)})
+    demand, judge = Demand.of(args.min_confidence, args.within), None
+    if args.chosen:
+        places = ListedPlaces.read(args.candidates, CANDIDATE_COORDINATES, CANDIDATE_IMAGES)
+        choices = Choices.of(vars(args) | {"places": places, "demand": demand})
+    else:
+        choices, judge = choose(args.image, args.model_name, args.base_url, demand, args.device)
+    choices.check_demand()
+    return Locator.load(choices, args.device, judge)
 
 
 def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:
@@ -344,28 +316,31 @@ def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:
 def show(
     args: argparse.Namespace, answer: "Answer", photo: "Image.Image", truth: tuple[float, float] | None
 ) -> list[str]:
-    """Print the answer, and write its ranking and its map."""
+    """Print the answer, and write its ranking, its map and its page."""
     from utils.locating.folder import log_notes
     from utils.locating.listing import format_outcome
-    from utils.locating.results import write_results
+    from utils.page.entry import Located
+    from utils.page.results import write_all
 
     if answer.answered is None:
         raise ValueError("--min_confidence: nothing is known of how sure an answer for such a photo is; leave it out")
-    log_notes(args.image or args.query, answer)
+    asked = args.image or args.query
+    log_notes(asked, answer)
     print(format_outcome(answer, truth))
-    write_results(answer, photo, {"photo": args.image or args.query}, args.output, args.map, truth)
-    print(f"Ranking: {args.output}\nMap: {args.map}")
+    print("\n".join(write_all(Located(asked, answer, photo, truth), args.output, args.map, args.report)))
     return list(answer.problems)
 
 
 def locate_folder(args: argparse.Namespace, locator: "Locator") -> list[str]:
-    """Every photo of a folder, into a table and a map."""
-    from utils.locating.folder import locate_into
+    """Every photo of a folder, into a table, a map and a page."""
+    from utils.page.folder import locate_into
 
     table = args.locations
-    rows = locate_into(locator.locate_all, locator.identity, Path(args.image), table)
+    rows = locate_into(locator, Path(args.image), table, args.report)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
+    if args.report is not None:
+        print(f"Report: {args.report}")
     return [f"{row.file}: {row.problem}" for row in rows if row.problem]
 
 

@@ -35,10 +35,11 @@ downloaded on first use, or read from a folder (--clip).
 Row i of the arrays belongs to row i of retrieval.csv. A query whose photo or coordinate is unusable is in
 none of them; it is named, the others go on, and the exit code is 1. An interrupted `build` or `add` goes on where it
 was when it is started again; a second one that writes to the index meanwhile is refused. docs/retrieval.md has
-encoders, index types and what they cost.
+the encoders, docs/large_galleries.md index types and what they cost, docs/nodes.md how several machines share a build.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -58,10 +59,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from utils.retrieval.encoders import Encoder
+    from utils.retrieval.exclusions import Exclusion
     from utils.retrieval.gallery import Gallery
+
+logger = logging.getLogger("scripts")
 
 GEOCLIP = Path("geoclip")  # as --index
 FLICKR_OWNER = r"(\d+@N\d+)"
+BY_LEDGER = "ledger"  # --exclude_owner without a regular expression
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -93,12 +98,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     adding.set_defaults(run=grow)
     for command in (making, adding):
         command.add_argument("--gallery", type=Path, required=True, help="metadata table of the photos")
-        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars and folders")
+        command.add_argument("--image_data_path", nargs="+", required=True, help="the photos: tars, zips and folders")
 
     searching = commands.add_parser("search", help="find the candidates of query photos")
     searching.set_defaults(run=search)
     searching.add_argument("--queries", type=Path, required=True, help="metadata table of the queries")
-    searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders and tars")
+    searching.add_argument("--image_path", nargs="+", required=True, help="their photos: folders, tars and zips")
     searching.add_argument("--output_dir", type=Path, required=True, help="folder for the results")
     searching.add_argument("--topk", type=at_least(1), default=20, help="candidates a query (%(default)s)")
     for command in (making, searching):
@@ -111,10 +116,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     searching.add_argument(
         "--exclude_owner",
         nargs="?",
-        const=FLICKR_OWNER,
+        const=BY_LEDGER,
         metavar="REGEX",
-        help="a query finds no photo of its owner, whom the group of REGEX matches in an IMG_ID "
-        f"(without REGEX: Flickr's, {FLICKR_OWNER})",
+        help="a query finds no photo of its owner, whom the group of REGEX matches in an IMG_ID; without REGEX the "
+        f"author of the ledgers beside the metadata tables, where the gallery has none Flickr's, {FLICKR_OWNER}",
     )
     searching.add_argument(
         "--geoclip", type=Path, help="GeoCLIP's weights: folder of its hub release; default: package"
@@ -239,16 +244,15 @@ def search(args: argparse.Namespace) -> list[str]:
     check_search(args, "index", args.index / "index.json")
 
     from utils.retrieval.embedding import load_encoder
-    from utils.retrieval.exclusions import same_id, same_owner, search_excluding
+    from utils.retrieval.exclusions import same_id, search_excluding
     from utils.retrieval.gallery import Gallery, retrieval_rows, save_results
     from utils.tables.retrieval_table import write_retrieval_table
 
     gallery = Gallery(args.index)
     model = checked_model(args, gallery)
     queries, embedded, problems = query_embeddings(args, load_encoder(model, gallery.info.dtype, device(args)))
-    both = queries["IMG_ID"], gallery.metadata["IMG_ID"]
-    exclusions = [same_id(*both)] if args.exclude_same_id else []
-    exclusions += [same_owner(*both, args.exclude_owner)] if args.exclude_owner else []
+    exclusions = [same_id(queries["IMG_ID"], gallery.metadata["IMG_ID"])] if args.exclude_same_id else []
+    exclusions += [owners(args, queries, gallery)] if args.exclude_owner else []
     found, scores = search_excluding(gallery, embedded, args.topk, exclusions)
     least = None
     if args.reverse:
@@ -258,6 +262,21 @@ def search(args: argparse.Namespace) -> list[str]:
     write_retrieval_table(table, retrieval_rows(queries, gallery.metadata, found, least))
     print(f"{table}: {args.topk} of {gallery.photos} photos for each of {len(queries)} queries; I.npy: {gallery.table}")
     return problems
+
+
+def owners(args: argparse.Namespace, queries: "pd.DataFrame", gallery: "Gallery") -> "Exclusion":
+    """What a query may not find of its owner, whom ledgers or IMG_IDs name."""
+    from utils.retrieval.exclusions import same_author, same_owner
+    from utils.tables.ledger import ledger_path
+
+    ledgers = [(part.metadata["IMG_ID"], ledger_path(part.table)) for part in gallery.parts]
+    if args.exclude_owner == BY_LEDGER and any(path.exists() for _, path in ledgers):
+        logger.info("owners are the authors of the ledgers beside the metadata tables")
+        own = ledger_path(args.queries)
+        check_files(("exclude_owner", path) for path in (own, *(path for _, path in ledgers)))
+        return same_author([(queries["IMG_ID"], own)], ledgers)
+    pattern = FLICKR_OWNER if args.exclude_owner == BY_LEDGER else args.exclude_owner
+    return same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], pattern)
 
 
 def search_geoclip(args: argparse.Namespace) -> list[str]:

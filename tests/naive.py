@@ -38,7 +38,7 @@ def naive_rewards(
             shown = [photos[name] for name in (query.image, candidate.image) if name is not None]
             pixels = processor(images=shown, return_tensors="pt")
             prompt = tokenizer.apply_chat_template(
-                [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True
+                [{"role": "user", "content": parts}], tokenize=False, add_generation_prompt=True, enable_thinking=False
             )
             head, *rest = prompt.split("<|image_pad|>")
             for grid, piece in zip(pixels["image_grid_thw"], rest, strict=True):

@@ -1,4 +1,4 @@
-"""What documents name is there: commands that scripts take, files, and what their Python imports."""
+"""What documents name is there: commands that scripts take, files, links, what their Python imports. None is long."""
 
 import ast
 import importlib
@@ -11,8 +11,9 @@ from tests.commands import ROOT, accept, fenced, is_ours
 DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     *(ROOT / folder / "README.md" for folder in (".", "dataset", "benchmarks")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
+LONGEST, FRONT = 160, 150  # lines of a document under docs/, and of the README
 COMMANDS = [
     pytest.param(command, id=f"{document.relative_to(ROOT)}-{command[:60]}")
     for document in DOCUMENTS
@@ -31,8 +32,50 @@ def test_files_that_are_named_exist(document):
     text = document.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:utils|earth|tools|benchmarks|tests)/[\w/.-]+)`", text):
         assert (ROOT / name).exists(), name
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document):
+    text = without_code(document.read_text(encoding="utf-8"))
+    targets = [target for target in re.findall(r"\]\(([^()\s]+)\)", text) if "://" not in target]
+    for target in targets:
+        name, _, anchor = target.partition("#")
+        file = document.parent / name if name else document
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings of a document; of equal ones the first."""
+    headings = re.findall(r"^#+ (.+?) *$", without_code(text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_are_those_of_github():
+    """Small letters, no punctuation but - and _, hyphens for spaces; comments in code are no headings."""
+    headings = "# Rows (`build_georanking.py`)\n## `--quantize 8bit`, more\n```bash\n# none\n```\n### 2. It's A_B\n"
+    assert anchors(headings) == {"rows-build_georankingpy", "--quantize-8bit-more", "2-its-a_b"}
+
+
+def test_the_index_lists_every_document():
+    folder = ROOT / "docs"
+    listed = re.findall(
+        r"^- \[.*?\]\(([^)#]+)\)", (folder / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert len(listed) == len(set(listed))
+    documents = {path for path in DOCUMENTS if path not in (ROOT / "README.md", folder / "README.md")}
+    assert {(folder / target).resolve() for target in listed} == documents
+
+
+def test_documents_are_short():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "docs").rglob("*.md")}
+    assert {path.name: length for path, length in lengths.items() if length > LONGEST} == {}
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= FRONT
 
 
 def test_imports_of_examples_exist():

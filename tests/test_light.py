@@ -8,7 +8,7 @@ import sys
 from tests.commands import ROOT
 from tests.test_project import sources
 
-HEAVY = ("torch", "transformers", "peft", "sklearn", "matplotlib", "openai", "accelerate", "deepspeed")
+HEAVY = ("torch", "transformers", "peft", "sklearn", "matplotlib", "openai", "accelerate", "deepspeed", "fastapi")
 # The packages and modules that do without torch, in the words of docs/architecture.md.
 LIGHT = [
     "candidates",
@@ -40,6 +40,7 @@ LIGHT = [
     "serving/chat",
     "serving/identity",
     "serving/reward_server",
+    "web/hosts",
 ]
 
 # Every command is asked in one process, and each may import what it likes: the first one to be heavy is named.
@@ -89,6 +90,7 @@ def test_help_and_wrong_flags_are_answered_first():
 
 # Commands whose files are missing in a folder that has none.
 MISSING = {
+    "app": "--candidates away.csv",
     "build_georanking": "--root_path away --gallery away.csv --result_path r.parquet",
     "compile_prediction_candidates": "--root_path away",
     "evaluate": "--dataset im2gps3k --model_path away",
@@ -101,7 +103,12 @@ MISSING = {
     "tools.fit_consensus": "away.csv",
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",
     "tools.gallery_from_exif": "away away.csv",
+    "tools.import_gallery": "osv5m away.csv there.csv",
     "tools.index_tar": "away.tar",
+    "tools.index_zips": "away.zip",
+    "tools.import_outlines": "away.json",
+    "tools.take_screenshots": "--images away",
+    "tools.store_result": "away r.json --command c --machine m",
 }
 
 
@@ -116,6 +123,7 @@ def test_missing_files_are_named_first():
 
 # Commands whose inputs are there in the folder {d}, and an output below a file; and what names it.
 UNWRITABLE = {
+    "app --keep {f}/kept": "--keep",
     "build_georanking --root_path {d} --gallery {f} --result_path {f}/r.parquet": "--result_path",
     "compile_prediction_candidates --root_path {d} --retrieval_path {f} --result_path {f}/c.csv": "--result_path",
     "evaluate --ranker random --candidates {f} --output_dir {f}/out": "--output_dir",
@@ -128,6 +136,8 @@ UNWRITABLE = {
     "quick_start --image {f} --candidates {f} --model_path {d} --output {f}/r.json": "--output",
     "quick_start --image {f} --candidates {f} --model_path {d} --output {d}/r.json --map {d}": "--map",
     "quick_start {model} --output {f}/r.json --map {d}/m.png": "--output",
+    "quick_start {model} --output {d}/r.json --report {f}/r.html": "--report",
+    "quick_start --image {d} --retriever geoclip --locations {d}/l.csv --report {f}/l.html": "--report",
     "quick_start --image {d} --index {d} --image_data_path {d} --model_path {d} --locations {f}/l.csv": "--locations",
     "retrieve_candidates build --gallery {f} --image_data_path {d} --model m --index {f}": "--index",
     "retrieve_candidates search --index {d} --queries {f} --image_path {d} --output_dir {f}/out": "--output_dir",
@@ -136,6 +146,8 @@ UNWRITABLE = {
     "tools.draw_architecture --output {f}/a.png": "--output",
     "tools.fit_consensus {f} --calibration {f}/votes.json --about a": "--calibration",
     "tools.gallery_from_exif {d} {f}/t.csv": "table",
+    "tools.import_gallery osv5m {f} {f}/t.csv": "table",
+    "tools.import_outlines {f} --output {f}/o": "--output",
     "tools.index_tar {f} --output {f}/i": "--output",
     "earth.build_dataset --output_dir {f}/out": "--output_dir",
 }

@@ -349,9 +349,50 @@ def test_nothing_is_lost_and_nothing_finished_is_asked_again(many: Path, monkeyp
             assert given == ((short, short) if number % 64 == 7 else (whole, "not sure"))
 
 
+def test_batch_files_and_live_runs_share_one_journal(root: Path, monkeypatch, capsys) -> None:
+    """Half of a batch comes back, with an error and a cut line; a live run asks about the error only."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    flags = [f"--root_path={root}", "--model_name=m", "--num_samples=2"]
+    requests, results = root / "requests.jsonl", root / "results.jsonl"
+    assert main([*flags, f"--write_batch={requests}"]) == 1  # photo 2 is no image
+    assert capsys.readouterr().out == f"{root / 'requests-00001.jsonl'}\n"
+    ids = [json.loads(line)["custom_id"] for line in (root / "requests-00001.jsonl").read_text().splitlines()]
+    assert len(ids) == 4
+
+    def line(custom_id: str, status: int) -> str:
+        body = completion(ANSWER, "no idea").body if status == 200 else {"error": {"message": "try later"}}
+        return json.dumps({"custom_id": custom_id, "response": {"status_code": status, "body": body}, "error": None})
+
+    given = [line(ids[0], 200), line(ids[1], 500), line(ids[0], 200), line(ids[2], 200)[:-20]]
+    results.write_text("\n".join(given))
+    assert main([*flags, "--read_batch", str(results)]) == 1
+    said = capsys.readouterr()
+    assert "problem: 1.jpg: try later" in said.err
+    assert f"problem: {results}: line 4: no JSON object" in said.err
+    table = root / "llm_predict_results_zs_m.csv"
+    whole, nothing = (ANSWER, "no idea"), ()
+    assert answers(table) == {"0.jpg": whole} | dict.fromkeys([f"{number}.jpg" for number in range(1, 5)], nothing)
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(lambda body, number: completion("live", "live")) as server:
+        live = [*flags, f"--base_url={server.url}"]
+        assert main(live) == 1
+        assert len(server.bodies) == 1
+        assert main([*flags, "--read_batch", str(results), str(root / "requests-00001.jsonl")]) == 1
+        assert main(live) == 1
+        assert len(server.bodies) == 3  # photos 3 and 4, which the request file says were asked and nobody answered
+    assert answers(table) == {"0.jpg": whole, "2.jpg": ()} | dict.fromkeys(
+        ("1.jpg", "3.jpg", "4.jpg"), ("live", "live")
+    )
+    assert main([*flags, f"--write_batch={requests}"]) == 1
+    assert "nothing is left to ask" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="error"):
+        main([*flags, "--read_batch", str(root / "nowhere.jsonl")])
+
+
 def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(SystemExit, match="api_key"):
+    with pytest.raises(SystemExit, match="no API key: set OPENAI_API_KEY"):
         main([f"--root_path={root}", "--model_name=m"])
     with pytest.raises(SystemExit, match="is no address such as"):
         main([f"--root_path={root}", "--model_name=m", f"--api_key={KEY}", "--base_url=localhost"])
@@ -365,6 +406,8 @@ def test_missing_key_and_missing_model_are_explained(root: Path, monkeypatch) ->
         ("--model_name=m", "--root_path or --dataset is needed"),
         ("--dataset im2gps3k --split val --model_name=m", "--split belongs to --dataset earth"),
         ("--root_path=x --model_name=m --seed 0 --model m", "--model, --seed: no use with --backend api"),
+        ("--root_path=x --backend local --model m --read_batch x", "--read_batch: no use with --backend local"),
+        ("--root_path=x --model_name=m --batch_files 2", "--batch_files belongs to --write_batch"),
         ("--root_path=x --backend local --model m --process 8", "--process: no use with --backend local"),
         ("--root_path=x --model_name=m --process 0", "--process: 0: it is at least 1"),
         ("--root_path=x --model_name=m --timeout nan", "--timeout: nan: it must be positive"),

@@ -1,4 +1,4 @@
-"""docs/own_photos.md in miniature: geotagged photos -> metadata table -> index -> places for new photos."""
+"""docs/own_gallery.md in miniature: geotagged photos -> metadata table -> index -> places for new photos."""
 
 import json
 import shutil

@@ -59,10 +59,20 @@ def test_what_is_installed_without_its_dependencies_is_pinned_apart(ranges, pins
     assert install in (ROOT / "Makefile").read_text()
 
 
-def test_the_readme_has_a_line_for_every_extra():
+def test_install_has_a_line_for_every_extra():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys() - {"dev"}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^pip install .*-e '\.\[([\w-]+)\]' +# ", readme, flags=re.MULTILINE)) == extras
+    document = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^pip install .*-e '\.\[([\w-]+)\]' +# ", document, flags=re.MULTILINE)) == extras
+
+
+def test_the_citation_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^(version|license|cff-version): (\S+)$", citation, flags=re.MULTILINE)) == {
+        "cff-version": "1.2.0",
+        "version": project["version"],
+        "license": project["license"],
+    }
 
 
 def test_conda_takes_the_pins():
@@ -89,6 +99,8 @@ def test_every_import_is_of_a_declared_package(ranges, without_dependencies):
         "sklearn": "scikit-learn",
         "faiss": "faiss-cpu",
         "tokenizers": "transformers",
+        "starlette": "fastapi",
+        "pydantic": "fastapi",
     }
     imported = {source: imported_names(source) for source in sources()}
     # Those of every depth were seen, and imports that stand inside of functions.

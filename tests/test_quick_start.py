@@ -90,6 +90,23 @@ def test_a_query_of_a_benchmark(world, run, tiny_base, tmp_path, capsys):
         assert min(picture.size) > 400
 
 
+def test_a_page_of_it_holds_the_ranking_and_the_photos_that_were_compared(world, run, tiny_base, tmp_path, capsys):
+    query = [*flags(world, tiny_base), "--query", "q4.jpg", "--topn", RETRIEVED, "--topn_zs", GENERATED]
+    code, ranking = run(*query, "--report")
+    assert code == 0
+    assert f"Report: {tmp_path / 'report.html'}" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (entry,) = json.loads(page.split('id="entries">')[1].split("</script>")[0])
+    assert entry["ranking"]["candidates"] == ranking
+    assert entry["ranking"]["truth"] == json.loads((tmp_path / "ranking.json").read_text())["truth"]
+    has_photo = [place["photo"] is not None for place in entry["candidates"]]
+    assert has_photo == [place["image"] is not None for place in ranking]
+    assert has_photo.count(True) == RETRIEVED
+
+    run(*query, "--report", tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size == pytest.approx(len(page.encode()), rel=0.01)
+
+
 @pytest.fixture(scope="module")
 def calibrated(world):
     """The world's adapter as if argmax had been calibrated on its benchmark: half the answers lie within 200 km."""
@@ -312,6 +329,12 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
             "--latitude 91.0 --longitude 2.0 is no coordinate",
         ),
         (["--locations", "places.geojson"], "its name ends in .csv"),
+        (["--image", ""], "--image is empty"),
+        (["--image", "https://host/x.jpg"], "--image https://host/x.jpg: it takes files of this machine; download"),
+        (["--image", "caf\udce9.jpg"], "--image 'caf\\udce9.jpg': the name is not UTF-8"),
+        (["--image", "x.jpg", "--retriever", "geoclip", "--decode", "fused"], "--decode: no use without --model_path"),
+        (["--ranker", "consensus", "--model", "m"], "--model: no use with --ranker consensus"),
+        (["--report", "photo.jpg"], "--report is photo.jpg: its name ends in .html"),
     ],
 )
 def test_impossible_flags(arguments, message, capsys):

@@ -13,13 +13,22 @@ from transformers import (
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
+    Qwen3_5Tokenizer,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
 
 from utils.model.adapter_info import AdapterInfo
+from utils.model.sharing import SHARINGS
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+# Ways of sharing a prefix: the first layer of the tiny Qwen3.5 is recurrent, and takes no packed row.
+SHARINGS_OF = dict.fromkeys(FAMILIES, SHARINGS) | {"qwen3_5": ("prefix_cache",)}
+# Layers of the language model that are quantised, and those that an adapter has a LoRA on.
+QUANTISED_LAYERS = dict.fromkeys(FAMILIES, 2 * 7) | {"qwen3_5": 7 + 6}
+LORA_LAYERS = dict.fromkeys(FAMILIES, 2 * 3) | {"qwen3_5": 3 + 1}
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -49,6 +58,12 @@ CHAT_TEMPLATE = """
 {{ "<|im_start|>assistant\\n" }}
 {%- endif -%}
 """
+# Qwen3.5's opens a thought behind that, or closes an empty one where it is told to.
+THINKING = """
+{%- if add_generation_prompt -%}
+{{ "<think>\\n\\n</think>\\n\\n" if enable_thinking is defined and enable_thinking is false else "<think>\\n" }}
+{%- endif -%}
+"""
 SENTENCES = (
     "You are a helpful assistant. system user assistant",
     "How far is this place from latitude: 46.167286, longitude: 7.099698, Martigny Valais Switzerland?",
@@ -58,19 +73,20 @@ SENTENCES = (
 ROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
 
 
-def build_tiny_tokenizer() -> Qwen2Tokenizer:
-    """Qwen2's byte-level BPE with a few merges, its special tokens and its chat template."""
+def build_tiny_tokenizer(family: str = "qwen2_vl") -> Qwen2Tokenizer | Qwen3_5Tokenizer:
+    """Qwen's byte-level BPE with a few merges, its special tokens and its chat template."""
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=340, initial_alphabet=alphabet, show_progress=False)
     trained.train_from_iterator(SENTENCES * 4, trainer)
     bpe = json.loads(trained.to_str())["model"]
-    return Qwen2Tokenizer(
+    thinks = family == "qwen3_5"
+    return (Qwen3_5Tokenizer if thinks else Qwen2Tokenizer)(
         vocab=bpe["vocab"],
         merges=[tuple(merge) for merge in bpe["merges"]],
-        additional_special_tokens=list(SPECIAL_TOKENS),
-        chat_template=CHAT_TEMPLATE,
+        additional_special_tokens=[*SPECIAL_TOKENS, *(("<think>", "</think>") if thinks else ())],
+        chat_template=CHAT_TEMPLATE + THINKING if thinks else CHAT_TEMPLATE,
     )
 
 
@@ -79,7 +95,7 @@ def build_tiny_base(path: str | os.PathLike, family: str, seed: int = 0) -> None
 
     Its weights are large enough for a photo or a word to change the last hidden state visibly.
     """
-    tokenizer = build_tiny_tokenizer()
+    tokenizer = build_tiny_tokenizer(family)
     special = dict(zip(SPECIAL_TOKENS, tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)), strict=True))
     text = {
         "vocab_size": len(tokenizer),
@@ -98,6 +114,7 @@ def build_tiny_base(path: str | os.PathLike, family: str, seed: int = 0) -> None
         "qwen2_vl": (Qwen2VLForConditionalGeneration, Qwen2VLConfig),
         "qwen2_5_vl": (Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig),
         "qwen3_vl": (Qwen3VLForConditionalGeneration, Qwen3VLConfig),
+        "qwen3_5": (Qwen3_5ForConditionalGeneration, Qwen3_5Config),
     }[family]
     if family == "qwen2_vl":
         vision |= {"embed_dim": 16, "hidden_size": 32, "mlp_ratio": 2}
@@ -108,6 +125,12 @@ def build_tiny_base(path: str | os.PathLike, family: str, seed: int = 0) -> None
     if family == "qwen3_vl":
         text |= {"head_dim": 16}
         vision |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
+    if family == "qwen3_5":
+        text |= {"head_dim": 32, "rope_parameters": ROPE | {"partial_rotary_factor": 0.5}}
+        text |= {"layer_types": ["linear_attention", "full_attention"]}
+        text |= {"linear_num_key_heads": 1, "linear_num_value_heads": 2}
+        text |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
+        vision |= {"num_position_embeddings": 16}
     config = config_class(
         text_config=text,
         vision_config=vision,
@@ -118,7 +141,11 @@ def build_tiny_base(path: str | os.PathLike, family: str, seed: int = 0) -> None
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model_class(config).save_pretrained(path)
+        model = model_class(config)
+        for name, weight in model.named_parameters():
+            if name.endswith(".A_log"):  # stock random layers forget the prefix within a few tokens of a suffix
+                torch.nn.init.constant_(weight, -3.5)
+        model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     Qwen2VLImageProcessorPil(
         patch_size=4, merge_size=2, size={"shortest_edge": 128, "longest_edge": 1024}

@@ -1,12 +1,15 @@
 """What an answer is: a place, how sure it is, and whether that is enough. Text, JSON, map and table are made of it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from PIL import Image
 
 from utils.calibration import Calibration, Outlook
 from utils.candidates import Candidate
 from utils.geography.discs import Region
+from utils.geography.geodesy import THRESHOLDS_KM
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,11 @@ class Demand:
 
     confidence: float
     within_km: int  # one of THRESHOLDS_KM
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1 or self.within_km not in THRESHOLDS_KM:
+            known = ", ".join(map(str, THRESHOLDS_KM))
+            raise ValueError(f"{self}: confidence lies between 0 and 1, within_km is one of {known}")
 
     @classmethod
     def of(cls, confidence: float | None, within_km: int) -> "Demand | None":
@@ -30,6 +38,8 @@ class Place:
     name: str  # of the place
     reward: float | None  # higher is nearer; None where no ranker scored it
     share: float  # of the candidates of its photo, which have 1; no probability of the truth
+    # Opens its own photo once more, which was compared; None where it has none. No part of the results.
+    photo: Callable[[], Image.Image] | None = field(default=None, repr=False, compare=False)
 
     @property
     def point(self) -> tuple[float, float]:

@@ -32,6 +32,7 @@ class Benchmark:
     gallery_metadata: str | None = None
     gallery_index: str | None = None  # index folder
     train_metadata: tuple[str, ...] = ()
+    areas: str | None = None  # table with the areas that the query photos lie in, as OSV-5M has them
 
 
 BENCHMARKS = {
@@ -44,6 +45,14 @@ BENCHMARKS = {
         candidates="dataset/yfcc4k/yfcc4k.csv",
         image_path="dataset/yfcc4k/yfcc4k",
         image_data_path=PUBLISHED_PHOTOS,
+    ),
+    "osv5m": Benchmark(
+        candidates="dataset/osv5m/test/candidates.csv",
+        image_path="dataset/osv5m/images/test",
+        image_data_path="dataset/osv5m/images/train",
+        gallery_metadata="dataset/osv5m/train/metadata.csv",
+        gallery_index="dataset/osv5m/index",
+        areas="dataset/osv5m/test.csv",
     ),
     "earth": Benchmark(
         candidates="dataset/earth/{split}/candidates.csv",
@@ -123,6 +132,21 @@ ADAPTER = Source(
     (CLONE,),
 )
 EARTH = Source("part of the embedded world", ("make demo", "make earth-data   # for the train and val splits"))
+OSV5M = Source(
+    "part of OpenStreetView-5M, 260 GB, of which a part will do: docs/gallery.md",
+    ("hf download osv5m/osv5m --repo-type dataset --local-dir dataset/osv5m",),
+)
+OSV5M_TABLES = Source(
+    "made of OpenStreetView-5M; docs/gallery.md has the steps",
+    (
+        "python -m tools.import_gallery osv5m dataset/osv5m/train.csv dataset/osv5m/train/metadata.csv",
+        "python -m tools.import_gallery osv5m dataset/osv5m/test.csv dataset/osv5m/test/metadata.csv",
+        "python retrieve_candidates.py search --index dataset/osv5m/index --queries dataset/osv5m/test/metadata.csv "
+        "--image_path dataset/osv5m/images/test --output_dir dataset/osv5m/test",
+        "python compile_prediction_candidates.py --root_path dataset/osv5m/test "
+        "--gallery dataset/osv5m/train/metadata.csv",
+    ),
+)
 CALIBRATION = Source("part of the embedded world", ("make calibration",))
 SHIPPED = Source("part of this repository", ("git checkout -- checkpoints",))
 
@@ -133,6 +157,9 @@ def source(path: Path) -> Source | None:
         return CALIBRATION
     if path.is_relative_to("dataset/earth"):
         return EARTH
+    if path.is_relative_to("dataset/osv5m"):
+        made = ("train", "test", "index")
+        return OSV5M_TABLES if path.parts[2:] and path.parts[2] in made else OSV5M
     if path.is_relative_to("checkpoints/earth") or path.is_relative_to("checkpoints/earth-base"):
         return SHIPPED
     return ADAPTER if path.name == "adapter_config.json" else SOURCES.get("/".join(path.parts[-2:]))

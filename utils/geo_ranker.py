@@ -29,6 +29,7 @@ from utils.candidates import Candidate, Query
 from utils.jobs.reading import naming
 from utils.model.adapter import load_lora, without_lora
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
+from utils.model.base_model import check_base
 from utils.model.batch import EncodedImage, PackedBatch, part
 from utils.model.budget import MAX_TOKENS
 from utils.model.checkpoint import KEY_MAPPING, load_checkpoint, naming_part
@@ -41,6 +42,7 @@ from utils.model.packing import IMAGE_TOKEN, Packer, chunks, image_key
 from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_tokenizer, load_tower_processor
 from utils.model.prompts import Layout, Part
 from utils.model.quantizations import Quantization
+from utils.model.recurrence import is_recurrent
 from utils.model.rope_index import check_sections, rope_index
 from utils.model.score_head import ScoreHead
 from utils.model.sharing import SHARINGS, Sharing
@@ -101,7 +103,7 @@ class GeoRanker(nn.Module):
         """A ranker in evaluation mode.
 
         Args:
-            base: hub name or folder of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL checkpoint.
+            base: hub name or folder of a Qwen2-VL, Qwen2.5-VL, Qwen3-VL or Qwen3.5 checkpoint.
             adapter: adapter folder, ours or a released one; without it the score head is random.
             layout, min_pixels, max_pixels, omit: prompt layout, size limits of a photo in pixels and parts left
                 out of the prompt, where they are to differ from the adapter's (without one: "published", the
@@ -119,13 +121,14 @@ class GeoRanker(nn.Module):
         Raises:
             ValueError: naming the file, where one of checkpoint or adapter is damaged or does not suit the others, or
                 has tensors that are no finite numbers; listing the keys, when tensors are missing, left over or of
-                another shape; for ``merge`` where that cannot be.
+                another shape; for ``merge`` where that cannot be; for a base that ``check_base`` refuses.
             FileNotFoundError: when ``adapter`` is no adapter folder, or lacks the file of its domain.
         """
         if merge and (quantize is not None or generate):
             raise ValueError("merge: an adapter stays beside weights that are quantised, or that guess places, too")
         device = checked_device(str(device) if device is not None else own_device(0))
         info = AdapterInfo(str(base)) if adapter is None else adapter_info(adapter, base)
+        check_base(base)
         stock = load_checkpoint(
             AutoModelForImageTextToText if generate else AutoModel,
             base,
@@ -206,7 +209,12 @@ class GeoRanker(nn.Module):
         return zeros.masked_fill(~allowed, torch.finfo(zeros.dtype).min)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Compute the language model's activations again in the backward pass; takes ``sharing="packed_row"``."""
+        """Compute the language model's activations again in the backward pass; takes ``sharing="packed_row"``.
+
+        Raises ``ValueError`` for recurrent layers, which take no packed rows.
+        """
+        if is_recurrent(self.backbone.config):
+            raise ValueError("the base model has recurrent layers: train it without gradient checkpointing")
         language_model = self.backbone.language_model
         language_model.gradient_checkpointing_enable({"use_reentrant": False})
         # The backward pass begins with the last layer: to let go of its activations would save no memory.

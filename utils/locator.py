@@ -9,6 +9,7 @@
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ from utils.locating.judging import Judge
 from utils.locating.photo import IN_MEMORY, Photo
 from utils.locating.sources import Source
 from utils.locating.task import Task, task_of
+from utils.locating.variation import Variation
 from utils.model.device import checked_device, own_device
 from utils.photos.formats import photo_names
 from utils.photos.images import ImageError
@@ -36,7 +38,8 @@ class Locator:
     """Asks ``sources`` for a photo's candidates and lets ``judge`` decide.
 
     ``known_as`` is what a calibration calls the sources, None where none can know them; ``identity`` is all that
-    answers depend on beside the photo, ready for JSON; ``batch_size`` photos are located at a time.
+    answers depend on beside the photo, ready for JSON; ``batch_size`` photos are located at a time; ``choices`` are
+    those that it was loaded from. Several threads may use it: they take turns.
     """
 
     def __init__(
@@ -46,9 +49,11 @@ class Locator:
         known_as: Sources | None = None,
         identity: Mapping[str, Any] | None = None,
         batch_size: int = 1,
+        choices: Choices | None = None,
     ) -> None:
         self.sources, self.judge, self.known_as, self.identity = sources, judge, known_as, identity or {}
-        self.batch_size = batch_size
+        self.batch_size, self.choices = batch_size, choices
+        self._turn = threading.Lock()  # a model that guesses and ranks has states, such as whether its adapter is on
 
     @classmethod
     def from_pretrained(
@@ -57,7 +62,7 @@ class Locator:
         model_path: str | os.PathLike | None = None,
         *,
         device: str | None = None,
-        **choices,
+        **choices: Any,
     ) -> "Locator":
         """From a base model, an adapter and further ``choices`` (``utils/locating/choices.py``).
 
@@ -65,17 +70,31 @@ class Locator:
         ``ValueError``, naming the file, where one is missing or damaged, and ``ValueError`` where the choices do not go
         together.
         """
-        return cls.load(Choices(model, model_path, **choices), device)
+        chosen = Choices(model, model_path, **choices)
+        chosen.check_demand()
+        return cls.load(chosen, device)
 
     @classmethod
-    def load(cls, choices: Choices, device: str | None = None) -> "Locator":
-        """The same from ``choices``."""
+    def load(cls, choices: Choices, device: str | None = None, judge: Judge | None = None) -> "Locator":
+        """The same from ``choices``, and from their ``judge`` where it is loaded already."""
         device = str(checked_device(device or own_device(0)))
-        judge = choices.judge(device)
+        judge = judge or choices.judge(device)
         sources = choices.sources(device, judge)
         # A CPU gains nothing from several at a time, and a run that is killed loses them.
         batch_size = 1 if device == "cpu" and choices.model_name is None else BATCH_SIZE
-        return cls(sources, judge, choices.known_as(sources), choices.identity(judge, sources), batch_size)
+        return cls(sources, judge, choices.known_as(sources), choices.identity(judge, sources), batch_size, choices)
+
+    def varied(self, variation: Variation) -> "Locator":
+        """One that differs in this, of the same models in memory; without an ``identity``.
+
+        Raises ``ValueError`` where no source of candidates is left.
+        """
+        choices = variation.choices(self.choices)
+        sources = variation.sources(self.sources)
+        judge = self.judge.varied(variation.decode, variation.demand)
+        varied = Locator(sources, judge, choices.known_as(sources), None, self.batch_size, choices)
+        varied._turn = self._turn
+        return varied
 
     def locate(self, photo: Picture) -> Answer:
         """The answer for one photo: a path, the bytes of a file, or a picture of PIL.
@@ -107,22 +126,24 @@ class Locator:
         else:
             opened = ((_called(picture), _opened(picture)) for picture in photos)
         for batch in _batches(opened, self.batch_size):
-            yield from self._located(batch)
+            with self._turn:
+                located = self._located(batch)
+            yield from located
 
     def _located(self, batch: Sequence[tuple[str, Photo | ImageError]]) -> Iterator[tuple[str, Answer | ValueError]]:
-        tasks = self._tasks([photo for _, photo in batch if isinstance(photo, Photo)])
+        tasks = self.find([photo for _, photo in batch if isinstance(photo, Photo)])
         answers = iter(self.judge.answers([task for task in tasks if isinstance(task, Task)]))
         found = iter([next(answers) if isinstance(task, Task) else task for task in tasks])
         return ((name, next(found) if isinstance(photo, Photo) else photo) for name, photo in batch)
 
-    def _tasks(self, photos: Sequence[Photo]) -> list[Task | ImageError]:
-        """Of each photo; an error of one that an encoder refuses, as it does with some shapes."""
+    def find(self, photos: Sequence[Photo]) -> list[Task | ImageError]:
+        """The candidates of each photo, for ``judge``; an error of one that an encoder refuses, as with some shapes."""
         try:
             found = [source.find(photos) for source in self.sources] if photos else []
         except ValueError as error:
             if len(photos) == 1:
                 return [ImageError(f"{photos[0].path}: {error}")]
-            return list(chain.from_iterable(self._tasks([photo]) for photo in photos))
+            return list(chain.from_iterable(self.find([photo]) for photo in photos))
         each = zip(photos, *found, strict=True)
         return [task_of(photo, self.sources, part, known_as=self.known_as) for photo, *part in each]
 

@@ -1,6 +1,6 @@
 """Pretrain the tiny LVLM of the embedded world from scratch and save it as an ordinary transformers folder.
 
-    python -m earth.lvlm.pretrain_lvlm                          # the shipped recipe (docs/earth.md says what it took)
+    python -m earth.lvlm.pretrain_lvlm                          # the shipped recipe (docs/history/earth.md: its cost)
     python -m earth.lvlm.pretrain_lvlm --resume                 # go on after an interruption
 
 The losses, all on the same photos of a batch, whose image tokens are computed once:

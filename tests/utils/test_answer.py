@@ -49,3 +49,9 @@ def test_json_has_confidences_and_regions_as_they_are():
 )
 def test_chances_in_words(chance, words):
     assert format_chance(chance) == words
+
+
+@pytest.mark.parametrize("values", [(1.5, 25), (-0.1, 25), (float("nan"), 25), (0.5, 30)])
+def test_a_demand_is_a_probability_within_a_known_distance(values):
+    with pytest.raises(ValueError, match=r"within_km is one of 1, 25, 200, 750, 2500"):
+        Demand(*values)

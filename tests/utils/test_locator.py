@@ -1,6 +1,7 @@
 """One photo and many, from all sources together, beside the same by hand."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from utils.decoding import WITHOUT_RANKER, Evidence
 from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
-from utils.locating.choices import Choices
 from utils.locating.sources import ListedPlaces
 from utils.locator import Locator
 from utils.model.adapter_info import AdapterInfo
@@ -123,7 +123,7 @@ def test_one_load_ranks_and_guesses_quantised_or_not(world, tiny_base, everythin
         (ranked,) = ranker.rank(photo, [alone])
         assert place.reward == pytest.approx(ranked.reward, abs=1e-4)
         _, guesses = locator.sources
-        assert list(guesses.ask(asked).values()) == replies
+        assert list(guesses.ask(asked, 3).values()) == replies
         identities.append(locator.identity)
     assert identities[1] == identities[0] | {"quantize": "8bit"}
 
@@ -204,11 +204,23 @@ def test_a_calibration_knows_a_gallery_with_guesses_of_the_base(everything):
         ({"generate": 3}, "generate needs a model that guesses"),
         ({"retriever": "geoclip", "quantize": "8bit"}, "quantize needs a model on this machine"),
         ({"generate": 3, "model_name": "m", "quantize": "4bit"}, "quantize needs a model on this machine"),
+        ({"retriever": "geoklip"}, "retriever is 'geoklip': it is 'geoclip'"),
+        ({"retriever": "geoclip", "ranker": "best"}, "ranker is 'best': it is 'model' or 'consensus'"),
+        ({"generate": 3, "model": "m", "decode": "best"}, "decode is 'best': it is 'argmax' or"),
+        ({"generate": 3, "model": "m", "quantize": "2bit"}, "quantize is '2bit': it is '8bit' or '4bit'"),
+        ({"retriever": "geoclip", "topn": -1}, "topn is -1: it is at least 0"),
+        ({"retriever": "geoclip", "merge_km": float("nan")}, "merge_km is nan: it is at least 0"),
+        ({"generate": -1, "retriever": "geoclip"}, "generate is -1: it is at least 0"),
+        (
+            {"retriever": "geoclip", "demand": Demand(0.5, 25)},
+            "demand .* needs a GeoRanker, not quantised",
+        ),
+        ({"index": "i", "image_data_path": "p", "demand": Demand(0.5, 25)}, "demand .* needs a GeoRanker"),
     ],
 )
 def test_choices_that_do_not_go_together(changes, message):
     with pytest.raises(ValueError, match=message):
-        Choices(**changes)
+        Locator.from_pretrained(**changes)
 
 
 def test_places_depend_on_the_choices_and_on_what_the_files_hold(world, everything, tmp_path):
@@ -218,12 +230,36 @@ def test_places_depend_on_the_choices_and_on_what_the_files_hold(world, everythi
     same = identity()
     assert same == identity()
     changes = [{"topn": 3}, {"merge_km": 5.0}, {"decode": "consensus"}, {"generate": 2}, {"exclude_same_id": True}]
-    changes += [{"demand": Demand(0.5, 25)}, {"places": None}, {"retriever": None}, {"model_path": None}]
+    changes += [{"places": None}, {"retriever": None}, {"model_path": None}]
     for change in changes:
         assert identity(**change) != same
+    gallery = {"places": None, "retriever": None}
+    assert identity(**gallery, demand=Demand(0.5, 25)) != identity(**gallery)
     info = AdapterInfo.load(world / "adapter")
     try:
         replace(info, temperature=2.0).save(world / "adapter")
         assert identity() != same
     finally:
         info.save(world / "adapter")
+
+
+def test_threads_take_turns(world, everything, make_image):
+    """The one model's adapter is off while it guesses, and on while it ranks."""
+    locator = Locator.from_pretrained(**everything | dict.fromkeys(("index", "image_data_path", "retriever")))
+    pictures = [make_image(32, 24, number) for number in range(3)]
+    alone = [locator.locate(picture).places for picture in pictures]
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        together = list(pool.map(locator.locate, pictures))
+    for places, answer in zip(alone, together, strict=True):
+        assert [place.point for place in answer.places] == [place.point for place in places]
+        assert [place.reward for place in answer.places] == pytest.approx([place.reward for place in places], abs=1e-4)
+
+
+def test_a_damaged_cache_is_no_fault_of_a_photo(geoclip_release, tiny_clip, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    choices = {"retriever": "geoclip", "geoclip": geoclip_release, "clip": tiny_clip, "device": "cpu"}
+    Locator.from_pretrained(**choices)
+    (kept,) = tmp_path.rglob("*.npy")  # before any photo
+    kept.write_bytes(b"no array")
+    with pytest.raises(ValueError, match=f"^{kept}: .*: remove the file"):
+        Locator.from_pretrained(**choices)

@@ -75,7 +75,7 @@ def add_workers(add: Callable[..., Any], **options: Any) -> None:
 
 def add_gallery_photos(add: Callable[..., Any], **options: Any) -> None:
     """``--image_data_path`` and the index of its tar; ``add`` is a parser's or group's ``add_argument``."""
-    add("--image_data_path", **{"help": "tar or folder of the gallery photos"} | options)
+    add("--image_data_path", **{"help": "tar, zip or folder of the gallery photos"} | options)
     add("--tar_index_path", help="index of the tar, or released pickle; default: beside it")
 
 

@@ -35,6 +35,7 @@ def set_up_logging(quiet: bool = False) -> None:
         root.addHandler(HANDLER)
     # peft imports bitsandbytes wherever it is installed, which warns of kernels that nobody asked for.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own, and would say all twice
     for name in OURS:
         logging.getLogger(name).setLevel(logging.WARNING if silent else logging.INFO)
     if silent:  # read when transformers is imported, which no script does before its flags are parsed

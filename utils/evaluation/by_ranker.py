@@ -18,12 +18,12 @@ from utils.photos.store import ImageStore
 def score_by_ranker(
     load: Callable[[], GeoRanker],
     queries: Mapping[int, Query],
+    processes: Processes,
     photos: ImageStore,
     gallery: ImageStore,
     log: RewardLog,
     *,
     total: int,
-    processes: Processes,
     feature_cache: str | None,
     max_tokens: int,
     sharing: Sharing,

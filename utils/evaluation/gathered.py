@@ -8,32 +8,22 @@ import numpy as np
 from utils.candidates import Query
 from utils.evaluation.cases import Case
 from utils.evaluation.results import Problem
-from utils.jobs.processes import Processes
 
 
-def gather_cases(
-    processes: Processes,
+def gathered_cases(
     queries: Sequence[Query],
     logged: Mapping[int, np.ndarray],
-    scored: Mapping[int, np.ndarray],
-    problems: Sequence[Problem],
-) -> tuple[list[Case], list[str]] | None:
+    shares: Sequence[tuple[Mapping[int, np.ndarray], Sequence[Problem]]],
+) -> tuple[list[Case], list[str]]:
     """The cases of all processes, in the order of the queries, and what could not be scored.
 
     Args:
         logged: position of a query -> rewards (candidates,) that this process found in the log.
-        scored: the same of those that it scored itself.
-        problems: what it could not score.
-
-    Returns:
-        None in all processes but the first.
+        shares: for each process the same of those that it scored itself, and what it could not score.
 
     Raises:
         ValueError: when another process found rewards that this one cannot see.
     """
-    shares = processes.gather((scored, problems))
-    if shares is None:
-        return None
     rewards = dict(logged)
     for share, _ in shares:
         rewards |= share

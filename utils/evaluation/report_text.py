@@ -25,8 +25,21 @@ def format_report(report: dict) -> str:
             + "".join(f"{cell:>18}" for cell in cells)
             + f"{figures['median_km']:>11.1f}{figures['geoscore']:>10.0f}"
         )
-    lines += ["", "* the prediction", *_difference_lines(report), *_remarks(report)]
+    lines += ["", "* the prediction", *_area_lines(report, width), *_difference_lines(report), *_remarks(report)]
     return "\n".join(lines)
+
+
+def _area_lines(report: dict, width: int) -> list[str]:
+    """How often answers lie in the area of the truth, where that is known."""
+    areas = report.get("areas", {})
+    if not areas:
+        return []
+    counts = ", ".join(f"{figures['num_queries']:,} with a {level}" for level, figures in areas.items())
+    lines = ["", f"% in the area of the truth (queries: {counts}):", "", f"{'':{width}}"]
+    lines[-1] += "".join(f"{level:>12}" for level in areas)
+    for name in report["rankers"]:
+        lines.append(f"{name:{width}}" + "".join(f"{area['accuracy'][name]:>12.1f}" for area in areas.values()))
+    return lines
 
 
 def _difference_lines(report: dict) -> list[str]:

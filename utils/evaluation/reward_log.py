@@ -34,7 +34,12 @@ class RewardLog(AbstractContextManager):
         self._renews = rank == 0
         self._log = JsonLines(folder / f"rewards.{rank}.jsonl")
         self._entries: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)  # by key: those of other photos, too
-        for path in sorted(folder.glob("rewards.*.jsonl")):
+        self.read()
+
+    def read(self) -> None:
+        """Learn of everything that any process has logged by now."""
+        self._entries.clear()
+        for path in sorted(self._log.path.parent.glob("rewards.*.jsonl")):
             for _, entry in read_json_lines(path):
                 self._entries[entry["key"]].append(entry)
 

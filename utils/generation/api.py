@@ -7,6 +7,7 @@ those that refuse more than one choice for one at a time.
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import openai
 from PIL import Image
@@ -33,6 +34,15 @@ def encode_photo(image: Image.Image, max_side: int) -> str:
     image = image.copy()
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return encoded(image, "JPEG", quality=90)
+
+
+def chat_request(model: str, photo: str, count: int, **settings: float) -> dict[str, Any]:
+    """The body that asks ``model`` for ``count`` answers about a photo (data URL)."""
+    content = [
+        {"type": "text", "text": GENERATION_PROMPT},
+        {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
+    ]
+    return {"model": model, "messages": [{"role": "user", "content": content}], "n": count, **settings}
 
 
 class ApiModel:
@@ -83,15 +93,9 @@ class ApiModel:
         return answers, tokens
 
     async def _ask(self, photo: str, count: int) -> Completion:
-        content = [
-            {"type": "text", "text": GENERATION_PROMPT},
-            {"type": "image_url", "image_url": {"url": photo, "detail": "low"}},
-        ]
-
         async def request() -> str:
-            response = await self.server.client.chat.completions.with_raw_response.create(
-                model=self.name, messages=[{"role": "user", "content": content}], n=count, **self.settings
-            )
+            body = chat_request(self.name, photo, count, **self.settings)
+            response = await self.server.client.chat.completions.with_raw_response.create(**body)
             return response.text
 
         try:

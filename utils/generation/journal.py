@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,8 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
     As a mapping it has the answers that may be read (``Reply.whole``); ``reply`` has all of them. Process ``rank`` of
     several appends to a file of its own (``PATH``, ``PATH.1``, ``PATH.2``, ...), and every process reads them all when
     it starts. The first line of a file says how the model was asked, each record how many tokens an answer could have
-    (``max_tokens``) and which answers that cut off. Memory holds where each answer stands, not the answers: millions
-    of photos fit.
+    (``max_tokens``) and which answers that cut off. Photos that a batch file asks about are noted, too. Memory holds
+    where each answer stands, not the answers: millions of photos fit.
 
     Raises ``ValueError`` when a file of other settings is there, or when another process writes to this one's file.
     """
@@ -66,6 +66,8 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
         self.settings = settings
         self.max_tokens = max_tokens
         self._places: dict[str, _Place] = {}  # by img_id
+        self.batches: set[str] = set()  # names of the batch files that were written
+        self.in_batches: set[str] = set()  # img_ids that such files ask about, and no result was read of
         own = self.path.with_name(f"{self.path.name}.{rank}") if rank else self.path
         try:
             for file in self._files():  # first, so that a refused process leaves no file of its settings
@@ -98,7 +100,18 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
             record["cut"] = list(reply.cut)
         self._note(record, self._log.path, self._log.add(record))
 
+    def sync(self) -> None:
+        """Let the other machines see what was added, where the file lies on a file system that they share."""
+        self._log.sync()
+
     def _note(self, record: Mapping[str, Any], file: Path, offset: int) -> None:
+        if "batch" in record:
+            self.batches.add(record["batch"])
+            self.in_batches.update(record["photos"])
+            return
+        self.in_batches.discard(record["IMG_ID"])
+        if "response" not in record:
+            return
         # Records of older journals do not say what their limit was, nor that it cut anything off.
         place = _Place(file, offset, record.get("max_tokens", 0), "cut" in record)
         known = self._places.get(record["IMG_ID"])
@@ -106,8 +119,23 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
         if known is None or place.max_tokens >= known.max_tokens:
             self._places[record["IMG_ID"]] = place
 
+    def note_batch(self, name: str, image_ids: Sequence[str]) -> None:
+        """Keep that a batch file asks about photos: nobody else does, until they have answers or are released."""
+        record = {"batch": name, "photos": list(image_ids)}
+        self._note(record, self._log.path, self._log.add(record))
+
+    def release(self, img_id: str) -> None:
+        """Keep that a batch brought no answers about a photo, so that it is asked about again."""
+        if img_id in self.in_batches:
+            record = {"IMG_ID": img_id}
+            self._note(record, self._log.path, self._log.add(record))
+
     def lacks(self, img_id: str) -> bool:
-        """Whether a photo is to be asked about: it has no answers, or some that fewer tokens than now cut off."""
+        """Whether a photo is to be asked about: it lacks answers, and no batch file asks for them."""
+        return self.lacks_answers(img_id) and img_id not in self.in_batches
+
+    def lacks_answers(self, img_id: str) -> bool:
+        """Whether a photo has no answers, or some that fewer tokens than now cut off."""
         place = self._places.get(img_id)
         return place is None or (place.cut and place.max_tokens < self.max_tokens)
 

@@ -96,7 +96,9 @@ class QwenEncoder:
         self.image_processor = image_processor
 
     def __call__(self, photos: Sequence[Image.Image]) -> dict[str, Tensor]:
-        prompt = self.tokenizer.apply_chat_template([TURN], tokenize=False, add_generation_prompt=True)
+        prompt = self.tokenizer.apply_chat_template(
+            [TURN], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
         images = self.image_processor(images=list(photos), return_tensors="pt")
         tokens = images["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2  # (photos,)
         prompts = [prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * count) for count in tokens.tolist()]
@@ -240,7 +242,8 @@ class LocalModel:
             prompt["position_ids"] = (prompt["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         backbone = self.model.base_model
         cache = backbone(**prompt, use_cache=True).past_key_values
-        cache.batch_repeat_interleave(num_samples)
+        photos = torch.arange(len(prompt["input_ids"]), device=self.model.device)
+        cache.reorder_cache(photos.repeat_interleave(num_samples))  # recurrent layers' caches know no other way
         if qwen:
             # How far the positions of a row lag behind its tokens, since an image takes fewer of them.
             backbone.rope_deltas = backbone.rope_deltas.repeat_interleave(num_samples, dim=0)

@@ -25,6 +25,15 @@ class Disc:
         """Of the spherical cap."""
         return 2 * np.pi * EARTH_RADIUS_KM**2 * (1 - np.cos(min(self.radius_km / EARTH_RADIUS_KM, np.pi)))
 
+    def boundary(self, corners: int) -> np.ndarray:
+        """(corners, 2) [latitude, longitude] in degrees, evenly along its edge, clockwise from north."""
+        angle = min(self.radius_km / EARTH_RADIUS_KM, np.pi)
+        turn = 2 * np.pi * np.arange(corners)[:, None] / corners
+        up, east, north = _axes(self)
+        vectors = np.cos(angle) * up + np.sin(angle) * (np.sin(turn) * east + np.cos(turn) * north)
+        latitude = np.arctan2(vectors[:, 2], np.hypot(vectors[:, 0], vectors[:, 1]))
+        return np.degrees(np.stack([latitude, np.arctan2(vectors[:, 1], vectors[:, 0])], axis=1))
+
 
 @dataclass(frozen=True)
 class Region:
@@ -64,11 +73,16 @@ def _spread(disc: Disc) -> np.ndarray:
     number = np.arange(SAMPLES)
     depth = (1 - np.cos(min(disc.radius_km / EARTH_RADIUS_KM, np.pi))) * (number + 0.5) / SAMPLES
     turn = 2 * np.pi * GOLDEN * number
-    up = unit_vectors(disc.latitude, disc.longitude)
-    east = unit_vectors(0, disc.longitude + 90)
-    north = np.cross(up, east)
+    up, east, north = _axes(disc)
     aside = np.sqrt(1 - (1 - depth) ** 2)[:, None] * (np.cos(turn)[:, None] * east + np.sin(turn)[:, None] * north)
     return (1 - depth)[:, None] * up + aside
+
+
+def _axes(disc: Disc) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors up, east and north at the middle of a disc."""
+    up = unit_vectors(disc.latitude, disc.longitude)
+    east = unit_vectors(0, disc.longitude + 90)
+    return up, east, np.cross(up, east)
 
 
 def region(points: Sequence[Sequence[float]], radii_km: Sequence[float]) -> Region:

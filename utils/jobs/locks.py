@@ -39,10 +39,14 @@ def take(file: FileIO, path: Path, holder: Path, *, wait: bool = False) -> None:
     """
     _locked.add(file)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
-        raise InUse(f"{path} is being written by {_read(holder)}") from None
+        busy = f"{path} is being written by {_read(holder)}"
+        if not wait:
+            file.close()
+            raise InUse(busy) from None
+        logger.info("%s: waiting for it", busy)
+        fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             file.close()

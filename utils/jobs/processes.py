@@ -1,26 +1,29 @@
 """Several processes sharing one job: who takes which item, how far all of them are, what each of them found.
 
 They are started by ``torchrun``, ``accelerate launch`` or anything else that sets RANK, WORLD_SIZE, MASTER_ADDR and
-MASTER_PORT. Items are not dealt out beforehand: each process takes the next one when it has room for it, so that
-an item which takes long holds up nobody but its taker. torch.distributed is imported only where there are several.
+MASTER_PORT, on one machine or several. Items are not dealt out beforehand: each process takes the next one when it
+has room for it, so that an item which takes long holds up nobody but its taker. torch.distributed is imported only
+where there are several.
+
+Processes that never meet, such as the tasks of a Slurm array, share by a folder that all of them see, which
+GEORANKER_SHARED_WORK names: each does what it can take, and a run after them, by itself, does what is left.
 """
 
-import functools
-import multiprocessing
+import logging
 import os
-import time
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from torch.distributed import TCPStore
+from utils.jobs import launch_store
+from utils.jobs.shared_counters import Counter, FileCounter, MemoryCounter, StoreCounter
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
-START_PATIENCE = timedelta(minutes=30)  # until the first process is there
-END_PATIENCE = timedelta(days=7)  # between the first process that is done and the last
+FOLDER = "GEORANKER_SHARED_WORK"
 
 
 @dataclass(frozen=True)
@@ -30,76 +33,81 @@ class Processes:
     rank: int = 0
     count: int = 1
     local_rank: int = 0  # on this machine
+    folder: Path | None = None  # that they share by; None: they meet at the store of their launch
 
     @classmethod
     def from_environment(cls) -> "Processes":
         rank, count, local = (
             int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
         )
-        return cls(rank, count, local)
+        folder = os.environ.get(FOLDER)
+        return cls(rank, count, local, Path(folder) if folder else None)
+
+    @property
+    def alone(self) -> bool:
+        """Whether there are no others."""
+        return self.count == 1 and self.folder is None
+
+    @property
+    def concludes(self) -> bool:
+        """Whether it is this process that makes the result of what all have done."""
+        return self.rank == 0 and self.folder is None
+
+    def counter(self, name: str) -> Counter:
+        """A number that all of them and their data workers add to; ``name`` tells several of one run apart."""
+        if self.folder is not None:
+            return FileCounter(self.folder / name.replace("/", "."))
+        if self.alone:
+            return MemoryCounter()
+        launch_store.join(self.rank)
+        return StoreCounter(name)
 
     def gather(self, value: Any) -> list[Any] | None:
-        """The picklable ``value`` of every process, by rank, in process 0; None in the others."""
-        if self.count == 1:
-            return [value]
-        import torch.distributed as dist
+        """The picklable ``value`` of every process, by rank, in the one that concludes; None in the others.
 
-        dist.init_process_group("gloo", timeout=END_PATIENCE)
-        values = [None] * self.count if self.rank == 0 else None
-        dist.gather_object(value, values)
-        dist.destroy_process_group()
-        return values
+        In place of the value of a process that was lost there is None.
+        """
+        if self.folder is not None:
+            logger.info("a share is done: the same command without %s does what is left and makes the result", FOLDER)
+            return None
+        if self.alone:
+            return [value]
+        launch_store.join(self.rank)
+        if self.rank > 0:
+            launch_store.put(f"found/{self.rank}", pickle.dumps(value))
+            return None
+        keys = {rank: f"found/{rank}" for rank in range(1, self.count)}
+        lost = launch_store.await_keys(keys)
+        for rank in sorted(lost):
+            logger.warning("process %d of %d is lost: the first one does what is left of its share", rank, self.count)
+        others = [None if rank in lost else pickle.loads(launch_store.take(key)) for rank, key in keys.items()]
+        return [value, *others]
+
+    def together(self, work: Callable[["Processes"], T]) -> list[T] | None:
+        """What ``work`` returns in every process, in the one that concludes; None in the others.
+
+        ``work`` does what is not on disk yet, together with the processes that it is given. Where some of them were
+        lost, the one that concludes does it again by itself: its result is then the only one.
+        """
+        found = self.gather(work(self))
+        if found is not None and any(share is None for share in found):
+            return [work(Processes(local_rank=self.local_rank))]
+        return found
 
     def wait(self, name: str) -> None:
-        """Until every process has come here; ``name`` tells several such places of one run apart."""
-        here = SharedCounter(self, name)
-        here.add(1)
-        while here.add(0) < self.count:
-            time.sleep(0.1)
+        """Until every process has come here or is lost; ``name`` tells several such places of one run apart.
 
-
-class SharedCounter:
-    """A number that all processes and their data workers add to.
-
-    One process keeps it in memory that its workers share, several in the key-value store of their launch.
-    """
-
-    def __init__(self, processes: Processes, name: str) -> None:
-        # A launcher that starts dead processes again starts them with nothing taken.
-        self.key = f"{name}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-        self.local = multiprocessing.Value("q") if processes.count == 1 else None
-        if processes.count > 1 and processes.rank == 0:
-            _serve()
-
-    def add(self, amount: int) -> int:
-        """Add ``amount`` and return the sum."""
-        if self.local is None:
-            return _connect(os.getpid()).add(self.key, amount)
-        with self.local.get_lock():
-            self.local.value += amount
-            return self.local.value
-
-
-def _address() -> tuple[str, int]:
-    return os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-
-
-@functools.cache
-def _serve() -> "TCPStore | None":
-    """Process 0 serves the store, as in ``init_process_group``, unless torchrun itself does."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        return None
-    from torch.distributed import TCPStore
-
-    return TCPStore(*_address(), is_master=True, wait_for_workers=False, multi_tenant=True)
-
-
-@functools.cache
-def _connect(process_id: int) -> "TCPStore":
-    """This process's connection: a forked worker must not talk through its parent's."""
-    from torch.distributed import TCPStore
-
-    return TCPStore(*_address(), is_master=False, wait_for_workers=False, timeout=START_PATIENCE)
+        Raises ``ValueError`` where processes never meet.
+        """
+        if self.folder is not None:
+            raise ValueError(
+                f"{name}: these processes cannot wait for each other: fill the cache in a run before them, "
+                f"without {FOLDER}"
+            )
+        if not self.alone:
+            launch_store.join(self.rank)
+            launch_store.put(f"{name}/here/{self.rank}", b"")
+            launch_store.await_keys({rank: f"{name}/here/{rank}" for rank in range(self.count)})
 
 
 class SharedWork(Generic[T]):
@@ -114,12 +122,19 @@ class SharedWork(Generic[T]):
 
     def __init__(self, items: Sequence[T], processes: Processes, name: str) -> None:
         self.items = items
-        self.taken = SharedCounter(processes, f"{name}/taken")
-        self.done = SharedCounter(processes, f"{name}/done")
+        self.taken = processes.counter(f"{name}/taken")
+        self.done = processes.counter(f"{name}/done")
 
     def __iter__(self) -> Iterator[T]:
-        while (number := self.taken.add(1) - 1) < len(self.items):
+        while (number := self._next()) < len(self.items):
             yield self.items[number]
+
+    def _next(self) -> int:
+        try:
+            return self.taken.add(1) - 1
+        except ConnectionError:
+            # Data workers would say it in a traceback; their process meets the same error at ``finish`` or ``gather``.
+            return len(self.items)
 
     def finish(self, count: int = 1) -> int:
         """Note that ``count`` more items are done; returns how many are, over all processes."""

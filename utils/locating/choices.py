@@ -8,7 +8,7 @@ from typing import Any
 
 from utils.answer import Demand
 from utils.calibration import Sources
-from utils.decoding import WITHOUT_RANKER
+from utils.decoding import METHODS, WITHOUT_RANKER
 from utils.generation.api import ApiModel
 from utils.generation.local import LocalModel, load_encoder
 from utils.geo_ranker import GeoRanker
@@ -18,9 +18,17 @@ from utils.locating.guesses import Guesses
 from utils.locating.judging import Judge
 from utils.locating.sources import ListedPlaces, Source
 from utils.model.fingerprints import digest, fingerprint, settings_hash, weights_hash
-from utils.model.quantizations import Quantization
+from utils.model.quantizations import QUANTIZATIONS, Quantization
 from utils.photos.store import ImageStore
 from utils.retrieval.geoclip import GeoClip
+
+# Of what names one of several; None where nothing does.
+KNOWN = {
+    "ranker": (None, "model", *WITHOUT_RANKER),
+    "decode": tuple(METHODS),
+    "retriever": (None, "geoclip"),
+    "quantize": (None, *QUANTIZATIONS),
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ class Choices:
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
     def __post_init__(self) -> None:
+        self._check_values()
         if self.index is None and self.retriever is None and self.places is None and not self.generate:
             raise ValueError("nothing says where candidates come from: places, index, retriever or generate")
         if self.index is not None and self.image_data_path is None:
@@ -67,6 +76,24 @@ class Choices:
             raise ValueError("generate needs a model that guesses: model, or model_name behind a server")
         if self.quantize is not None and not (self.by_model or self.guesses_here):
             raise ValueError("quantize needs a model on this machine, which ranks or guesses")
+
+    def check_demand(self) -> None:
+        """Raise ``ValueError`` where something is demanded of answers of which nothing can be known."""
+        if self.demand is not None and not (self.by_model and self.of_a_gallery and self.quantize is None):
+            raise ValueError(
+                "demand (--min_confidence) needs a GeoRanker, not quantised, and candidates from a gallery, with or "
+                "without guesses of its base model: of other answers nothing is known"
+            )
+
+    def _check_values(self) -> None:
+        for name, known in KNOWN.items():
+            if getattr(self, name) not in known:
+                words = " or ".join(repr(value) for value in known if value is not None)
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it is {words}")
+        for name in ("topn", "generate", "merge_km"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} is {value}: it is at least 0")
 
     @property
     def by_model(self) -> bool:
@@ -79,11 +106,19 @@ class Choices:
         return bool(self.generate) and self.model_name is None
 
     @property
+    def of_a_gallery(self) -> bool:
+        """Whether candidates come from a gallery, with guesses of ``model`` or without, and from nowhere else.
+
+        Of others no calibration knows anything.
+        """
+        return self.index is not None and self.places is None and self.retriever is None and self.model_name is None
+
+    @property
     def vote(self) -> str | None:
         """The vote that decides where no GeoRanker does."""
         return None if self.by_model else self.ranker or "consensus"
 
-    def judge(self, device: str) -> Judge:
+    def judge(self, device: str | None) -> Judge:
         """Load who decides; errors are those of ``Judge.load``."""
         how = {"vote": self.vote, "decode": self.decode, "demand": self.demand, "known_only": self.known_only}
         loading = {"quantize": self.quantize, "generate": self.guesses_here, "device": device}
@@ -115,27 +150,25 @@ class Choices:
                 model = LocalModel(ranker.stock, load_encoder(self.model, ranker.stock), ranker.without_adapter)
             return Guesses.local(model, self.model, self.generate, **picking)
 
-        def client() -> ApiModel:
-            return ApiModel(self.model_name, base_url=self.base_url, num_samples=self.generate)
+        def client(count: int) -> ApiModel:
+            return ApiModel(self.model_name, base_url=self.base_url, num_samples=count)
 
-        client()  # says now what is wrong with key or address
+        client(self.generate)  # says now what is wrong with key or address
         return Guesses.served(client, self.model_name, self.generate, **picking)
 
     def known_as(self, sources: list[Source]) -> Sources | None:
-        """What a calibration calls the candidates; None where none can know them.
-
-        It knows a gallery, with guesses of the ranker's base model or without.
-        """
-        gallery = next((source for source in sources if isinstance(source, GallerySource)), None)
-        if gallery is None or self.model_name is not None or len(sources) > 1 + bool(self.generate):
+        """What a calibration calls the candidates; None where none can know them."""
+        if not self.of_a_gallery:
             return None
+        gallery = next(source for source in sources if isinstance(source, GallerySource))
         return Sources(self.topn, self.generate, self.merge_km or 0.0, gallery.known_as)
 
     def identity(self, judge: Judge, sources: list[Source]) -> dict[str, Any]:
         """All that places depend on, ready for JSON: these choices, and what the files that they name hold."""
-        demand = self.demand or Demand(None, 200)
         about = {"topn": self.topn, "generate": self.generate, "merge_km": self.merge_km or 0.0, "decode": self.decode}
-        about |= {"min_confidence": demand.confidence, "within": demand.within_km}
+        about |= {"min_confidence": None, "within": 200}
+        if self.demand is not None:
+            about |= {"min_confidence": self.demand.confidence, "within": self.demand.within_km}
         for source in sources:
             if isinstance(source, GallerySource):
                 about |= {"index": str(Path(self.index).resolve()), "gallery": source.gallery.digest[:16]}

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from utils.answer import Answer
 from utils.locating.locations import CONFIDENCE_KM, Location, locate_photos
@@ -15,18 +17,19 @@ def locate_into(
     identity: Mapping[str, object],
     folder: Path,
     table: Path,
+    shown: Callable[[str, Answer | ValueError], Mapping[str, Any]] | None = None,
 ) -> list[Location]:
     """The places of the photos of ``folder`` in ``table`` (CSV) and a GeoJSON file beside it.
 
-    ``locate_all`` and ``identity`` are those of a ``Locator``. Returns all rows; see ``locate_photos`` for what is
-    raised.
+    ``locate_all`` and ``identity`` are those of a ``Locator``; ``shown`` says what a report tells of a photo, which the
+    log keeps. Returns all rows; see ``locate_photos`` for what is raised.
     """
 
     def rows(names: Sequence[str]) -> Iterator[Location]:
         for name, found in locate_all(folder, names):
             if not isinstance(found, ValueError):
                 log_notes(name, found)
-            yield location(name, found)
+            yield replace(location(name, found), shown=shown and shown(name, found))
 
     return locate_photos(folder, table, rows, identity)
 

@@ -10,7 +10,7 @@ from utils.locating.sources import Found
 from utils.photos.images import ImageError
 from utils.retrieval.geoclip import GeoClip
 
-SEARCHED = 100  # points, of which near ones are merged: half of the best repeat each other (docs/retrieval.md)
+SEARCHED = 100  # points, of which near ones are merged: half of the best repeat each other (docs/geoclip.md)
 MERGE_KM = 1.0
 
 
@@ -18,6 +18,8 @@ class GeoClipSource:
     """Points of the Earth with neither photo nor names, which a ranker reads as it reads a guess."""
 
     def __init__(self, geoclip: GeoClip, topn: int = 12, merge_km: float = MERGE_KM) -> None:
+        """Embeds the points where that was not done yet: what fails there is no fault of a photo."""
+        geoclip.places.prepare()
         self.geoclip, self.take, self.merge_km = geoclip, topn, merge_km
         self.words = f"of GeoCLIP's {len(geoclip.points):,} points"
 

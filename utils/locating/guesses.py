@@ -17,44 +17,48 @@ from utils.photos.images import ImageError
 class Guesses:
     """The places in a model's answers; those that name no usable place, or were cut off in one, are left out.
 
-    ``ask`` takes photos by name and returns their replies by name.
+    ``ask`` takes photos by name, and how many answers each is to have, and returns their replies by name.
     """
 
     def __init__(
         self,
-        ask: Callable[[Mapping[str, Image.Image]], Mapping[str, Reply]],
+        ask: Callable[[Mapping[str, Image.Image], int], Mapping[str, Reply]],
         model: str,
         count: int,
         merge_km: float = 0.0,
     ) -> None:
-        self.ask, self.take, self.merge_km = ask, count, merge_km
+        self.ask, self.model, self.take, self.merge_km = ask, model, count, merge_km
         self.words = f"guesses of {model}"
+
+    def with_count(self, count: int) -> "Guesses":
+        """So many of the same model."""
+        return Guesses(self.ask, self.model, count, self.merge_km)
 
     @classmethod
     def local(cls, model: LocalModel, name: str, count: int, merge_km: float = 0.0) -> "Guesses":
         """Of a model on this machine, the first greedy, the others sampled; ``name`` is what to call it."""
 
-        def ask(photos: Mapping[str, Image.Image]) -> dict[str, Reply]:
+        def ask(photos: Mapping[str, Image.Image], count: int) -> dict[str, Reply]:
             replies = ask_local(model, photos, _InMemory(photos), batch_size=len(photos), num_samples=count)
             return {reply.img_id: reply for reply in replies}
 
         return cls(ask, name, count, merge_km)
 
     @classmethod
-    def served(cls, load: Callable[[], ApiModel], name: str, count: int, merge_km: float = 0.0) -> "Guesses":
-        """Of a model behind a server, all sampled; ``load`` makes its client, whose ``num_samples`` is ``count``."""
+    def served(cls, load: Callable[[int], ApiModel], name: str, count: int, merge_km: float = 0.0) -> "Guesses":
+        """Of a model behind a server, all sampled; ``load`` makes its client, which asks for so many answers."""
 
-        def ask(photos: Mapping[str, Image.Image]) -> dict[str, Reply]:
+        def ask(photos: Mapping[str, Image.Image], count: int) -> dict[str, Reply]:
             replies: dict[str, Reply] = {}
             # A client belongs to the loop that it is used in.
-            ask_all(load(), photos, _InMemory(photos), lambda reply: replies.update({reply.img_id: reply}))
+            ask_all(load(count), photos, _InMemory(photos), lambda reply: replies.update({reply.img_id: reply}))
             return replies
 
         return cls(ask, name, count, merge_km)
 
     def find(self, photos: Sequence[Photo]) -> list[Found]:
         """Names of files tell photos apart, and must differ."""
-        replies = self.ask({photo.name: photo.image for photo in photos})
+        replies = self.ask({photo.name: photo.image for photo in photos}, self.take)
         return [_found(replies[photo.name]) for photo in photos]
 
     def open(self, image_id: str) -> Image.Image:

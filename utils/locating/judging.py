@@ -16,7 +16,7 @@ from utils.decider import Decider
 from utils.decoding import Evidence, shares
 from utils.geo_ranker import GeoRanker
 from utils.geography.place_names import place_names
-from utils.locating.task import Option, Task, readable_options
+from utils.locating.task import Option, Task, counts, readable_options
 from utils.model.memory import DoesNotFit
 from utils.model.quantizations import Quantization
 from utils.photos.images import ImageError
@@ -70,6 +70,13 @@ class Judge:
         decider = Decider.of_adapter(ranker.info, decode, quantize is not None)
         return cls(decider, str(model_path), ranker, demand, known_only)
 
+    def varied(self, decode: str, demand: Demand | None) -> "Judge":
+        """The same with another demand, and its rewards decoded otherwise; a vote has none to decode."""
+        if self.ranker is None:
+            return replace(self, demand=demand)
+        decider = Decider.of_adapter(self.ranker.info, decode, self.ranker.quantize is not None)
+        return replace(self, decider=decider, demand=demand)
+
     def answers(self, tasks: Sequence[Task]) -> list[Answer | ValueError]:
         """The answer to each task, or what keeps one away.
 
@@ -85,14 +92,14 @@ class Judge:
             try:
                 shown[number] = Shown(task, *readable_options(task))
             except ImageError as error:
-                answers[number] = error
+                answers[number] = error.with_traceback(None)
         scoring = self.ranker is not None and shown
         rewards = self._rewards(list(shown.values())) if scoring else [None] * len(shown)
         for (number, part), scored in zip(shown.items(), rewards, strict=True):
             try:
                 answers[number] = scored if isinstance(scored, ValueError) else self._decided(part, scored)
             except ValueError as error:
-                answers[number] = error
+                answers[number] = error.with_traceback(None)  # whose frames hold the photos
         return answers
 
     def _rewards(self, shown: Sequence[Shown]) -> list[list[float] | ValueError]:
@@ -107,7 +114,8 @@ class Judge:
         except (ValueError, DoesNotFit) as error:
             if len(shown) == 1:
                 path = shown[0].task.photo.path
-                return [error if isinstance(error, ValueError) else ImageError(f"{path}: {error}")]
+                known = isinstance(error, ValueError)
+                return [error.with_traceback(None) if known else ImageError(f"{path}: {error}")]
         return [rewards for part in shown for rewards in self._rewards([part])]
 
     def _seen(self, task: Task) -> Image.Image:
@@ -128,7 +136,7 @@ class Judge:
         names = place_names(points, [candidate.texts for candidate in candidates])
         is_guess = [option.is_guess for option in options]
         known = outlook(points, self.decider.decoder.shares(evidence), index, is_guess)
-        counts = len(options) - sum(is_guess), sum(is_guess)
+        ranked = counts(options)
         unlike = self._is_unlike(task)
         if unlike and self.known_only:
             raise ValueError(
@@ -139,13 +147,13 @@ class Judge:
             answered = True if self.demand is None else None
             found = replace(found, answered=answered, why_unknown="the photo is unlike those of the calibration")
         else:
-            calibration = self.decider.calibration(task.sources) if self.decider.knows(counts) else None
+            calibration = self.decider.calibration(task.sources) if self.decider.knows(ranked) else None
             found = answer(candidates[index], names[index], known, calibration, self.demand)
-            why = "" if calibration else self.decider.why_unknown(task.sources, counts)
+            why = "" if calibration else self.decider.why_unknown(task.sources, ranked)
             found = replace(found, why_unknown=why)
         return replace(
             found,
-            places=self._places(evidence, candidates, names),
+            places=self._places(evidence, options, names),
             ranker=self.name,
             decode=None if self.ranker is None else self.decider.name,
             used=task.used,
@@ -155,14 +163,15 @@ class Judge:
         )
 
     def _is_unlike(self, task: Task) -> bool:
-        """Whether the photo is unlike all that the ranker was calibrated on; says so."""
+        """Whether the photo is unlike all that the ranker was calibrated on; says so of one that gets an answer."""
         if self.ranker is None or self.ranker.info.domain is None or self.ranker.knows(self._seen(task)):
             return False
-        message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
-        logger.warning(message, task.photo.path, self.ranker.info.domain)
+        if not self.known_only:
+            message = "%s is unlike what the adapter was calibrated on (%s): no confidence is stated"
+            logger.warning(message, task.photo.path, self.ranker.info.domain)
         return True
 
-    def _places(self, evidence: Evidence, candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Place, ...]:
+    def _places(self, evidence: Evidence, options: Sequence[Option], names: Sequence[str]) -> tuple[Place, ...]:
         """Best first: by their rewards, or by their support in the vote, which also says their shares."""
         if self.ranker is not None:
             scores = np.asarray(evidence.rewards)
@@ -170,8 +179,9 @@ class Judge:
         else:
             scores = self.decider.decoder.support(evidence)
             parts = scores / scores.sum()
-        rewards = evidence.rewards or [None] * len(candidates)
-        places = [Place(*parts) for parts in zip(candidates, names, rewards, parts.tolist(), strict=True)]
+        rewards = evidence.rewards or [None] * len(options)
+        of_each = zip(options, names, rewards, parts.tolist(), strict=True)
+        places = [Place(option.candidate, *known, photo=option.own_photo) for option, *known in of_each]
         return tuple(places[number] for number in np.argsort(-scores, kind="stable"))
 
 

@@ -46,14 +46,20 @@ def format_answer(answer: Answer, truth: tuple[float, float] | None = None) -> s
     else:
         stated = (f"{format_chance(chance)} within {radius} km" for radius, chance in answer.confidence.items())
         lines.append(f"Confidence: {', '.join(stated)}")
-        lines += [f"Region that holds the truth {_format_region(*item)}" for item in answer.regions.items()]
+        lines += [f"Region that holds the truth {format_region(*item)}" for item in answer.regions.items()]
     if truth is not None:
         distance = distances_to(truth, answer)[answer.index]
         lines.append(f"Truth: {truth[0]:.5f}, {truth[1]:.5f}, {distance:,.1f} km from the prediction")
+    return "\n".join([*lines, f"Decided by: {format_ranker(answer)}", f"Candidates: {'; '.join(answer.used)}"])
+
+
+def format_ranker(answer: Answer) -> str:
+    """Who decided, and how."""
     how = "a vote of the candidates" if answer.decode is None else f"a GeoRanker, {answer.decode}"
-    return "\n".join([*lines, f"Decided by: {answer.ranker} ({how})", f"Candidates: {'; '.join(answer.used)}"])
+    return f"{answer.ranker} ({how})"
 
 
-def _format_region(level: int, found: Region) -> str:
+def format_region(level: int, found: Region) -> str:
+    """How often a region holds the truth, and how large it is."""
     discs = "one disc" if len(found.discs) == 1 else f"{len(found.discs)} discs"
     return f"{level}% of the time: {discs}, as large as one of {found.radius_km:,.0f} km radius"

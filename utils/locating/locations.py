@@ -5,8 +5,9 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from utils.jobs.files import atomic_path
 from utils.jobs.json_lines import JsonLines, OtherSettings
@@ -29,9 +30,21 @@ class Location:
     confidence: float | None = None  # probability (0 to 1) that the truth lies within CONFIDENCE_KM; None: unknown
     answered: bool | None = None  # whether that is as sure as was demanded
     problem: str = ""
+    # What a report tells of the photo, ready for JSON; in the log alone. None: nobody asked for one.
+    shown: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cells(self) -> dict[str, Any]:
+        """By column."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its line in the log."""
+        return self.cells if self.shown is None else self.cells | {"shown": self.shown}
 
 
-COLUMNS = [field.name for field in fields(Location)]
+COLUMNS = [column.name for column in fields(Location) if column.name != "shown"]
 NUMBERS = ("latitude", "longitude", "confidence")
 
 
@@ -82,7 +95,7 @@ def locate_photos(
             logger.info(f"{done} of {len(names)} photos are in {table} already and are skipped")
         try:
             for row in progress_bar(locate(missing), desc="locating", unit="photo", total=len(missing)):
-                log.add(asdict(row))
+                log.add(row.record)
                 rows[row.file] = row
         finally:
             ordered = sorted(rows.values(), key=lambda row: row.file)
@@ -108,7 +121,7 @@ def write_locations(path: Path, rows: list[Location]) -> None:
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(asdict, rows))
+        writer.writerows(row.cells for row in rows)
 
 
 def write_geojson(path: str | os.PathLike, rows: list[Location]) -> None:
@@ -120,7 +133,7 @@ def write_geojson(path: str | os.PathLike, rows: list[Location]) -> None:
             "geometry": None
             if row.latitude is None
             else {"type": "Point", "coordinates": [row.longitude, row.latitude]},
-            "properties": {name: value for name, value in asdict(row).items() if name not in ("latitude", "longitude")},
+            "properties": {name: value for name, value in row.cells.items() if name not in ("latitude", "longitude")},
         }
         for row in rows
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from utils.jobs.reading import read_json_object
 
 OUTPUTS = Path("outputs")
+RANKING, TABLE = "ranking.json", "locations.csv"
 
 
 def ranking_paths(
@@ -19,7 +20,7 @@ def ranking_paths(
     if ranking is not None:
         return Path(ranking), Path(ranking).with_suffix(".png") if picture is None else Path(picture)
     folder = OUTPUTS / Path(photo).stem
-    found = folder / "ranking.json"
+    found = folder / RANKING
     if found.is_file():
         other = str(read_json_object(found).get("photo"))
         if Path(other).resolve() != Path(photo).resolve():
@@ -29,4 +30,16 @@ def ranking_paths(
 
 def table_path(folder: str | os.PathLike) -> Path:
     """The table of the places of a folder's photos: ``outputs/NAME/locations.csv``."""
-    return OUTPUTS / Path(folder).resolve().name / "locations.csv"
+    return OUTPUTS / Path(folder).resolve().name / TABLE
+
+
+def report_path(given: str | os.PathLike | None, beside: Path) -> Path | None:
+    """The page: None where there is none, where ``given`` says, or where it is empty beside a ranking or a table.
+
+    There it is ``report.html``, or has the name of a ranking or table that has a name of its own.
+    """
+    if given is None:
+        return None
+    if given:
+        return Path(given)
+    return beside.with_name("report.html") if beside.name in (RANKING, TABLE) else beside.with_suffix(".html")

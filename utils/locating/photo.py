@@ -31,10 +31,12 @@ class Photo:
     def open(cls, source: str | os.PathLike | bytes | Image.Image, image_id: str | None = None) -> "Photo":
         """From a path, the bytes of a file, or a picture of PIL; ``image_id`` is by default the file's name.
 
-        Raises ``ImageError`` naming a photo that cannot be read.
+        Raises ``ImageError`` naming a photo that cannot be read, and ``TypeError`` for anything else.
         """
         if isinstance(source, (str, os.PathLike)):
             return cls(open_image(source), str(source), image_id or Path(source).name, has_gps(Path(source)))
+        if not isinstance(source, (bytes, Image.Image)):
+            raise TypeError(f"a photo is a path, the bytes of a file or a picture of PIL, no {type(source).__name__}")
         image = upright_rgb(source, IN_MEMORY) if isinstance(source, Image.Image) else open_image(source, IN_MEMORY)
         name = f"{IN_MEMORY} {hashlib.sha256(image.tobytes()).hexdigest()[:8]}"
         return cls(image, name, image_id or name, has_gps(source))

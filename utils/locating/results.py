@@ -26,11 +26,26 @@ def write_results(
     ``about`` comes first in the JSON file, then the ``truth`` where it is known (degrees, and km to the answer). See
     docs/own_photos.md for the rest.
     """
+    write_json(ranking, ranking_json(answer, about, truth))
+    points, shares = [place.point for place in answer.places], [place.share for place in answer.places]
+    names = [place.name for place in answer.places]
+    figure = ranking_map(
+        points,
+        shares,
+        answer.index,
+        truth=truth,
+        photo=photo,
+        labels=names,
+        regions=answer.regions,
+        sure=answer.answered is not False,
+    )
+    save(figure, picture)
+
+
+def ranking_json(answer: Answer, about: Mapping[str, Any], truth: tuple[float, float] | None = None) -> dict[str, Any]:
+    """What the JSON file holds; see ``write_results``."""
     said = dict(about)
     if truth is not None:
         distance = distances_to(truth, answer)[answer.index]
         said["truth"] = {"latitude": truth[0], "longitude": truth[1], "distance_km": distance}
-    write_json(ranking, said | answer.as_json())
-    points, shares = [place.point for place in answer.places], [place.share for place in answer.places]
-    names = [place.name for place in answer.places]
-    save(ranking_map(points, shares, answer.index, truth=truth, photo=photo, labels=names), picture)
+    return said | answer.as_json()

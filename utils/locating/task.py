@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,11 @@ class Option:
     def is_guess(self) -> bool:
         return self.candidate.source == "generation"
 
+    @property
+    def own_photo(self) -> Callable[[], Image.Image] | None:
+        """Opens its photo; None where it has none."""
+        return None if self.candidate.image is None else partial(self.open, self.candidate.image)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -42,11 +48,11 @@ class Task:
     notes: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
 
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many of the candidates are retrieved and how many are guesses."""
-        guesses = sum(option.is_guess for option in self.options)
-        return len(self.options) - guesses, guesses
+
+def counts(options: Sequence[Option]) -> tuple[int, int]:
+    """How many of the candidates are retrieved and how many are guesses."""
+    guesses = sum(option.is_guess for option in options)
+    return len(options) - guesses, guesses
 
 
 def task_of(
@@ -88,8 +94,8 @@ def benchmark_task(
     """A query of a benchmark, found by its IMG_ID in the table ``candidates``.
 
     The arguments are the flags of evaluate.py; ``gallery_metadata`` says which gallery it is, where that is known.
-    Raises ``ValueError``, naming table and query, where it is not in
-    there or has nothing to rank, and what opening the photo and the gallery raises.
+    Raises ``ValueError``, naming table and query, where it is not in there or has nothing to rank, and what opening the
+    photo and the gallery raises.
     """
     found, problems = read_candidate_table(candidates, topn, topn_zs, merge_km=merge_km, only=image_id)
     if not found:
@@ -100,9 +106,9 @@ def benchmark_task(
     options = tuple(Option(place, gallery.open, _rank(place, number)) for number, place in enumerate(query.candidates))
     truth = None if query.latitude is None else (query.latitude, query.longitude)
     sources = Sources(topn, topn_zs, merge_km, gallery_hash(gallery_metadata))
-    task = Task(photo, options, query.negatives, truth, sources, problems=problems)
-    retrieved, guesses = task.counts
-    return Task(**vars(task) | {"used": (f"{retrieved} retrieved and {guesses} generated places of {candidates}",)})
+    retrieved, guesses = counts(options)
+    used = (f"{retrieved} retrieved and {guesses} generated places of {candidates}",)
+    return Task(photo, options, query.negatives, truth, sources, used, problems=problems)
 
 
 def readable_options(task: Task) -> tuple[list[Option], list[Image.Image | None]]:
@@ -124,5 +130,5 @@ def readable_options(task: Task) -> tuple[list[Option], list[Image.Image | None]
         options.append(option)
         photos.append(None if name is None else opened[option.open, name])
     if not options:
-        raise ImageError("\n".join(["no place to rank", *task.problems]))
+        raise ImageError("\n".join(["no place to rank", *task.notes, *task.problems]))
     return options, photos

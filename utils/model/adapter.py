@@ -28,10 +28,10 @@ from utils.model.quantizations import Quantization
 
 
 def add_lora(model: nn.Module, r: int = 16, dropout: float = 0.05) -> PeftModel:
-    """A fresh LoRA on the language model's q, k and v projections; the score head is trained with it.
+    """A fresh LoRA on the language model's q, k and v projections (recurrent layers have one matrix for all three).
 
-    The released setting is r 16, alpha 2 r, dropout 0.05 (paper 2505.13731). All other weights are frozen.
-    Draws from torch's global random generator.
+    The score head is trained with it; all other weights are frozen. The released setting is r 16, alpha 2 r, dropout
+    0.05 (paper 2505.13731). Draws from torch's global random generator.
     """
     config = LoraConfig(
         r=r,

@@ -23,7 +23,8 @@ PREFIX = "base_model.model."  # of every tensor, set by peft
 LAYERS = "backbone.language_model.layers."
 HEAD = "score"
 RELEASED_HEAD = "value_head"
-TARGETS = r"backbone\.language_model\.layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj)"
+# Queries, keys and values: of linear attention in one matrix.
+TARGETS = r"backbone\.language_model\.layers\.\d+\.(self_attn\.(q_proj|k_proj|v_proj)|linear_attn\.in_proj_qkv)"
 
 
 def is_released(config: LoraConfig) -> bool:

@@ -102,6 +102,31 @@ class PackedBatch:
         saved, cut = (behind * (lengths[0] - lengths)).max(0)
         return [order[:cut], order[cut:]] if saved >= CALL_TOKENS else [torch.arange(len(order), device=order.device)]
 
+    def by_prefix_length(self) -> list[tuple[LongTensor, "PackedBatch"]]:
+        """For each length of a prefix, which candidates (candidates,) have one, and the batch of those alone.
+
+        No prefix has padding there. The photos are those of the whole batch.
+        """
+        lengths = self.prefix_mask.sum(1)
+        parts = []
+        for length in lengths.unique().tolist():
+            queries = (lengths == length).nonzero().flatten()
+            chosen = (lengths == length)[self.query_index].nonzero().flatten()
+            part = replace(
+                self,
+                prefix_ids=self.prefix_ids[queries, :length],
+                prefix_mask=self.prefix_mask[queries, :length],
+                prefix_positions=self.prefix_positions[:, queries, :length],
+                prefix_image_rows=self.prefix_image_rows[queries, :length],
+                suffix_ids=self.suffix_ids[chosen],
+                suffix_mask=self.suffix_mask[chosen],
+                suffix_positions=self.suffix_positions[:, chosen],
+                suffix_image_rows=self.suffix_image_rows[chosen],
+                query_index=torch.searchsorted(queries, self.query_index[chosen]),
+            )
+            parts.append((chosen, part))
+        return parts
+
     def rows(self) -> PackedRows:
         """The same tokens with each query and its candidates in one row."""
         sizes = self.group_sizes

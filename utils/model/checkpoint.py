@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, PreTrainedModel
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+from transformers.utils.logging import set_tqdm_hook
 
 from utils.jobs.reading import naming, one_line, read_json_object
 from utils.model.memory import too_large
@@ -27,6 +28,8 @@ from utils.model.quantized import compute_as_loaded, quantizing, wrong_shapes
 KEY_MAPPING = {r"^model\.visual\.": "visual."}
 CONFIG, WEIGHTS = "config.json", "model*.safetensors"  # one file or several
 FLOATS = ("F32", "F16", "BF16", "F64")  # as safetensors calls them
+LONG = 1.0  # seconds that loading takes before it shows its progress
+POSITIONS = ".position_ids"  # 0, 1, 2, ...: integers that older transformers saved as well, as in the hub's CLIPs
 
 
 def load_tensors(path: str | os.PathLike, dtypes: Collection[str] = FLOATS) -> dict[str, Tensor]:
@@ -36,14 +39,15 @@ def load_tensors(path: str | os.PathLike, dtypes: Collection[str] = FLOATS) -> d
     and finite, in float32, too.
     """
     with naming(path, SafetensorError), safe_open(path, "pt") as file:
-        _check_dtypes(file, dtypes)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = list(file.keys())
+        _check_dtypes(file, names, dtypes)
+        tensors = {name: file.get_tensor(name) for name in names}
         check_finite({name: tensor.float() for name, tensor in tensors.items()})
     return tensors
 
 
-def _check_dtypes(file: safe_open, dtypes: Collection[str]) -> None:
-    for name in file.keys():  # noqa: SIM118
+def _check_dtypes(file: safe_open, names: Collection[str], dtypes: Collection[str]) -> None:
+    for name in names:
         if (found := file.get_slice(name).get_dtype()) not in dtypes:
             raise ValueError(f"tensor {name} is of type {found}: it must be {' or '.join(dtypes)}")
 
@@ -133,7 +137,7 @@ def _load(
         _check_stored(model_class, base, finite=quantize is not None)
     if quantize is not None:
         options |= quantizing(model_class, base, quantize, dtype, device)
-    with naming_part(base, CONFIG, "model.safetensors.index.json"):
+    with naming_part(base, CONFIG, "model.safetensors.index.json"), _progress_of_long_loads():
         model, loading = model_class.from_pretrained(
             base,
             output_loading_info=True,
@@ -152,6 +156,16 @@ def _load(
     return model.to(device)
 
 
+@contextmanager
+def _progress_of_long_loads() -> Iterator[None]:
+    """Within, transformers has no progress bars for what takes but a moment."""
+    previous = set_tqdm_hook(lambda bar, items, options: bar(*items, **{"delay": LONG} | options))
+    try:
+        yield
+    finally:
+        set_tqdm_hook(previous)
+
+
 def _check_stored(
     model_class: type[AutoModel] | type[AutoModelForImageTextToText], base: str | os.PathLike, finite: bool
 ) -> None:
@@ -163,8 +177,9 @@ def _check_stored(
     stored = 0
     for path in sorted(Path(base).glob(WEIGHTS)):
         with naming(path, SafetensorError), safe_open(path, "pt") as file:
-            _check_dtypes(file, FLOATS)
-            for name in file.keys():  # noqa: SIM118
+            names = [name for name in file.keys() if not name.endswith(POSITIONS)]  # noqa: SIM118
+            _check_dtypes(file, names, FLOATS)
+            for name in names:
                 stored += math.prod(file.get_slice(name).get_shape())
                 if finite:
                     check_finite({name: file.get_tensor(name)})

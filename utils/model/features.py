@@ -33,7 +33,8 @@ from utils.model.packing import Packer
 from utils.model.tower import tower_fingerprint, with_features
 from utils.photos.images import ImageError
 from utils.photos.jpeg import as_jpeg
-from utils.photos.store import ImageStore, Stamp
+from utils.photos.stamp import Stamp
+from utils.photos.store import ImageStore
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ Of the language model's output only the last token of a prompt counts: the score
 """
 
 from collections.abc import Callable
-from copy import copy
 from typing import TypeAlias
 
 import torch
@@ -14,13 +13,14 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from utils.model.batch import PackedBatch
 from utils.model.last_layer import last_layer_only_at
+from utils.model.recurrence import is_recurrent, over_prefixes
 
 # Which keys each token attends to, (rows, length, keys) bool -> the mask that the language model's attention takes.
 MakeMask: TypeAlias = Callable[[BoolTensor], Tensor]
 
 
 def with_prefix_cache(backbone: PreTrainedModel, batch: PackedBatch, features: Tensor, make_mask: MakeMask) -> Tensor:
-    """(N, hidden): first the prefixes, then the suffixes over their key-value cache.
+    """(N, hidden): first the prefixes, then the suffixes over their cache.
 
     ``features`` (1 + deepstack layers, tokens, hidden) are those of the batch's photos. Raises ``ValueError`` under
     gradient checkpointing, which keeps no cache.
@@ -28,6 +28,16 @@ def with_prefix_cache(backbone: PreTrainedModel, batch: PackedBatch, features: T
     language_model = backbone.language_model
     if language_model.training and any(layer.gradient_checkpointing for layer in language_model.layers):
         raise ValueError("gradient checkpointing keeps no cache: use sharing='packed_row'")
+    if not is_recurrent(backbone.config):
+        return _with_prefix_cache(backbone, batch, features, make_mask)
+    parts = batch.by_prefix_length()
+    hidden = torch.cat([_with_prefix_cache(backbone, part, features, make_mask) for _, part in parts])
+    return hidden[torch.cat([chosen for chosen, _ in parts]).argsort()]
+
+
+def _with_prefix_cache(backbone: PreTrainedModel, batch: PackedBatch, features: Tensor, make_mask: MakeMask) -> Tensor:
+    """The same; for recurrent layers all prefixes are of one length."""
+    language_model = backbone.language_model
     # Padding stands on the right, where no real token sees it: plain causal attention is all it takes.
     with last_layer_only_at(language_model, torch.zeros_like(batch.prefix_mask)):
         cache = language_model(
@@ -51,10 +61,6 @@ def _suffixes(
     make_mask: MakeMask,
 ) -> Tensor:
     """The last token of the ``chosen`` suffixes, (chosen, hidden)."""
-    # A call adds its own keys and values to its cache: this one gets its own list of them.
-    cache = copy(prefixes)
-    cache.layers = [copy(layer) for layer in prefixes.layers]
-    cache.batch_select_indices(batch.query_index[chosen])
     length = int(batch.suffix_mask[chosen].sum(1).max())
     shared = batch.prefix_mask[batch.query_index[chosen], None].expand(-1, length, -1)  # (chosen, S, P)
     own = shared.new_ones(length, length).tril().expand(len(chosen), -1, -1)  # (chosen, S, S)
@@ -64,14 +70,19 @@ def _suffixes(
             **_embed(backbone, batch.suffix_ids[chosen, :length], batch.suffix_image_rows[chosen, :length], features),
             position_ids=batch.suffix_positions[:, chosen, :length],
             attention_mask=make_mask(torch.cat([shared, own], dim=-1)),
-            past_key_values=cache,
+            past_key_values=over_prefixes(prefixes, batch.query_index[chosen]),
             use_cache=True,
         ).last_hidden_state
     return hidden[last]
 
 
 def with_packed_rows(backbone: PreTrainedModel, batch: PackedBatch, features: Tensor, make_mask: MakeMask) -> Tensor:
-    """(N, hidden): each query's prefix and suffixes as one row; ``features`` as above."""
+    """(N, hidden): each query's prefix and suffixes as one row; ``features`` as above.
+
+    Raises ``ValueError`` for recurrent layers, whose state a mask does not clear of the suffixes before.
+    """
+    if is_recurrent(backbone.config):
+        raise ValueError("the base model has recurrent layers, which see a whole row: use sharing='prefix_cache'")
     rows = batch.rows()
     # A token sees what comes before it in the prefix and in its own suffix: (B, queries, keys).
     seen = rows.segment[:, None, :]

@@ -1,7 +1,7 @@
 """The last decoder layer, computed only where its output is needed.
 
 A ranker needs one token a candidate. In the last layer all other tokens need their keys and values, which that one
-attends to, and nothing else of what they cost there: no query, no output projection, no feed-forward network.
+attends to, and nothing else of what they cost there: no query or gate, no output projection, no feed-forward network.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 from torch import BoolTensor, Tensor, nn
 from transformers import PreTrainedModel
+
+# Of full and of linear attention, and behind both.
+NARROWED = ("self_attn.q_proj", "self_attn.o_proj", "linear_attn.in_proj_z", "linear_attn.out_proj", "mlp")
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def last_layer_only_at(language_model: PreTrainedModel, needed: BoolTensor) -> I
         return output.new_zeros(*needed.shape, output.shape[-1]).index_put(index, output)
 
     hooks = []
-    for module in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp):
+    for module in [module for name, module in layer.named_modules() if name in NARROWED]:
         hooks += [module.register_forward_pre_hook(narrow), module.register_forward_hook(widen)]
     try:
         yield

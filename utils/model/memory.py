@@ -4,6 +4,7 @@ Nothing is loaded for it: models stand on torch's device "meta". ``python -m ben
 docs/memory.md says how near the figures come to what is measured.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 
@@ -16,6 +17,7 @@ from utils.model.quantizations import QUANTIZATIONS, Quantization
 from utils.model.quantized import kept_layers
 
 GIB = 2**30
+CHUNK = 64  # tokens that linear attention takes at once
 FOUR_BIT_BYTES = 0.5 + 4 / 64  # of a weight, with its part of a float32 scale for 64 of them
 
 
@@ -55,8 +57,8 @@ def activation_bytes(
     """The most that ranking ``batch`` takes beside the weights of ``model``, a backbone on "meta"; an estimate.
 
     Counted are what is largest: photos as patches, the vision tower's widest layer, the key-value cache with the keys
-    and values that the heads of one layer share, and the widest layer of the language model. Attention is taken to
-    keep no matrix of scores, as torch's fused kernels do.
+    and values that the heads of one layer share, recurrent layers' states, and the widest layer of the language model.
+    Attention is taken to keep no matrix of scores, as torch's fused kernels do.
     """
     block = [layer for layer in model.visual.blocks[0].modules() if isinstance(layer, nn.Linear)]
     widest, width = max(layer.out_features for layer in block), min(layer.in_features for layer in block)
@@ -73,22 +75,39 @@ def _call_bytes(
 ) -> int:
     """Of one call of the language model on the ``chosen`` suffixes over the cache of their prefixes."""
     text = model.config.get_text_config()
-    # Those of the last layers that have them.
-    layers = model.language_model.named_modules()
-    widths = {name.split(".")[-1]: layer.out_features for name, layer in layers if isinstance(layer, nn.Linear)}
-    heads, key_values = widths["q_proj"], 2 * widths["k_proj"]
+    layers = dict(model.language_model.named_modules())
+    recurrent = [layer for name, layer in layers.items() if name.endswith(".linear_attn")]
+    attention = [layer for name, layer in layers.items() if name.endswith(".self_attn")]
+    heads, key_values = attention[-1].o_proj.in_features, 2 * attention[-1].k_proj.out_features
     queries, prefix = batch.prefix_ids.shape
     length = int(batch.suffix_mask[chosen].sum(1).max())
     tokens, keys = len(chosen) * length, len(chosen) * (prefix + length)
-    cache = text.num_hidden_layers * key_values * (queries * prefix + keys)
-    attention = keys * (2 * heads + key_values) + tokens * (2 * text.hidden_size + 3 * heads)
-    feed_forward = tokens * (3 * text.intermediate_size + 3 * text.hidden_size)
-    quantised = 0
+    cache = len(attention) * key_values * (queries * prefix + keys) * itemsize
+    cache += sum(queries * _state_bytes(layer, itemsize) for layer in recurrent)
+    attended = keys * (2 * heads + key_values) + tokens * (2 * heads + attention[-1].q_proj.out_features)
+    mixed = [attended * itemsize, *(_recurrent_bytes(layer, len(chosen), length, itemsize) for layer in recurrent)]
+    feed_forward = tokens * (3 * text.intermediate_size + text.hidden_size) * itemsize
     if quantize == "8bit":  # the products of whole numbers, 32 bits each
-        quantised = tokens * text.intermediate_size * 4
+        feed_forward += tokens * text.intermediate_size * 4
     elif quantize == "4bit":  # the widest layer, as it is multiplied
-        quantised = text.intermediate_size * text.hidden_size * itemsize
-    return (cache + max(attention, feed_forward)) * itemsize + quantised
+        feed_forward += text.intermediate_size * text.hidden_size * itemsize
+    return cache + tokens * 2 * text.hidden_size * itemsize + max(feed_forward, *mixed)
+
+
+def _state_bytes(layer: nn.Module, itemsize: int) -> int:
+    """Of the state that linear attention keeps of one sequence; the recurrent part is in float32."""
+    return layer.num_v_heads * layer.head_k_dim * layer.head_v_dim * 4 + layer.conv1d.weight.numel() * itemsize
+
+
+def _recurrent_bytes(layer: nn.Module, rows: int, length: int, itemsize: int) -> int:
+    """Of one call of linear attention, as transformers computes it without flash-linear-attention.
+
+    Chunks of 64 tokens are computed in float32. How many copies there are of what was measured, to 7% (2026-11-29).
+    """
+    chunked = rows * math.ceil(length / CHUNK) * CHUNK  # tokens, the last chunk padded
+    width, state = layer.head_k_dim + layer.head_v_dim, layer.head_k_dim * layer.head_v_dim
+    numbers = layer.num_v_heads * (chunked * (5 * width + 3 * CHUNK) + 4 * rows * state)
+    return 4 * numbers + rows * length * (layer.conv_dim + layer.value_dim) * itemsize
 
 
 # ---- what would fit ----

@@ -90,10 +90,10 @@ class ChatFrame:
 
     @classmethod
     def of(cls, tokenizer: "PreTrainedTokenizerBase") -> "ChatFrame":
-        """Read the frame off ``tokenizer``'s chat template."""
+        """Read the frame off ``tokenizer``'s chat template; one that lets the model think first is told not to."""
         text, image = (
             tokenizer.apply_chat_template(
-                [{"role": "user", "content": [part]}], tokenize=False, add_generation_prompt=True
+                [{"role": "user", "content": [part]}], tokenize=False, add_generation_prompt=True, enable_thinking=False
             )
             for part in ({"type": "text", "text": "\0"}, {"type": "image"})
         )

@@ -1,6 +1,7 @@
 """Loading a checkpoint with its language model's linear layers in 8 or 4 bits (``quantizations.py``), by bitsandbytes.
 
-Everything else stays as it is: embeddings, norms, heads, and the vision tower. In 4 bits a Qwen2-VL-2B describes other
+Everything else stays as it is: embeddings, norms, heads, the gates of recurrent layers, which are small and whose error
+adds up from token to token, and the vision tower. In 4 bits a Qwen2-VL-2B describes other
 things than it sees where its tower is quantised, too (https://unsloth.ai/blog/dynamic-4bit), and features that were
 cached without quantising stay valid.
 """
@@ -16,6 +17,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Bit
 
 from utils.jobs.packages import check_package
 from utils.model.quantizations import Quantization
+
+GATES = (".linear_attn.in_proj_a", ".linear_attn.in_proj_b")  # how much of its state a token forgets, and writes
 
 
 def quantizing(
@@ -48,9 +51,10 @@ def quantizing(
 
 
 def kept_layers(model: PreTrainedModel) -> list[str]:
-    """The names of the linear layers that are not quantised: those outside of the language model, and its head."""
+    """The names of the linear layers that are not quantised: those outside of the language model, head and gates."""
     inside = set(model.get_decoder().modules()) - {model.get_output_embeddings()}
-    return [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer not in inside]
+    linear = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    return [name for name, layer in linear if layer not in inside or name.endswith(GATES)]
 
 
 def compute_as_loaded(model: PreTrainedModel) -> None:

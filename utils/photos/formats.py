@@ -2,11 +2,12 @@
 
 import functools
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError, features
 from PIL.ExifTags import Base
@@ -104,24 +105,51 @@ def _is_photo(path: Path) -> bool:
         return False
 
 
-def photo_names(folder: Path) -> list[str]:
-    """The photos of a folder and its subfolders: sorted paths relative to it, with slashes.
+class Listing(NamedTuple):
+    """What a folder and its subfolders hold; names are paths relative to it, with slashes, sorted."""
 
-    A photo is what has the content of one, or a name that says so. Says what other files there are. A name that is not
-    UTF-8, as old zip files hold, is left out, too: no table could hold it. Raises ``ValueError`` where there is none.
+    photos: list[str]
+    unwritable: list[str]  # photos whose names are not UTF-8, as old zip files hold: no table could hold them
+    others: Counter[str]  # files that are no photos, by their suffix, or by their name where they have none
+    closed: list[str]  # subfolders that may not be read
+
+
+def list_photos(folder: Path) -> Listing:
+    """The photos of a folder: what has the content of one, or a name that says so.
+
+    Raises ``ValueError`` where there is none, and ``PermissionError`` where the folder itself may not be read.
     """
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder")
+    os.scandir(folder).close()
+    closed: list[OSError] = []
+    walk = os.walk(folder, onerror=closed.append)
+    files = [path for parent, _, names in walk for path in map(Path(parent).joinpath, names) if path.is_file()]
     photos = [path for path in files if path.suffix.lower() in EXTENSIONS or _is_photo(path)]
     others = Counter(path.suffix.lower() or path.name for path in sorted(set(files).difference(photos)))
-    kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
     names = sorted(path.relative_to(folder).as_posix() for path in photos)
-    unwritable = [name for name in names if any("\ud800" <= character <= "\udfff" for character in name)]
+    writable = [name for name in names if is_writable(name)]
+    if not writable:
+        raise ValueError(f"{folder}: no photo among {len(files)} files ({_NAMES})")
+    unwritable = [name for name in names if not is_writable(name)]
+    return Listing(writable, unwritable, others, [error.filename for error in closed])
+
+
+def is_writable(name: str) -> bool:
+    """Whether a file's name can be written down: one that is not UTF-8 cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def photo_names(folder: Path) -> list[str]:
+    """The ``photos`` of ``list_photos``, which says what else is there."""
+    photos, unwritable, others, closed = list_photos(folder)
+    for path in closed:
+        logger.warning(f"{path}: this folder may not be read and is left alone")
     if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
         logger.info(f"{folder}: {others.total()} files are no photos and are left alone ({kinds})")
     if unwritable:
         logger.info(
             f"{folder}: {len(unwritable)} photos have names that are not UTF-8 and are left alone ({unwritable[0]!a})"
         )
-    if len(names) == len(unwritable):
-        raise ValueError(f"{folder}: no photo among {len(files)} files ({_NAMES})")
-    return [name for name in names if name not in unwritable]
+    return photos

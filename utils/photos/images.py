@@ -56,6 +56,8 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
         name = str(source) if isinstance(source, (str, os.PathLike)) else "image in memory"
     try:
         if isinstance(source, (str, os.PathLike)):
+            if os.path.exists(source) and not os.path.isfile(source):  # a pipe would be waited for, a device never end
+                raise UnknownFormat("no regular file")
             with open(source, "rb") as file:
                 return _decoded(file)
         return _decoded(io.BytesIO(source) if isinstance(source, bytes) else source)
@@ -91,7 +93,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
         raise
     except Exception:
         file.seek(0)
-        data = mended(file.read())
+        data = mended(file)
         if data is None:
             raise
         image = _loaded(io.BytesIO(data))
@@ -114,6 +116,8 @@ def _loaded(file: BinaryIO) -> Image.Image:
 
 def _check_size(image: Image.Image) -> None:
     size = f"{image.width} x {image.height} pixels"
+    if not image.width * image.height:
+        raise _BadSize(f"{size}")
     if image.width * image.height > MAX_PIXELS:
         raise _BadSize(f"{size} are more than {MAX_PIXELS:,}")
     if max(image.size) > MAX_ASPECT * min(image.size):

@@ -4,6 +4,7 @@ import io
 import random
 import re
 import zlib
+from typing import BinaryIO
 
 from PIL import Image, ImageChops
 
@@ -21,12 +22,16 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _NOISE = [b"\xaa" + bytes(random.Random(seed).choices(range(255), k=255)) for seed in range(3)]
 
 
-def mended(data: bytes) -> bytes | None:
-    """A photo that cannot be decoded without what is damaged beside its pixels; None where that is not all."""
-    if data.startswith(PNG_START):
-        return _png_alone(data)
-    if data.startswith(JPEG_START):
-        return _jpeg_with_end(data)
+def mended(file: BinaryIO) -> bytes | None:
+    """A photo that cannot be decoded without what is damaged beside its pixels; None where that is not all.
+
+    What begins like no photo that could be mended, a film perhaps, is not read.
+    """
+    start = file.read(len(PNG_START))
+    if start == PNG_START:
+        return _png_alone(start + file.read())
+    if start.startswith(JPEG_START):
+        return _jpeg_with_end(start + file.read())
     return None
 
 

@@ -1,6 +1,7 @@
-"""Photos by id, in folders and tar archives.
+"""Photos by id, in folders, tars and zips.
 
-The released gallery is one large tar, ``mp-16-images.tar``; ``tar_index.py`` says where a photo lies in it.
+The released gallery is one large tar, ``mp-16-images.tar``; ``tar_index.py`` says where a photo lies in it. OSV-5M is a
+hundred zips, which ``zip_store.py`` reads.
 """
 
 import errno
@@ -11,21 +12,15 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from PIL import Image
 
 from utils.photos.formats import EXTENSIONS
 from utils.photos.images import ImageError, open_image
+from utils.photos.stamp import Stamp
 from utils.photos.tar_index import TarIndex, open_index
 from utils.photos.tar_index_pickle import Member, is_whole_file
-
-
-class Stamp(NamedTuple):
-    """What tells, mostly, whether a photo is still the same."""
-
-    size: int  # bytes
-    time: int  # ns since 1970, when it was last written
+from utils.photos.zip_store import ZipStore
 
 
 class Folder:
@@ -34,16 +29,17 @@ class Folder:
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
 
-    def __contains__(self, name: str) -> bool:
+    def find(self, name: str) -> str | None:
+        """``name`` where there is such a file."""
         relative = PurePosixPath(name)
         # Ids come from tables that others wrote: they may not lead out of the folder.
         if relative.is_absolute() or ".." in relative.parts:
-            return False
+            return None
         try:
-            return (self.path / relative).is_file()
+            return name if (self.path / relative).is_file() else None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # no file can be called so
-                return False
+                return None
             raise
 
     def read(self, name: str) -> bytes:
@@ -78,8 +74,9 @@ class Tar:
     def __getstate__(self) -> dict:
         return {"path": self.path, "index": self.index}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.index
+    def find(self, name: str) -> str | None:
+        """``name`` where there is such a member."""
+        return name if name in self.index else None
 
     def read(self, name: str) -> bytes:
         """The bytes of a member. Raises OSError when the tar has no member of its name and size at its place."""
@@ -122,10 +119,13 @@ def _other_than(member: Member, headers: bytes) -> str | None:
     return None
 
 
+Source = Folder | Tar | ZipStore
+
+
 class ImageStore:
     """Photos by id from several sources.
 
-    An id is a path relative to a folder, or the name of a tar member, with or without its extension. The
+    An id is a path relative to a folder, or the name of a member of a tar or zip, with or without its extension. The
     first source that holds the very id answers for it; only then are extensions tried.
 
     >>> photos = ImageStore.from_paths(["dataset/earth/gallery/images.tar"])  # doctest: +SKIP
@@ -133,47 +133,39 @@ class ImageStore:
     (64, 64)
     """
 
-    def __init__(self, sources: Sequence[Folder | Tar]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = tuple(sources)
 
     @classmethod
     def from_paths(cls, paths: Sequence[str | os.PathLike], tar_index: str | None = None) -> "ImageStore":
-        """A store over folders and uncompressed ``.tar`` files.
+        """A store over folders, uncompressed ``.tar`` files and ``.zip`` files.
 
         Args:
-            paths: folders and tars, searched in this order. A folder with tars in it means these, in order of
-                name, and no other file of it.
+            paths: searched in this order. A folder with tars in it means these, in order of name, and no other file of
+                it; one with zips means its files and, after them, what is in the zips.
             tar_index: index of the tar, one of ours or the released pickle; without it, the one beside each tar
-                (see ``open_index``).
+                (see ``open_index``). That of zips is made where there is none (see ``open_zip_index``).
 
         Raises:
             FileNotFoundError: naming a path or index that does not exist.
-            ValueError: when an index cannot be read, or one index is given for several tars.
+            ValueError: when an index cannot be read, or one index is given for several tars, or no zip of a folder can
+                be read.
         """
-        sources = []
-        for path in map(Path, paths):
-            if path.is_dir():
-                shards = sorted(path.glob("*.tar"))
-                sources += shards or [Folder(path)]
-            elif path.suffix != ".tar":
-                raise FileNotFoundError(f"{path} is neither a folder nor a .tar file")
-            else:
-                sources.append(path)
+        sources = [source for path in map(Path, paths) for source in _meant_by(path)]
         tars = [source for source in sources if isinstance(source, Path)]
         if tar_index is not None and len(tars) != 1:
             raise ValueError(f"{tar_index} is the index of one tar, but there are {'several' if tars else 'none'}")
-        for file in tars if tar_index is None else [*tars, Path(tar_index)]:
-            if not file.is_file():
-                raise FileNotFoundError(f"{file} does not exist")
+        if tar_index is not None and not Path(tar_index).is_file():
+            raise FileNotFoundError(f"{tar_index} does not exist")
         return cls(
             [Tar(source, open_index(source, tar_index)) if isinstance(source, Path) else source for source in sources]
         )
 
-    def _find(self, image_id: str) -> tuple[Folder | Tar, str] | None:
+    def _find(self, image_id: str) -> tuple[Source, str] | None:
         for extension in ("", *EXTENSIONS):
             for source in self.sources:
-                if image_id + extension in source:
-                    return source, image_id + extension
+                if (name := source.find(image_id + extension)) is not None:
+                    return source, name
         return None
 
     def __contains__(self, image_id: str) -> bool:
@@ -219,3 +211,17 @@ class ImageStore:
             return source.read(name), f"{image_id} in {source}"
         except OSError as error:
             raise ImageError(f"{image_id} in {source}: {error}") from error
+
+
+def _meant_by(path: Path) -> list[Folder | ZipStore | Path]:
+    """The sources that a path stands for; a tar, whose index is yet to be chosen, as its path."""
+    if path.is_dir():
+        names = os.listdir(path)
+        tars = sorted(path / name for name in names if name.endswith(".tar"))
+        zips = [ZipStore(path)] if any(name.endswith(".zip") for name in names) else []
+        return [*(tars or [Folder(path)]), *zips]
+    if path.suffix not in (".tar", ".zip"):
+        raise FileNotFoundError(f"{path} is neither a folder nor a .tar or .zip file")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    return [path if path.suffix == ".tar" else ZipStore(path)]

@@ -1,35 +1,26 @@
 """Where each photo of a tar lies: an index file that any number of processes share and none loads.
 
 The index of ``X.tar`` is ``X.tar.index`` beside it, that of a pickle ``tar_index.pkl.index`` beside the pickle;
-``python -m tools.index_tar`` makes it beforehand. It is an SQLite file: a B-tree from id to the place of a member, of
-which a lookup reads a few pages. So memory does not grow with the number of photos, and interrupted passes and exact
-comparison of ids need no code of ours. ``docs/data.md`` has figures.
+``python -m tools.index_tar`` makes it beforehand. It is an SQLite file (``index_file.py``), a B-tree from id to the
+place of a member: interrupted passes and exact comparison of ids need no code of ours. ``docs/data.md`` has figures.
 """
 
 import hashlib
 import logging
 import os
-import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from utils.jobs.files import user_cache
 from utils.jobs.locks import making
-from utils.photos.tar_index_build import VERSION, index_pickle, key, stamp, text
-from utils.photos.tar_index_pickle import LeftOut, Member
+from utils.photos.index_file import IndexFile, LeftOut, key, text
+from utils.photos.stamp import stamp
+from utils.photos.tar_index_build import VERSION, index_pickle
+from utils.photos.tar_index_pickle import Member
 
 logger = logging.getLogger(__name__)
 
 RELEASED_NAME = "tar_index.pkl"
-
-
-class _Connection(threading.local):
-    """Of the process and thread that opened it: SQLite connections are used in no other."""
-
-    pid = None
-    database = None
 
 
 class TarIndex(Mapping[str, Member]):
@@ -41,10 +32,10 @@ class TarIndex(Mapping[str, Member]):
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
-        self._connection = _Connection()
+        self._file = IndexFile(path)
         try:
-            (version,) = self._execute("PRAGMA user_version").fetchone()
-            about = self._execute("SELECT tar_size, pickle, count FROM about").fetchone()
+            (version,) = self._file.execute("PRAGMA user_version").fetchone()
+            about = self._file.execute("SELECT tar_size, pickle, count FROM about").fetchone()
         except OSError as error:
             raise ValueError(f"{self.path} is not a tar index: {error.__cause__}") from error
         if about is None or about[2] is None:
@@ -59,20 +50,9 @@ class TarIndex(Mapping[str, Member]):
     def __setstate__(self, path: Path) -> None:
         self.__init__(path)
 
-    def _execute(self, statement: str, *values: bytes) -> sqlite3.Cursor:
-        connection = self._connection
-        try:
-            if connection.pid != os.getpid():
-                # Immutable: no locks and no journal, so that it works on read-only file systems.
-                uri = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
-                connection.database = sqlite3.connect(uri, uri=True)
-                connection.pid = os.getpid()
-            return connection.database.execute(statement, values)
-        except sqlite3.Error as error:
-            raise OSError(f"{self.path}: {error}") from error
-
     def __getitem__(self, image_id: str) -> Member:
-        found = self._execute("SELECT offset, size, headers, name FROM members WHERE id = ?", key(image_id)).fetchone()
+        statement = "SELECT offset, size, headers, name FROM members WHERE id = ?"
+        found = self._file.execute(statement, key(image_id)).fetchone()
         if found is None:
             raise KeyError(image_id)
         offset, size, headers, name = found
@@ -80,17 +60,16 @@ class TarIndex(Mapping[str, Member]):
 
     def left_out(self) -> list[LeftOut]:
         """What the tar has and the index does not, in the order of the tar."""
-        return [
-            LeftOut(text(name), text(reason)) for name, reason in self._execute("SELECT name, reason FROM left_out")
-        ]
+        rows = self._file.execute("SELECT name, reason FROM left_out")
+        return [LeftOut(text(name), text(reason)) for name, reason in rows]
 
     def why_left_out(self, name: str) -> str | None:
         """Why the index has no such id, where the tar has a member of this name."""
-        found = self._execute("SELECT reason FROM left_out WHERE name = ?", key(name)).fetchone()
+        found = self._file.execute("SELECT reason FROM left_out WHERE name = ?", key(name)).fetchone()
         return found and text(found[0])
 
     def __iter__(self) -> Iterator[str]:
-        for (name,) in self._execute("SELECT id FROM members ORDER BY id"):
+        for (name,) in self._file.execute("SELECT id FROM members ORDER BY id"):
             yield text(name)
 
     def __len__(self) -> int:

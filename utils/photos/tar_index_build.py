@@ -10,6 +10,8 @@ from pathlib import Path
 from utils.jobs.files import atomic_path
 from utils.jobs.locks import making
 from utils.jobs.progress import progress_bar
+from utils.photos.index_file import key, text
+from utils.photos.stamp import stamp
 from utils.photos.tar_index_pickle import Member, is_whole_file, read_tar_index, why_left_out
 
 VERSION = 1  # of the format; 0 had neither names nor hard links
@@ -29,16 +31,6 @@ _SCHEMA = """
 """
 _INSERT = "INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?)"
 _LEAVE_OUT = "INSERT OR REPLACE INTO left_out VALUES (?, ?, ?)"
-
-
-def key(image_id: str) -> bytes:
-    """What stands for an id in an index, with or without a leading ``./``; it exists for every string, UTF-8 or not."""
-    return image_id.removeprefix("./").encode("utf-8", "surrogatepass")
-
-
-def text(name: bytes) -> str:
-    """The string that has this ``key``, without a leading ``./``."""
-    return name.decode("utf-8", "surrogatepass")
 
 
 def _row(image_id: str, member: Member) -> tuple[bytes, int, int, int, bytes | None]:
@@ -196,9 +188,3 @@ def _create(path: Path, journal: str, tar_size: int, pickle: str | None = None, 
 def _complete(database: sqlite3.Connection) -> None:
     database.execute("UPDATE about SET count = (SELECT COUNT(*) FROM members)")
     database.commit()
-
-
-def stamp(path: str | os.PathLike) -> str:
-    """Changes when the file does."""
-    status = os.stat(path)
-    return f"{status.st_size} {status.st_mtime_ns}"

@@ -12,6 +12,7 @@ from tqdm.utils import CallbackIOWrapper
 
 from utils.jobs.files import atomic_path
 from utils.jobs.progress import progress_bar
+from utils.photos.index_file import LeftOut
 
 _MOST_HEADERS = 2**20  # bytes before the data of a member
 
@@ -23,13 +24,6 @@ class Member(NamedTuple):
     size: int  # bytes
     start: int  # of its headers: of the first, where extended ones come before the last
     name: str  # without a leading ./; of a hard link that of its target; empty where it is not known
-
-
-class LeftOut(NamedTuple):
-    """What a tar has and its index does not."""
-
-    name: str
-    reason: str
 
 
 def is_whole_file(kind: bytes, sparse: bool) -> bool:

@@ -35,7 +35,7 @@ def local_clip(name: str, revision: str | None = None) -> Path | None:
 
 def _is_path(name: str) -> bool:
     """Whether ``name`` can be no name on the hub."""
-    return Path(name).is_absolute() or name.startswith(".")
+    return Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1
 
 
 def fetched_clip(name: str, revision: str | None = None) -> Path:

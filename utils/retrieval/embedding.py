@@ -1,14 +1,13 @@
 """The embeddings of many photos: decoded in worker processes, embedded in batches."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 from transformers import AutoConfig, BaseImageProcessor
 
 from utils.jobs.progress import progress_bar
@@ -17,7 +16,7 @@ from utils.photos.store import ImageStore
 from utils.retrieval.encoders import ClipEncoder, Encoder, TowerEncoder, concatenate, preprocess
 from utils.retrieval.g3 import G3Encoder
 
-QWEN_VL = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+QWEN_VL = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 CLIP_LIKE = ("clip", "metaclip_2", "siglip", "siglip2")
 
 
@@ -72,9 +71,8 @@ def embedded_batches(
     encoder: Encoder,
     image_ids: Sequence[str],
     store: ImageStore,
-    batches: Sequence[Sequence[int]],
+    batches: Iterable[Sequence[int]],
     workers: int,
-    progress: tqdm,
 ) -> Iterator[tuple[list[int], np.ndarray, list[str]]]:
     """For each of ``batches`` (row numbers): the rows that were readable, their embeddings, and problems.
 
@@ -90,7 +88,6 @@ def embedded_batches(
     )
     for rows, inputs, problems in loader:
         embeddings = encoder.embed(inputs) if rows else np.empty((0, encoder.dimension), dtype=np.float32)
-        progress.update(len(rows) + len(problems))
         yield rows, embeddings, problems
 
 
@@ -117,7 +114,8 @@ def embed_photos(
     problems = []
     batches = split(range(len(image_ids)), batch_size)
     with progress_bar(total=len(image_ids), desc=label, unit="photo") as progress:
-        for rows, embedded, found in embedded_batches(encoder, image_ids, store, batches, workers, progress):
+        for rows, embedded, found in embedded_batches(encoder, image_ids, store, batches, workers):
             embeddings[rows] = embedded
             problems += found
+            progress.update(len(rows) + len(found))
     return embeddings, problems

@@ -19,6 +19,8 @@ from transformers import AutoModel, BaseImageProcessor, PreTrainedModel
 from utils.model.checkpoint import KEY_MAPPING, load_checkpoint
 from utils.model.preprocessing import load_image_processor, load_tower_processor
 
+UNIT = 1e-3  # how far the length of an embedding may be from 1
+
 
 class Encoder(ABC):
     """Embeds photos: ``image_processor`` turns one into tensors, in any process; ``embed`` runs the model.
@@ -34,9 +36,19 @@ class Encoder(ABC):
         """Embeddings (n, dimension) float32, rows of length 1, of a batch of n preprocessed photos."""
 
     def encode(self, images: list[Image.Image]) -> np.ndarray:
-        """Embeddings of RGB photos: (n, dimension) float32, rows of length 1."""
+        """Embeddings of RGB photos: (n, dimension) float32, rows of length 1.
+
+        Raises ``ValueError`` where the model gives something else, as with damaged weights.
+        """
         photos = [preprocess(self.image_processor, image) for image in images]
-        return self.embed(concatenate(photos))
+        return units(self.embed(concatenate(photos)))
+
+
+def units(embeddings: np.ndarray) -> np.ndarray:
+    """The rows ``embeddings`` (n, d). Raises ``ValueError`` unless all have length 1."""
+    if not (np.abs(np.linalg.norm(embeddings, axis=1) - 1) < UNIT).all():  # nor are they with NaN
+        raise ValueError("embeddings that are not of length 1")
+    return embeddings
 
 
 def preprocess(processor: BaseImageProcessor, image: Image.Image) -> dict[str, Tensor]:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from utils.photos.formats import EXTENSIONS
 from utils.retrieval.gallery import Gallery
+from utils.tables.ledger import read_authors
 
 
 class Exclusion:
@@ -49,6 +51,23 @@ def same_owner(queries: pd.Series, gallery: pd.Series, pattern: str) -> Exclusio
     if owners[1].isna().all():
         raise ValueError(f"no IMG_ID of the gallery names an owner by {pattern!r}")
     return Exclusion(*(names.where(names.notna(), None).tolist() for names in owners))
+
+
+def same_author(queries: Sequence[tuple[pd.Series, Path]], gallery: Sequence[tuple[pd.Series, Path]]) -> Exclusion:
+    """Photos of the same author by the ledgers of both sides (``utils/tables/ledger.py``).
+
+    Each side is IMG_IDs with the ledger that has them, in the order of its rows. Raises ``ValueError``, naming the
+    file, where one is no ledger.
+    """
+    return Exclusion(_authors(queries), _authors(gallery))
+
+
+def _authors(tables: Sequence[tuple[pd.Series, Path]]) -> list[str | None]:
+    found = []
+    for ids, path in tables:
+        authors = ids.map(read_authors(path)).astype(object)
+        found += authors.where(authors.notna(), None).tolist()
+    return found
 
 
 def search_excluding(

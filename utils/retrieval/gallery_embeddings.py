@@ -1,24 +1,28 @@
 """The embeddings of a gallery, kept in one file that is mapped into memory.
 
-A gallery is embedded shard by shard: an interrupted run goes on at the first shard that is not on disk, and several
-processes (``torchrun``) take every n-th shard each. A photo that cannot be read has a row of NaN, so that row numbers
-stay those of the metadata table; the next run tries it again, and embeds photos that were replaced anew.
+A gallery is embedded shard by shard: an interrupted run makes those that are not on disk, and several processes take
+one after the other from the same list (``utils/jobs/processes.py``). A photo that cannot be read has a row of NaN, so
+that row numbers stay those of the metadata table; the next run tries it again, and embeds photos that were replaced
+anew.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from utils.jobs.files import atomic_path, write_array, write_json
-from utils.jobs.processes import Processes
+from utils.jobs.processes import Processes, SharedWork
 from utils.jobs.progress import progress_bar
 from utils.jobs.reading import check_keys, check_kinds, naming, read_array, read_json_object
 from utils.model.fingerprints import weights_hash
@@ -88,11 +92,11 @@ def gallery_embeddings(
 
     Args:
         storage: "float32", or "float16", which takes half the space.
-        processes: those that call this together, each for its shards.
+        processes: those that call this together.
 
     Returns:
         (n, dimension) of type ``storage``, mapped from the file, and a message for each photo that could not be read;
-        None in all processes but the first.
+        None in all processes but the one that concludes.
     """
     processes = processes or Processes()
     if not image_ids:
@@ -100,7 +104,7 @@ def gallery_embeddings(
     file = folder / "embeddings.npy"
     info = EmbeddingInfo(weights_hash(base), dtype, ids_hash(image_ids), len(image_ids), storage)
     if (folder / FILENAME).exists() and EmbeddingInfo.load(folder) == info:
-        if processes.rank > 0:
+        if not processes.concludes:
             return None
         stamps = stamps_of(store, image_ids)
         rows = np.flatnonzero(
@@ -117,8 +121,8 @@ def gallery_embeddings(
 
     # Named by what is in it: shards of another model or gallery are not taken for these.
     shards = folder / f"shards-{hashlib.sha256(json.dumps(asdict(info)).encode()).hexdigest()[:16]}"
-    problems = _embed_shards(shards, base, image_ids, store, info, device, batch_size, workers, processes)
-    gathered = processes.gather(problems)
+    making = _Shards(shards, base, image_ids, store, info, device, batch_size, workers)
+    gathered = processes.together(making.embed)
     if gathered is None:
         return None
     # Interrupted from here on, the folder has no such files rather than those of other embeddings.
@@ -167,48 +171,70 @@ def _stamps_path(folder: Path, rows: range) -> Path:
     return folder / f"{rows.start:09}.stamps.npy"
 
 
-def _embed_shards(
-    folder: Path,
-    base: str | os.PathLike,
-    image_ids: Sequence[str],
-    store: ImageStore,
-    info: EmbeddingInfo,
-    device: str,
-    batch_size: int,
-    workers: int,
-    processes: Processes,
-) -> list[str]:
-    """Make those shards of this process that are not in ``folder`` yet; returns problems of all its shards."""
-    shards = _split(len(image_ids))[processes.rank :: processes.count]
-    problems, missing = [], []
-    stamps = {rows: stamps_of(store, image_ids[rows.start : rows.stop]) for rows in shards}
-    for rows in shards:
-        if _shard_path(folder, rows).exists() and not _replaced(_stamps_path(folder, rows), stamps[rows]).any():
-            shard = read_embeddings(_shard_path(folder, rows), len(rows), info.storage)
-            unreadable = np.flatnonzero(np.isnan(shard[:, 0]))
-            write_array(_stamps_path(folder, rows), stamps[rows])
-            problems += [f"{image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable]
-        else:
-            missing.append(rows)
-    if not missing:
+@dataclass(frozen=True)
+class _Shards:
+    """The embeddings of a gallery, a part a file; see ``gallery_embeddings``."""
+
+    folder: Path
+    base: str | os.PathLike
+    image_ids: Sequence[str]
+    store: ImageStore
+    info: EmbeddingInfo
+    device: str
+    batch_size: int
+    workers: int
+
+    def embed(self, processes: Processes) -> list[str]:
+        """Make those that are not there yet, together with ``processes``; returns problems of those that were taken."""
+        problems: list[str] = []
+        work = SharedWork(_split(len(self.image_ids)), processes, "shards")
+        with progress_bar(total=len(self.image_ids), desc="gallery", unit="photo") as progress:
+            missing = self._missing(work, problems, progress)
+            first = next(missing, None)
+            if first is not None:
+                self._embed(itertools.chain([first], missing), work, problems, progress)
         return problems
-    encoder = load_encoder(base, info.dtype, device)
-    # One loader for all shards, so that the workers read ahead across their borders.
-    batches = [split(rows, batch_size) for rows in missing]
-    done = sum(map(len, shards)) - sum(map(len, missing))
-    with progress_bar(total=sum(map(len, shards)), initial=done, desc="gallery", unit="photo") as progress:
-        embedded = embedded_batches(
-            encoder, image_ids, store, [batch for parts in batches for batch in parts], workers, progress
-        )
-        for shard, parts in zip(missing, batches, strict=True):
-            embeddings = np.full((len(shard), encoder.dimension), np.nan, dtype=info.storage)
-            for _ in parts:
-                rows, vectors, found = next(embedded)
+
+    def _missing(
+        self, work: SharedWork[range], problems: list[str], progress: tqdm
+    ) -> Iterator[tuple[range, np.ndarray]]:
+        """The shards of ``work`` that are to be made, with the stamps (n, 2) of their photos now; notes the others."""
+        for rows in work:
+            stamps = stamps_of(self.store, self.image_ids[rows.start : rows.stop])
+            path, stamps_path = _shard_path(self.folder, rows), _stamps_path(self.folder, rows)
+            if not path.exists() or _replaced(stamps_path, stamps).any():
+                yield rows, stamps
+                continue
+            unreadable = np.flatnonzero(np.isnan(read_embeddings(path, len(rows), self.info.storage)[:, 0]))
+            write_array(stamps_path, stamps)
+            problems += [
+                f"{self.image_ids[rows[row]]}: was unreadable; the next run tries it again" for row in unreadable
+            ]
+            progress.update(work.finish(len(rows)) - progress.n)
+
+    def _embed(
+        self, missing: Iterable[tuple[range, np.ndarray]], work: SharedWork[range], problems: list[str], progress: tqdm
+    ) -> None:
+        encoder = load_encoder(self.base, self.info.dtype, self.device)
+        begun: deque[tuple[range, np.ndarray]] = deque()
+
+        def batches() -> Iterator[range]:
+            for shard in missing:
+                begun.append(shard)
+                yield from split(shard[0], self.batch_size)
+
+        # One loader for all shards, so that the workers read ahead across their borders.
+        embedded = embedded_batches(encoder, self.image_ids, self.store, batches(), self.workers)
+        for first in embedded:
+            shard, stamps = begun.popleft()
+            rest = itertools.islice(embedded, len(split(shard, self.batch_size)) - 1)
+            embeddings = np.full((len(shard), encoder.dimension), np.nan, dtype=self.info.storage)
+            for rows, vectors, found in itertools.chain([first], rest):
                 embeddings[np.array(rows, dtype=np.int64) - shard.start] = vectors
                 problems += found
-            write_array(_stamps_path(folder, shard), stamps[shard])
-            write_array(_shard_path(folder, shard), embeddings)
-    return problems
+                progress.update(work.finish(len(rows) + len(found)) - progress.n)
+            write_array(_stamps_path(self.folder, shard), stamps)
+            write_array(_shard_path(self.folder, shard), embeddings)
 
 
 def _merge(folder: Path, info: EmbeddingInfo, target: Path) -> None:

@@ -104,7 +104,7 @@ def _load_clip(folder: Path) -> PreTrainedModel:
         if config.get("model_type") != "clip":
             raise ValueError(f"model_type is {config.get('model_type')!r}: GeoCLIP needs a 'clip'")
         if config.get("projection_dim") != CLIP_WIDTH:
-            raise ValueError(f"projection_dim is {config.get('projection_dim')}: GeoCLIP needs {CLIP_WIDTH}")
+            raise ValueError(f"projection_dim is {config.get('projection_dim')!r}: GeoCLIP needs {CLIP_WIDTH}")
     model = load_checkpoint(AutoModel, folder, dtype="float32", use_safetensors=True)
     model.text_model, model.text_projection = nn.Identity(), nn.Identity()  # photos do without
     return model

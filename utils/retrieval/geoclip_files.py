@@ -53,10 +53,11 @@ class Release:
         config = read_json_object(folder / CONFIG)
         with naming(folder / CONFIG):
             clip, revision = _checked(config)
+            sigma = tuple(map(float, config["sigma"]))
         points, weights = config["gallery_file"], "model.safetensors"
         _check_there(folder, points)
         _check_there(folder, weights)
-        return cls(folder / points, {"": folder / weights}, clip, revision, tuple(config["sigma"]))
+        return cls(folder / points, {"": folder / weights}, clip, revision, sigma)
 
 
 def _check_there(folder: Path, name: str) -> None:

@@ -25,6 +25,7 @@ from utils.jobs.outputs import check_outputs
 from utils.jobs.progress import progress_bar
 from utils.jobs.reading import naming, read_array
 from utils.model.checkpoint import check_tensors, load_tensors
+from utils.retrieval.encoders import units
 from utils.retrieval.exact_index import ExactIndex
 from utils.retrieval.geoclip_files import Release
 from utils.retrieval.state_files import check_numbers, read_state
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 DIMENSION = 512  # of the space that photos and places share
 LOCATION_ENCODER = "location_encoder."
 BATCH = 2_000  # points embedded at a time
-UNIT = 1e-3  # how far the length of an embedding may be from 1
 
 
 def geoclip_package(name: str) -> type[torch.nn.Module]:
@@ -130,23 +130,28 @@ class GeoClipPoints:
     def embeddings(self) -> np.ndarray:
         """(n, 512) float32, rows of length 1: computed once, then read from ``cache``, which processes share.
 
-        Raises ``ValueError``, naming the file, where it is damaged.
+        Raises ``ValueError``, naming the file, where it is damaged, and where the weights give something else.
         """
         path = self.cache
-        if not path.exists():
-            try:
-                check_outputs([("GeoCLIP's points", path)])
-            except OSError as error:
-                logger.warning("%s; they are embedded anew each time", error)
-                return self._encode_all()
-            with making(path):
-                if not path.exists():  # no other process has made it meanwhile
-                    self._make(path)
-        return self._read(path)
+        if path.exists():
+            return self._read(path)
+        try:
+            check_outputs([("GeoCLIP's points", path)])
+        except OSError as error:
+            logger.warning("%s; they are embedded anew each time", error)
+            return self._encode_all()
+        with making(path):
+            # Unless another process has made it meanwhile.
+            return self._read(path) if path.exists() else self._make(path)
 
-    def _make(self, path: Path) -> None:
+    def _make(self, path: Path) -> np.ndarray:
         logger.info("GeoCLIP's %d points are embedded, once, and kept in %s", len(self.points), path)
-        write_array(path, self._encode_all())
+        embeddings = self._encode_all()
+        try:
+            write_array(path, embeddings)
+        except OSError as error:
+            logger.warning("%s: %s; GeoCLIP's points are embedded anew each time", path, error.strerror)
+        return embeddings
 
     def _encode_all(self) -> np.ndarray:
         embeddings = np.empty((len(self.points), DIMENSION), dtype=np.float32)
@@ -155,7 +160,8 @@ class GeoClipPoints:
                 batch = self.points[start : start + BATCH]
                 embeddings[start : start + BATCH] = self.encode(batch)
                 progress.update(len(batch))
-        return embeddings
+        with naming("the embeddings of GeoCLIP's points, whose weights may be damaged"):
+            return units(embeddings)
 
     def _read(self, path: Path) -> np.ndarray:
         try:
@@ -163,11 +169,14 @@ class GeoClipPoints:
             with naming(path):
                 if embeddings.shape != (len(self.points), DIMENSION):
                     raise ValueError(f"shape {embeddings.shape}, not {(len(self.points), DIMENSION)}")
-                if not (np.abs(np.linalg.norm(embeddings, axis=1) - 1) < UNIT).all():  # nor are they with NaN
-                    raise ValueError("embeddings that are not of length 1")
+                units(embeddings)
         except ValueError as error:
             raise ValueError(f"{error}: remove the file, and GeoCLIP's points are embedded anew") from error
         return embeddings
+
+    def prepare(self) -> None:
+        """Embed the points now, or read what is kept, rather than at the first search; raises as ``embeddings``."""
+        _ = self._index
 
     @cached_property
     def _index(self) -> ExactIndex:

@@ -82,7 +82,7 @@ class Server:
                 http_client=_bounded_client(timeout, root),
             )
         except openai.OpenAIError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError("no API key: set OPENAI_API_KEY, to any word for a server that asks for none") from error
         key = self.client.api_key
         if not key.strip() or not key.isascii() or not key.isprintable():
             raise ValueError("the API key is empty or holds characters that no key has")
@@ -114,6 +114,7 @@ class Server:
 
     def explain(self, error: openai.OpenAIError) -> str:
         """What went wrong, in one line, without the key, which some servers repeat in their messages."""
-        message = self.mask(f"{type(error).__name__}: {error}")  # before it is cut, which may leave half a key
+        where = f" ({self.client.base_url})" if isinstance(error, openai.APIConnectionError) else ""
+        message = self.mask(f"{type(error).__name__}: {error}{where}")  # before it is cut, which may leave half a key
         shown = message if len(message) <= MESSAGE else message[:MESSAGE] + "..."
         return "".join(sign if sign.isprintable() else " " for sign in shown)

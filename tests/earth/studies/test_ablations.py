@@ -301,7 +301,7 @@ def test_a_command_that_outlives_its_queue_keeps_the_folder(tmp_path):
 
 
 def test_settings_are_commands_that_the_scripts_take(tmp_path):
-    """Each differs from the baseline, and none from another one; the shared flags are those of the README."""
+    """Each differs from the baseline, and none from another one; the shared flags are those of docs/workflow.md."""
     queue = ablation_queue.Queue(write_needed(tmp_path), tmp_path, tmp_path / "run", 250)
     commands = []
     for setting in SETTINGS:
@@ -316,8 +316,8 @@ def test_settings_are_commands_that_the_scripts_take(tmp_path):
         assert (queue.folder(setting, 1) == queue.folder(BASELINE, 1)) == shared
     assert all(commands.count(command) == 1 for command in commands)
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
-    readme = (ROOT / "README.md").read_text().split("finetune_geo_ranker.py", 1)[1].split("```")[0]
-    documented = dict(re.findall(r"--(\w+) ([^\s\\]+)", readme))
+    recipe = (ROOT / "docs" / "workflow.md").read_text().split("python finetune_geo_ranker.py", 1)[1].split("```")[0]
+    documented = dict(re.findall(r"--(\w+) ([^\s\\]+)", recipe))
     same = TRAINING.keys() & documented.keys() - {"num_workers", "logging_steps", "warmup_steps"}
     assert len(same) == 11
     assert {name: TRAINING[name] for name in same} == {name: documented[name] for name in same}

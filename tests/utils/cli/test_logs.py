@@ -1,5 +1,7 @@
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -38,6 +40,15 @@ def test_only_the_first_process_has_notes(rank, monkeypatch, capsys):
     notes = ["note of utils.jobs"] if rank == "0" else []
     assert capsys.readouterr().err.splitlines() == [*notes, "warning of utils.jobs"]
     assert ("HF_HUB_DISABLE_PROGRESS_BARS" in os.environ) == (rank != "0")
+
+
+def test_what_the_hubs_client_says_is_said_once(capfd):
+    code = (
+        "import logging; from utils.cli.logs import set_up_logging; set_up_logging(); "
+        "import huggingface_hub; logging.getLogger('huggingface_hub.utils').warning('retrying')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert capfd.readouterr().err.splitlines() == ["retrying"]
 
 
 def test_quiet_hides_notes_and_what_others_show_while_they_load(capsys):

@@ -301,7 +301,7 @@ def test_what_keeps_the_replies_may_fail(store: ImageStore) -> None:
 
 def test_the_key_may_stand_in_the_environment(monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(ValueError, match="api_key"):
+    with pytest.raises(ValueError, match="no API key: set OPENAI_API_KEY"):
         ApiModel("m")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     assert ApiModel("m").server.client.api_key == KEY

@@ -19,7 +19,7 @@ from transformers import (
     LlavaProcessor,
 )
 
-from tests.tiny_models import build_tiny_tokenizer, save_adapter
+from tests.tiny_models import FAMILIES, build_tiny_tokenizer, save_adapter
 from utils.candidates import Candidate, Query
 from utils.generation.journal import Reply
 from utils.generation.local import LocalModel, SeededSampling, answer_generator, ask_local, load_encoder
@@ -39,7 +39,7 @@ def store(tmp_path: Path, make_image) -> ImageStore:
     return ImageStore.from_paths([tmp_path])
 
 
-@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def local(request: pytest.FixtureRequest, tiny_bases) -> tuple[LocalModel, Path]:
     return LocalModel.from_pretrained(tiny_bases[request.param]), tiny_bases[request.param]
 
@@ -218,7 +218,7 @@ def test_answers_without_an_end_are_cut_off(local: tuple[LocalModel, Path], make
         head.forward = forward
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("quantize", [None, "8bit", "4bit"])
 def test_one_load_ranks_and_guesses(tiny_bases, make_image, tmp_path, family, quantize) -> None:
     """As a ranker and a model of their own do, in any order, though the LoRA changes what the model would say."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.geography.discs import Disc, Region, region
-from utils.geography.geodesy import EARTH_RADIUS_KM
+from utils.geography.geodesy import EARTH_RADIUS_KM, haversine_km
 
 EARTH_KM2 = 4 * np.pi * EARTH_RADIUS_KM**2
 points = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -55,3 +55,10 @@ def test_contains_agrees_with_geopy(centre, longitude, radius):
 def test_discs_without_a_radius_are_none():
     assert region([(1, 2), (3, 4)], [5.0, 0.0]).discs == (Disc(1.0, 2.0, 5.0),)
     assert region([(1, 2)], [0.0]).area_km2 == 0
+
+
+@pytest.mark.parametrize("disc", [Disc(46, 7, 200), Disc(89.9, 0, 500), Disc(0, 180, 3000), Disc(-90, 0, 12_000)])
+def test_the_boundary_is_as_far_as_the_radius(disc):
+    edge = disc.boundary(24)
+    assert haversine_km(disc.latitude, disc.longitude, *edge.T) == pytest.approx(np.full(24, disc.radius_km), rel=1e-6)
+    assert len(np.unique(edge.round(6), axis=0)) == 24

@@ -118,3 +118,24 @@ def test_nothing_to_look_up():
 def test_what_is_no_coordinate_is_named(bad):
     with pytest.raises(ValueError, match="point 1 is not a coordinate"):
         Gazetteer().lookup([0.0, bad[0]], [0.0, bad[1]])
+
+
+def test_towns_are_the_largest_of_a_box(records):
+    found = Gazetteer().towns(5, 44, 9, 48, 10)
+    within = [r for r in records if 5 <= r["longitude"] <= 9 and 44 <= r["latitude"] <= 48]
+    largest = sorted((record["population"] for record in within), reverse=True)[:10]
+    assert found["population"].tolist() == largest
+    assert found.loc[0, "city"] == "Turin"
+
+
+def test_towns_run_on_across_the_dateline():
+    """Fiji lies on both sides of it; either way of writing the box finds the same towns."""
+    east, west = Gazetteer().towns(176, -20, 182, -15, 100), Gazetteer().towns(-184, -20, -178, -15, 100)
+    assert "Suva" in east["city"].tolist()
+    assert (east["longitude"] - west["longitude"]).tolist() == [360] * len(east)
+    assert east["longitude"].between(176, 182).all()
+    assert (east["longitude"] > 180).any()
+
+
+def test_towns_of_the_open_sea_are_none():
+    assert len(Gazetteer().towns(-40, 30, -35, 35, 5)) == 0

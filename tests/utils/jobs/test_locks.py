@@ -90,3 +90,19 @@ def test_a_file_is_made_once(tmp_path: Path) -> None:
         list(pool.map(make, range(50)))
     assert len(made) == 1
     assert os.listdir(path.parent) == ["file"]
+
+
+def test_who_waits_says_so(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO", "utils")
+    with ThreadPoolExecutor(1) as pool:
+        with making(tmp_path / "file"):
+            waiting = pool.submit(_make_after, tmp_path / "file")
+            while not caplog.messages:
+                assert not waiting.done()
+        waiting.result()
+    assert caplog.messages == [f"{tmp_path / 'file'} is being written by another process: waiting for it"]
+
+
+def _make_after(path: Path) -> None:
+    with making(path):
+        pass

@@ -1,5 +1,7 @@
 """Where nobody says what should locate a photo: the best that is on the machine."""
 
+import shlex
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -38,16 +40,18 @@ def judge(monkeypatch, *tiles: bool) -> None:
 def test_tiles_are_ranked_by_the_shipped_adapter(photos, machine, monkeypatch):
     ranked = Choices("checkpoints/earth-base", "checkpoints/earth", generate=3, known_only=True)
     judge(monkeypatch, True)
-    assert automatic.choose(photos / "a.png", device="cpu") == ranked
+    choices, loaded = automatic.choose(photos / "a.png", device="cpu")
+    assert choices == ranked
+    assert loaded.name == "checkpoints/earth"  # it is not loaded a second time
     judge(monkeypatch, True, False, True)  # most of a folder's
-    assert automatic.choose(photos, device="cpu") == ranked
+    assert automatic.choose(photos, device="cpu")[0] == ranked
     (photos / "index").mkdir()
     (photos / "index" / "index.json").touch()
     (photos / "images.tar").touch()
     built = replace(machine, image_data_path=str(photos / "images.tar"))
     monkeypatch.setattr(automatic, "BENCHMARKS", {"earth": built})
     judge(monkeypatch, True)
-    found = automatic.choose(photos / "a.png", demand=Demand(0.5, 25), device="cpu")
+    found, _ = automatic.choose(photos / "a.png", demand=Demand(0.5, 25), device="cpu")
     gallery = {"index": photos / "index", "image_data_path": str(photos / "images.tar")}
     assert found == replace(ranked, demand=Demand(0.5, 25), **gallery)
 
@@ -61,9 +65,9 @@ def test_the_shipped_tower_tells_a_photograph_from_a_tile(photos):
 def test_photographs_get_a_vote_of_geoclips_points_where_they_can(photos, monkeypatch):
     monkeypatch.setattr(automatic, "is_available", lambda: True)
     judge(monkeypatch, False)
-    assert automatic.choose(photos / "a.png", device="cpu") == Choices(retriever="geoclip")
+    assert automatic.choose(photos / "a.png", device="cpu") == (Choices(retriever="geoclip"), None)
     judge(monkeypatch, True, False, False)
-    assert automatic.choose(photos, device="cpu") == Choices(retriever="geoclip")
+    assert automatic.choose(photos, device="cpu") == (Choices(retriever="geoclip"), None)
 
 
 @pytest.mark.parametrize(("available", "retriever"), [(True, "geoclip"), (False, None)])
@@ -71,13 +75,26 @@ def test_a_servers_guesses_count_where_there_is_one(photos, monkeypatch, availab
     monkeypatch.setattr(automatic, "is_available", lambda: available)
     judge(monkeypatch, False)
     found = automatic.choose(photos / "a.png", "m", "http://host/v1", device="cpu")
-    assert found == Choices(retriever=retriever, generate=3, model_name="m", base_url="http://host/v1")
+    assert found == (Choices(retriever=retriever, generate=3, model_name="m", base_url="http://host/v1"), None)
 
 
 def test_what_would_help_is_said_where_nothing_does(photos, monkeypatch):
     judge(monkeypatch, False)
     with pytest.raises(ValueError, match=r"(?s)a\.png is no tile .*--retriever geoclip\n.*1\.7 GB.*4\.4 GB.*16\.6 GB"):
         automatic.choose(photos / "a.png", device="cpu")
+    judge(monkeypatch, False, False, True)
+    with pytest.raises(ValueError, match=f"^{photos} has few tiles of the embedded world, and nothing"):
+        automatic.choose(photos, device="cpu")
+
+
+def test_commands_that_are_suggested_can_be_pasted(photos, monkeypatch):
+    monkeypatch.setattr(automatic, "package_folder", lambda: None)
+    photo = shutil.copy(photos / "a.png", photos / "my $holiday's.png")
+    judge(monkeypatch, False)
+    with pytest.raises(ValueError, match="once:\n    pip install --no-deps geoclip\n    python quick_start") as found:
+        automatic.choose(photo, device="cpu")
+    commands = [line.split("--image ")[1] for line in str(found.value).splitlines() if "--image " in line]
+    assert [shlex.split(command)[0] for command in commands] == [str(photo)] * 3
 
 
 def test_a_photo_that_cannot_be_read_is_named(photos):

@@ -30,10 +30,14 @@ def test_a_local_model_is_asked_as_for_a_benchmark(tiny_base, photos):
         lost = 4 - len(places)
         assert found.notes == ((f"{lost} of 4 guesses name no usable place and are left out",) if lost else ())
     assert (guesses.take, guesses.words) == (4, "guesses of tiny")
+    fewer = guesses.with_count(2)
+    (reply,) = model.replies({photos[0].name: photos[0].image}, num_samples=2)
+    assert points(fewer.find(photos[:1])[0]) == parse_answers(reply.whole)[0]
+    assert (fewer.take, fewer.words) == (2, "guesses of tiny")
 
 
 def test_only_usable_places_are_candidates(photos):
-    def ask(pictures) -> dict[str, Reply]:
+    def ask(pictures, count) -> dict[str, Reply]:
         answers = ('{"latitude": 1.5, "longitude": 2.5}', "no idea", "3.25 S, 4.5 W", "(5.5, 6.7")
         good = {name: Reply(name, answers, cut=(3,)) for name in pictures}
         return good | {"1.png": Reply("1.png", problem="1.png: the server is busy")}
@@ -46,7 +50,7 @@ def test_only_usable_places_are_candidates(photos):
 
 
 def served(url: str) -> Guesses:
-    return Guesses.served(lambda: ApiModel("m", "sk-test", url, num_samples=2), "m", 2)
+    return Guesses.served(lambda count: ApiModel("m", "sk-test", url, num_samples=count), "m", 2)
 
 
 def test_a_server_is_asked_with_the_same_client(photos):

@@ -123,7 +123,9 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     assert (unlike.places, unlike.index, unlike.place) == (alike.places, alike.index, alike.place)
     assert unlike.confidence is unlike.regions is None
     assert unlike.answered is (True if demand is None else None)
+    caplog.clear()
     (none,) = judge_of(ranker, demand=demand, known_only=True).answers([task])
+    assert caplog.messages == []  # it has no answer of which anything could be stated
     assert str(none) == "q.jpg is unlike tiles: --model_path path/adapter ranks it all the same"
 
 
@@ -173,5 +175,6 @@ def test_a_task_costs_only_itself():
     assert str(large) == "q.jpg: does not fit into memory: --quantize 8bit would do"
     assert isinstance(large, ImageError)
     assert str(nan) == "a reward is no number: [nan]"
+    assert (empty.__traceback__, nan.__traceback__) == (None, None)  # whose frames hold the photos
     (fused,) = judge_of(ranker, "fused").answers([task_of(replace(A, similarity=None))])
     assert str(fused) == "no candidate has a similarity: fused has nothing to fuse rewards with"

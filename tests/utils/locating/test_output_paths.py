@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from utils.jobs.files import write_json
-from utils.locating.output_paths import ranking_paths, table_path
+from utils.locating.output_paths import ranking_paths, report_path, table_path
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +48,17 @@ def test_a_folder_of_photos_names_its_table(tmp_path, monkeypatch):
     assert table_path("trips/alps/") == Path("outputs/alps/locations.csv")
     monkeypatch.chdir(tmp_path)
     assert table_path(".") == Path("outputs", tmp_path.name, "locations.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "beside", "expected"),
+    [
+        (None, "outputs/photo/ranking.json", None),
+        ("", "outputs/photo/ranking.json", "outputs/photo/report.html"),
+        ("", "outputs/alps/locations.csv", "outputs/alps/report.html"),
+        ("", "results/a.json", "results/a.html"),
+        ("page.html", "results/a.json", "page.html"),
+    ],
+)
+def test_a_page_lies_beside_the_results_unless_it_is_said(given, beside, expected):
+    assert report_path(given, Path(beside)) == (expected and Path(expected))

@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -49,7 +50,15 @@ def test_what_is_no_photo_is_named(tmp_path):
         Photo.open(b"no photo")
     with pytest.raises(ImageError, match="photo in memory: 800 x 2 pixels are longer than 200 : 1"):
         Photo.open(Image.new("RGB", (800, 2)))
+    with pytest.raises(ImageError, match="photo in memory: 0 x 0 pixels"):
+        Photo.open(Image.new("RGB", (0, 0)))
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
     with pytest.raises(ImageError, match="photo in memory"):
         Photo.open(file.getvalue()[:200])
+
+
+@pytest.mark.parametrize("other", [bytearray(b"x"), np.zeros((8, 8, 3), np.uint8), None])
+def test_what_can_be_no_photo_is_an_error_of_the_program(other):
+    with pytest.raises(TypeError, match=f"a picture of PIL, no {type(other).__name__}"):
+        Photo.open(other)

@@ -5,7 +5,7 @@ from PIL import Image
 from utils.candidates import Candidate
 from utils.locating.photo import Photo
 from utils.locating.sources import Found, ListedPlaces
-from utils.locating.task import benchmark_task, readable_options, task_of
+from utils.locating.task import Task, benchmark_task, counts, readable_options, task_of
 from utils.photos.images import ImageError
 from utils.tables.candidate_table import CandidateRow, write_candidate_table
 
@@ -40,7 +40,7 @@ def test_the_best_of_every_source_are_taken_in_turn():
     assert task.used == ("2 similar photos", "2 points", "1 guesses")
     assert task.negatives == (Candidate(9.0, 9.0),)
     assert task.notes == ("a note",)
-    assert (task.problems, task.counts) == (["a problem"], (4, 1))
+    assert (task.problems, counts(task.options)) == (["a problem"], (4, 1))
 
 
 def test_places_of_a_list_are_equals(make_image, tmp_path):
@@ -81,7 +81,7 @@ def test_a_query_of_a_benchmark(folder):
     task = benchmark_task("q.jpg", **flags, topn=2, topn_zs=1, merge_km=0.3)
     places = [(option.candidate.latitude, option.candidate.image) for option in task.options]
     assert places == [(1.0, "a.jpg"), (3.0, "b.jpg"), (7.0, None)]
-    assert (task.truth, task.counts) == ((5.0, 6.0), (2, 1))
+    assert (task.truth, counts(task.options)) == ((5.0, 6.0), (2, 1))
     assert task.used == (f"2 retrieved and 1 generated places of {folder / 'candidates.csv'}",)
     assert (task.photo.image.size, task.photo.path) == ((24, 16), "q.jpg")
     assert task.options[0].open("a.jpg").size == (24, 16)
@@ -108,3 +108,9 @@ def test_a_candidate_whose_photo_cannot_be_read_is_left_out_and_named(folder):
     (problem,) = task.problems
     assert problem.startswith("broken.jpg in ")
     assert problem.endswith("; place left out")
+
+
+def test_where_no_place_is_left_it_is_said_why():
+    task = Task(PHOTO, (), notes=("3 of 3 guesses name no usable place and are left out",), problems=["a problem"])
+    with pytest.raises(ImageError, match=r"^no place to rank\n3 of 3 guesses name .*\na problem$"):
+        readable_options(task)

@@ -93,6 +93,28 @@ def test_an_adapter_survives_saving(tiny_base, trained, batch, folder, merge):
         torch.testing.assert_close(ranker(batch), trained(batch), atol=1e-5, rtol=1e-5)
 
 
+def test_an_adapter_of_recurrent_layers_survives_saving(tiny_bases, make_image, tmp_path):
+    """Its LoRA is on the one matrix of their queries, keys and values."""
+    base = tiny_bases["qwen3_5"]
+    torch.manual_seed(0)
+    trained = add_lora(GeoRanker.from_pretrained(base, device="cpu"), r=4).eval()
+    names = [name for name, parameter in trained.named_parameters() if parameter.requires_grad]
+    layers = "base_model.model.backbone.language_model.layers."
+    modules = ["0.linear_attn.in_proj_qkv", *(f"1.self_attn.{part}_proj" for part in "qkv")]
+    wanted = {f"{layers}{module}.lora_{side}.default.weight" for module in modules for side in "AB"}
+    assert set(names) == wanted | {"base_model.model.score.modules_to_save.default.weight"}
+    for name in names:
+        torch.nn.init.normal_(trained.get_parameter(name), std=0.3)
+    save_adapter(trained, tmp_path / "adapter", AdapterInfo(str(base)))
+    photos = {name: trained.packer.encode(make_image(40, 30)) for name in ("q.jpg", "c.jpg")}
+    batch = trained.packer.pack([QUERY], photos)
+    with torch.no_grad():
+        expected = trained(batch)
+        for merge in (True, False):
+            ranker = GeoRanker.from_pretrained(base, tmp_path / "adapter", device="cpu", merge=merge)
+            torch.testing.assert_close(ranker(batch), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_an_adapter_can_be_trained_on(tiny_base, trained, folder, batch):
     again = load_lora(GeoRanker.from_pretrained(tiny_base, device="cpu"), folder, trainable=True)
     names = [

@@ -23,6 +23,33 @@ def test_rows(hand_made):
     assert rows.last.nonzero().tolist() == [[0, 3], [1, 5], [1, 7]]
 
 
+def test_by_prefix_length(hand_made):
+    """Each part without padding behind prefixes, and all of them what the batch holds."""
+    (first, short), (second, long) = hand_made.by_prefix_length()
+    assert (first.tolist(), second.tolist()) == ([1, 2], [0])
+    assert short.prefix_ids.tolist() == [[9, 3]]
+    assert long.prefix_ids.tolist() == [[1, 9, 9]]
+    assert short.prefix_image_rows.tolist() == [[2, -1]]
+    assert short.suffix_ids.tolist() == [[4, 9, 9, 5], [6, 7, 0, 0]]
+    assert long.suffix_ids.tolist() == [[2, 0, 0, 0]]
+    assert short.suffix_positions[1].tolist() == [[102, 103, 104, 105], [102, 103, 0, 0]]
+    assert short.query_index.tolist() == [0, 0]
+    assert long.query_index.tolist() == [0]
+    assert short.prefix_mask.all()
+    assert long.prefix_mask.all()
+    assert short.pixel_values is hand_made.pixel_values
+
+
+def test_by_prefix_length_keeps_queries_of_one_length_together(ranker, encoded):
+    places = (Candidate(1.0, 2.0), Candidate(3.0, 4.0, ("x",)))
+    queries = [Query("tiny.jpg", places), Query("wide.jpg", places[:1]), Query("tiny.jpg", places[:1])]
+    parts = ranker.packer.pack(queries, encoded).by_prefix_length()
+    assert sorted((chosen.tolist(), part.query_index.tolist()) for chosen, part in parts) == [
+        ([0, 1, 3], [0, 0, 1]),
+        ([2], [0]),
+    ]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_suffixes_by_length(hand_made, seed):
     """The cut that saves the most padding, all of them tried one after the other."""

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForImageTextToText
 
+from utils.model import checkpoint
 from utils.model.checkpoint import KEY_MAPPING, check_tensors, load_checkpoint, load_tensors
 
 # Of config.json, none of which transformers turns down in an error of one line.
@@ -63,6 +64,13 @@ def test_what_may_be_left_over(base):
     load_checkpoint(AutoModel, base, key_mapping=KEY_MAPPING)  # anything may
     with pytest.raises(ValueError, match=r"unexpected tensors \['ghost'\]"):
         load_checkpoint(AutoModel, base, unused=["lm_head.weight"], key_mapping=KEY_MAPPING)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+def test_progress_is_shown_of_long_loads(tiny_base, monkeypatch, capsys, seconds):
+    monkeypatch.setattr(checkpoint, "LONG", seconds)
+    load_checkpoint(AutoModel, tiny_base, key_mapping=KEY_MAPPING)
+    assert ("Loading weights" in capsys.readouterr().err) == (seconds == 0.0)
 
 
 @pytest.mark.parametrize("model_class", [AutoModel, AutoModelForImageTextToText])

@@ -11,6 +11,7 @@ from tests.released import saved_as_jpeg
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes, SharedWork
+from utils.jobs.shared_counters import MemoryCounter
 from utils.model.features import EncodedPhotos, FeatureCache, shared_features
 from utils.model.tower import with_features
 from utils.photos.images import ImageError
@@ -136,6 +137,7 @@ def test_all_processes_know_what_any_of_them_found_unreadable(ranker, store, tmp
     _, expected = shared_features(*shared, Processes(), 0, "photos")
     assert len(expected) == 1
     monkeypatch.setattr(Processes, "wait", lambda *_: None)
+    monkeypatch.setattr(Processes, "counter", lambda *_: MemoryCounter())
     monkeypatch.setattr(FeatureCache, "fill", lambda *_, **__: [])
     assert shared_features(*shared, Processes(rank=1, count=2), 0, "photos")[1] == expected
 

@@ -2,23 +2,37 @@
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
+from transformers.cache_utils import LinearAttentionLayer
 
+from tests.tiny_models import FAMILIES
 from utils.model.last_layer import last_layer_only_at
 
 ROWS, LENGTH = 3, 7
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
-@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=[*FAMILIES, "recurrent at last"])
 def language_model(request, tiny_bases):
-    return AutoModel.from_pretrained(tiny_bases[request.param], dtype=torch.float32).language_model.eval()
+    if request.param in FAMILIES:
+        return AutoModel.from_pretrained(tiny_bases[request.param], dtype=torch.float32).language_model.eval()
+    config = AutoConfig.from_pretrained(tiny_bases["qwen3_5"]).get_text_config()
+    config.layer_types = config.layer_types[::-1]
+    torch.manual_seed(0)
+    return AutoModel.from_config(config, dtype=torch.float32).eval()
 
 
 @pytest.fixture
 def embeddings(language_model):
     torch.manual_seed(0)
     return torch.randn(ROWS, LENGTH, language_model.config.hidden_size, requires_grad=True)
+
+
+def kept(layer):
+    """What a layer's cache holds."""
+    if isinstance(layer, LinearAttentionLayer):
+        return layer.recurrent_states[0], layer.conv_states[0]
+    return layer.keys, layer.values
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 1])
@@ -29,10 +43,10 @@ def test_what_is_read_the_cache_and_gradients_are_those_of_the_stock_model(langu
         output = language_model(inputs_embeds=embeddings, use_cache=True)
     torch.testing.assert_close(output.last_hidden_state[read], stock.last_hidden_state[read], **CLOSE)
     for layer, expected in zip(output.past_key_values.layers, stock.past_key_values.layers, strict=True):
-        torch.testing.assert_close((layer.keys, layer.values), (expected.keys, expected.values), **CLOSE)
+        torch.testing.assert_close(kept(layer), kept(expected), **CLOSE)
 
     def gradient(found):
-        weighed = found.last_hidden_state[read].sin().sum() + found.past_key_values.layers[-1].keys.sin().sum()
+        weighed = found.last_hidden_state[read].sin().sum() + kept(found.past_key_values.layers[-1])[0].sin().sum()
         return torch.autograd.grad(weighed, embeddings)[0]
 
     torch.testing.assert_close(gradient(output), gradient(stock), **CLOSE)

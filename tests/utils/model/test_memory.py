@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForImageTextToText
 
+from benchmarks.measure import peak_memory
 from tests.tiny_models import FAMILIES
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
@@ -51,6 +52,21 @@ def test_more_work_takes_more(ranker, batch):
     assert sizes[0] < sizes[2] < sizes[3]
     least = sum(tensor.nbytes for tensor in (one.pixel_values,))
     assert all(activation_bytes(ranker.backbone, one, 2, quantize) > least for quantize in QUANTIZATIONS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_estimate_is_near_what_is_held(tiny_bases, make_image, family):
+    ranker = GeoRanker.from_pretrained(tiny_bases[family], device="cpu")
+    images = {name: ranker.packer.encode(make_image(32, 32)) for name in "qc"}
+    candidates = 5 * (Candidate(46.1, 7.1, ("Martigny",), "c"), Candidate(1.0, 2.0))
+    batch = ranker.packer.pack([Query("q", candidates)], images)
+
+    @torch.inference_mode()
+    def rank():
+        ranker(batch)
+
+    held = peak_memory(rank, torch.device("cpu"))
+    assert activation_bytes(ranker.backbone, batch, 4) == pytest.approx(held, rel=0.15)
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_quantisation_that_would(tiny_base, monkeypatch):

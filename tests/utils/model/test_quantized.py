@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModel, AutoModelForImageTextToText, LlavaConfig
 
-from tests.tiny_models import FAMILIES, save_adapter
+from tests.tiny_models import FAMILIES, LORA_LAYERS, QUANTISED_LAYERS, save_adapter
 from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter import add_lora
@@ -69,16 +69,26 @@ def test_rewards_are_those_of_the_weights_that_the_codes_stand_for(tiny_bases, a
     exact = rewards(GeoRanker.from_pretrained(tiny_bases[family], adapters[family], device="cpu"), make_image)
     ranker = GeoRanker.from_pretrained(tiny_bases[family], adapters[family], device="cpu", quantize=quantize)
     layers = [layer for layer in ranker.modules() if isinstance(layer, LAYERS[quantize])]
-    assert len(layers) == 2 * 7
+    assert len(layers) == QUANTISED_LAYERS[family]
     assert not any(isinstance(layer, LAYERS[quantize]) for layer in ranker.backbone.visual.modules())
     assert ranker.score.weight.dtype == torch.float32
-    assert sum("lora_A" in name for name, _ in ranker.named_parameters()) == 2 * 3, "the adapter stays unmerged"
+    loras = sum("lora_A" in name for name, _ in ranker.named_parameters())
+    assert loras == LORA_LAYERS[family], "the adapter stays unmerged"
     found = rewards(ranker, make_image)
     assert found.dtype == torch.float32
     assert (found - exact).abs().max() > 1e-4
     # In 8 bits activations are rounded, too.
     close = {"atol": 1e-4, "rtol": 1e-4} if quantize == "4bit" else {"atol": 0.3, "rtol": 0.05}
     torch.testing.assert_close(found, rewards(plain(ranker), make_image), **close)
+
+
+@pytest.mark.parametrize("quantize", QUANTIZATIONS)
+def test_the_gates_of_recurrent_layers_are_kept(tiny_bases, quantize):
+    layer = load_checkpoint(AutoModel, tiny_bases["qwen3_5"], quantize=quantize).language_model.layers[0].linear_attn
+    kept = {name for name, part in layer.named_children() if not isinstance(part, LAYERS[quantize])}
+    assert kept == {"conv1d", "norm", "in_proj_a", "in_proj_b"}
+    assert {tensor.dtype for name in kept for tensor in layer.get_submodule(name).parameters()} == {torch.float32}
+    assert layer.A_log.dtype == layer.dt_bias.dtype == torch.float32
 
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)

@@ -1,5 +1,6 @@
 """Which files are photos, by their content."""
 
+import errno
 import io
 import os
 import struct
@@ -12,7 +13,7 @@ from PIL import Image
 from tests.pictures import MARTIGNY, encoded, photo, pixels
 from utils.photos import formats
 from utils.photos.exif import photo_coordinate
-from utils.photos.formats import EXTENSIONS, UnknownFormat, open_photo, photo_names
+from utils.photos.formats import EXTENSIONS, UnknownFormat, list_photos, open_photo, photo_names
 from utils.photos.images import ImageError, open_image
 from utils.photos.store import ImageStore
 
@@ -59,6 +60,10 @@ def test_names_alone_make_no_photo(tmp_path: Path, name: str) -> None:
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no photo among 0 files"):
         photo_names(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    for other in ("a.jpg", "absent"):
+        with pytest.raises(ValueError, match=f"{other} is no folder"):
+            photo_names(tmp_path / other)
 
 
 def test_what_is_left_alone_is_counted(tmp_path: Path, caplog) -> None:
@@ -67,7 +72,28 @@ def test_what_is_left_alone_is_counted(tmp_path: Path, caplog) -> None:
     for name, data in {"a.jpg": b"", "b.txt": b"x", "sub/c.TXT": b"", "sub/Makefile": b"all:"}.items():
         (tmp_path / name).write_bytes(data)
     assert photo_names(tmp_path) == ["a.jpg"]  # it says that it is one, and will be named where it is read
-    assert f"{tmp_path}: 3 files are no photos and are left alone (2 .txt, 1 Makefile)" in caplog.messages
+    assert list_photos(tmp_path).others == {".txt": 2, "Makefile": 1}
+    said = f"{tmp_path}: 3 files are no photos and are left alone (2 .txt, 1 Makefile)"
+    assert caplog.messages.count(said) == 1  # by one of the two
+
+
+def test_folders_that_may_not_be_read_are_named(tmp_path: Path, caplog, monkeypatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.jpg").touch()
+    scandir = os.scandir
+
+    def refusing(path):  # root may read everything
+        if Path(path).name in refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    refused = ["sub"]
+    assert photo_names(tmp_path) == ["a.jpg"]
+    assert caplog.messages == [f"{tmp_path / 'sub'}: this folder may not be read and is left alone"]
+    refused = [tmp_path.name]
+    with pytest.raises(PermissionError, match=tmp_path.name):
+        photo_names(tmp_path)
 
 
 def test_names_that_no_table_can_hold_are_left_out(tmp_path: Path, caplog) -> None:

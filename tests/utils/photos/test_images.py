@@ -1,5 +1,6 @@
 """Decoding of every kind of photo."""
 
+import os
 import struct
 import zlib
 
@@ -149,6 +150,10 @@ def test_no_image(data, tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(ImageError, match=r"absent\.jpg"):
         open_image(tmp_path / "absent.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")  # which nobody writes to
+    for other in (tmp_path / "pipe.jpg", tmp_path):
+        with pytest.raises(ImageError, match=f"{other}: no regular file"):
+            open_image(other)
 
 
 def test_decompression_bomb_is_refused_by_its_header():

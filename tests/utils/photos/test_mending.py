@@ -136,4 +136,10 @@ def test_damaged_exif_costs_no_pixel(format, data):
 
 def test_what_needs_no_mending_or_is_beyond_it():
     for data in (encoded(photo()), encoded(photo(), "JPEG"), encoded(photo(), "GIF"), b"", b"\xff\xd8\xff"):
-        assert mended(data) is None
+        assert mended(io.BytesIO(data)) is None
+
+
+def test_what_begins_like_a_film_is_not_read_to_its_end():
+    film = io.BytesIO(bytes(1000))
+    assert mended(film) is None
+    assert film.tell() < 20

@@ -156,3 +156,5 @@ def test_offline_the_error_says_what_to_fetch(tmp_path: Path, monkeypatch: pytes
     assert "\n" not in message
     with pytest.raises(FileNotFoundError, match=r"CLIP my/clip, which .*`hf download my/clip .* --revision r1`"):
         fetched_clip("my/clip", "r1")
+    with pytest.raises(FileNotFoundError, match="models/my/clip does not exist: the folder of a CLIP checkpoint"):
+        fetched_clip("models/my/clip")

@@ -174,21 +174,22 @@ def test_shards_of_other_embeddings_are_not_taken(photos, tiny_base: Path, tmp_p
     assert asked == ids[::-1]
 
 
-def test_processes_share_the_shards(photos, tiny_base: Path, tmp_path: Path, monkeypatch) -> None:
+def test_processes_that_never_meet_share_the_shards(photos, tiny_base: Path, tmp_path: Path, monkeypatch) -> None:
+    """One of them is stopped; a run by itself does what it had taken."""
     ids, store = photos
     whole, _ = gallery_embeddings(tmp_path / "whole", tiny_base, ids, store)
     monkeypatch.setattr(module, "SHARD", 1)
-    folder, asked, said = tmp_path / "index", counted(store, monkeypatch), []
-
-    def gather(processes: Processes, value: list[str]) -> list[list[str]] | None:
-        said.append(value)
-        return said if processes.rank == 0 else None
-
-    monkeypatch.setattr(Processes, "gather", gather)
-
-    assert gallery_embeddings(folder, tiny_base, ids, store, processes=Processes(1, 2)) is None
-    assert asked == ids[1::2]
-    shared, found = gallery_embeddings(folder, tiny_base, ids, store, processes=Processes(0, 2))
-    assert asked == ids[1::2] + ids[::2]
+    folder = tmp_path / "index"
+    first, second = (Processes(rank, 2, folder=tmp_path / "shared") for rank in (0, 1))
+    with monkeypatch.context() as patch:
+        asked = counted(store, patch, fail_at=3)
+        with pytest.raises(KeyboardInterrupt):
+            gallery_embeddings(folder, tiny_base, ids, store, processes=second)
+    assert asked == ids[:3]
+    asked = counted(store, monkeypatch)
+    assert gallery_embeddings(folder, tiny_base, ids, store, processes=first) is None
+    assert asked == ids[4:]
+    shared, found = gallery_embeddings(folder, tiny_base, ids, store)
+    assert asked == [*ids[4:], ids[3]]
     np.testing.assert_allclose(shared, whole, atol=1e-6)
-    assert sorted(problem.split()[0] for problem in found) == ["2.png", "4.png"]
+    assert sorted(problem.split()[0].rstrip(":") for problem in found) == ["2.png", "4.png"]

@@ -62,6 +62,21 @@ def test_the_hubs_own_settings_are_understood(geoclip_release, tiny_clip, theirs
     assert torch.equal(pixels, theirs.image_encoder.preprocess_image(photo))
 
 
+def test_positions_that_older_transformers_saved_as_well_change_nothing(
+    geoclip_release, tiny_clip, ours, make_image, tmp_path
+) -> None:
+    """So are the weights of openai/clip-vit-large-patch14 on the hub."""
+    shutil.copytree(tiny_clip, tmp_path / "clip")
+    weights = load_file(tiny_clip / "model.safetensors")
+    for tower in ("text_model", "vision_model"):
+        positions = len(weights[f"{tower}.embeddings.position_embedding.weight"])
+        weights[f"{tower}.embeddings.position_ids"] = torch.arange(positions)[None]
+    save_file(weights, tmp_path / "clip" / "model.safetensors", {"format": "pt"})
+    photo = make_image(40, 30)
+    found = GeoClip.from_pretrained(geoclip_release, clip=tmp_path / "clip").encode([photo])
+    np.testing.assert_array_equal(found, ours.encode([photo]))
+
+
 def test_many_photos_are_embedded_as_a_gallery_is(ours, make_image, tmp_path) -> None:
     from utils.photos.store import ImageStore
 
@@ -112,3 +127,13 @@ def test_a_damaged_clip_is_named(geoclip_release, tmp_path) -> None:
         GeoClip.from_pretrained(geoclip_release, clip=tmp_path / "clip")
     with pytest.raises(FileNotFoundError, match=r"absent does not exist: the folder of a CLIP checkpoint"):
         GeoClip.from_pretrained(geoclip_release, clip=tmp_path / "absent")
+
+
+def test_weights_that_embed_nothing_give_no_points(geoclip_release, tiny_clip, make_image, tmp_path) -> None:
+    shutil.copytree(geoclip_release, tmp_path / "release")
+    path = tmp_path / "release" / "model.safetensors"
+    own = {name: tensor * 1e30 if ".mlp." in name else tensor for name, tensor in load_file(path).items()}
+    save_file(own, path)  # each of them a number, but what comes out is none
+    geoclip = GeoClip.from_pretrained(tmp_path / "release", clip=tiny_clip)
+    with pytest.raises(ValueError, match="embeddings that are not of length 1"):
+        geoclip.encode([make_image(32, 32)])

@@ -89,6 +89,7 @@ def test_a_release_says_what_it_is_made_of(geoclip_release) -> None:
         ({"gallery_file": "points.txt"}, "gallery_file is 'points.txt'"),
         ({"sigma": 1}, "sigma cannot be 1"),
         ({"sigma": ["1"]}, "sigma cannot be '1'"),
+        ({"sigma": [10**400]}, "int too large to convert to float"),
         ({"backbone": {}}, "repo_id cannot be None"),
         ({"backbone": {"repo_id": "a/b", "revision": 3}}, "revision cannot be 3"),
     ],

@@ -1,4 +1,6 @@
+import errno
 import logging
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,6 +97,28 @@ def test_a_cache_that_cannot_be_written_costs_time_only(places, tmp_path, caplog
     np.testing.assert_allclose(places.embeddings, places.encode(places.points), atol=5e-5)
     assert "file/georanker/geoclip" in caplog.text
     assert "they are embedded anew each time" in caplog.text
+
+
+def test_a_full_disk_costs_time_only(places, own_cache, caplog, monkeypatch) -> None:
+    def full(*args, **options) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    np.testing.assert_allclose(places.embeddings, places.encode(places.points), atol=5e-5)
+    assert f"{places.cache}: No space left on device; GeoCLIP's points are embedded anew each time" in caplog.messages
+    assert list(own_cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e30])
+def test_weights_that_embed_nothing_are_named_and_nothing_is_kept(damaged, own_cache, scale) -> None:
+    weights = load_file(damaged / "model.safetensors")
+    for name in weights:
+        if name.startswith("location_encoder."):
+            weights[name] *= scale
+    save_file(weights, damaged / "model.safetensors")
+    with pytest.raises(ValueError, match=r"embeddings of GeoCLIP's points, .*: embeddings that are not of length 1"):
+        _ = GeoClipPoints.from_pretrained(damaged).embeddings
+    assert not list(own_cache.glob("*.npy"))
 
 
 def cut(path: Path) -> None:

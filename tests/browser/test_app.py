@@ -1,0 +1,275 @@
+"""The app's page in a browser: photos in by every way, progress, and what is said where something fails."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.served import Served, app_served, png, until
+
+pytestmark = pytest.mark.usefixtures("browser")
+
+
+@dataclass
+class Opened:
+    """The app's page, and what it did."""
+
+    page: object  # of playwright
+    elsewhere: list[str] = field(default_factory=list)  # requests to any other host
+    messages: list[str] = field(default_factory=list)  # of the console, and errors
+
+    def state(self, name: str) -> object:
+        """What the list says of a photo."""
+        return self.page.locator(".asked-photo", has_text=name).locator("[data-part=state]")
+
+    def reaches(self, name: str, words: str) -> None:
+        self.page.locator(".asked-photo", has_text=name).filter(has_text=words).wait_for()
+
+
+@pytest.fixture
+def app() -> Iterator[Served]:
+    with app_served() as served:
+        yield served
+
+
+@pytest.fixture
+def visit(browser) -> Iterator[Callable[..., Opened]]:
+    """``visit(url, width=1280, ...)``: the page; further arguments are a context's."""
+    contexts = []
+
+    def visit(url: str, width: int = 1280, height: int = 800, **options) -> Opened:
+        options = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"} | options
+        contexts.append(browser.new_context(**options))
+        opened = Opened(contexts[-1].new_page())
+        own = (url, "data:", "blob:")
+        contexts[-1].on("request", lambda asked: asked.url.startswith(own) or opened.elsewhere.append(asked.url))
+        opened.page.on("console", lambda message: opened.messages.append(message.text))
+        opened.page.on("pageerror", lambda error: opened.messages.append(str(error)))
+        opened.page.goto(url)
+        opened.page.locator("#decides:not(:empty)").wait_for()
+        return opened
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def photo(name: str, data: bytes | None = None) -> dict[str, object]:
+    return {"name": name, "mimeType": "image/png", "buffer": data or png()}
+
+
+def test_a_chosen_photo_is_followed_to_its_report(app, visit):
+    app.finder.gate.clear()
+    opened = visit(app.url)
+    page = opened.page
+    page.set_input_files("#files", [photo("beach.png"), photo("tower.png")])
+    opened.reaches("beach.png", "Looking for candidates")
+    opened.reaches("tower.png", "Waiting, 1 before it")
+    assert page.locator("progress:visible").count() == 2
+    app.finder.gate.set()
+    for name in ("beach.png", "tower.png"):
+        opened.reaches(name, "Lisbon, Portugal · ")
+    assert page.locator("progress:visible").count() == 0
+    assert page.locator("#result .verdict h1").inner_text() == "Lisbon, Portugal"
+    assert page.locator("#result .candidate").count() == 2
+    assert page.locator("#result figcaption").inner_text().startswith("beach.png")
+    assert re.fullmatch(r"\w+\.png: Lisbon, Portugal · .*\.", page.locator("#said").inner_text())
+    page.get_by_role("button", name="Show: tower.png").click()
+    page.locator("#result figcaption", has_text="tower.png").wait_for()
+    page.get_by_role("button", name="All on one map").click()
+    assert page.locator("#result .verdict h1").inner_text() == "2 of 2 photos have a place"
+    assert (opened.elsewhere, opened.messages) == ([], [])
+
+
+def test_a_photo_is_pasted(app, visit):
+    opened = visit(app.url, permissions=["clipboard-read", "clipboard-write"])
+    page = opened.page
+    page.evaluate(
+        """async () => {
+            const canvas = Object.assign(document.createElement("canvas"), { width: 30, height: 20 });
+            canvas.getContext("2d").fillRect(0, 0, 9, 9);
+            const picture = await new Promise((done) => canvas.toBlob(done));
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+        }"""
+    )
+    page.keyboard.press("Control+V")
+    opened.reaches("image.png", "Lisbon, Portugal")
+    assert app.finder.asked[0][0] == (30, 20)
+    page.evaluate("navigator.clipboard.writeText('a text')")
+    page.keyboard.press("Control+V")
+    page.locator("#said", has_text="no photo on the clipboard").wait_for(state="attached")
+    assert opened.messages == []
+
+
+def test_photos_are_dropped(app, visit):
+    opened = visit(app.url)
+    dropped = opened.page.evaluate_handle(
+        """(bytes) => {
+            const files = new DataTransfer();
+            for (const name of ["a.png", "b.png"]) files.items.add(new File([new Uint8Array(bytes)], name));
+            return files;
+        }""",
+        list(png()),
+    )
+    opened.page.dispatch_event("#drop", "dragenter", {"dataTransfer": dropped})
+    assert "over" in opened.page.locator("#drop").get_attribute("class")
+    opened.page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    for name in ("a.png", "b.png"):
+        opened.reaches(name, "Lisbon, Portugal")
+
+
+def test_the_keyboard_is_enough(app, visit):
+    opened = visit(app.url)
+    page = opened.page
+
+    def focused() -> str:
+        return page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.id")
+
+    def tab_to(name: str) -> None:
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if focused() == name:
+                return
+        raise AssertionError(f"no {name}")
+
+    choosers = []
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
+    tab_to("files")
+    outline = "getComputedStyle(document.querySelector('.choose')).outlineStyle"
+    assert page.evaluate(outline) == "solid"  # it can be seen where one is
+    page.keyboard.press("Enter")
+    for _ in range(500):
+        if choosers:
+            break
+        page.wait_for_timeout(20)
+    choosers[0].set_files([photo("a.png"), photo("b.png")])
+    for name in ("a.png", "b.png"):
+        opened.reaches(name, "Lisbon, Portugal")
+    tab_to("Show: b.png")
+    page.keyboard.press("Enter")
+    page.locator("#result figcaption", has_text="b.png").wait_for()
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.locator("#files").focus()
+    tab_to("Remove: a.png")
+    page.keyboard.press("Space")
+    assert page.locator(".asked-photo").count() == 1
+    assert focused() == "Remove: b.png"  # not lost with what it stood on
+
+
+def test_settings_reach_the_photo(app, visit):
+    opened = visit(app.url)
+    page = opened.page
+    page.locator("summary", has_text="Settings").click()
+    page.get_by_label("guesses", exact=True).uncheck()
+    page.get_by_label("Decide by").select_option("consensus")
+    page.get_by_label("Smallest confidence").fill("99")
+    page.get_by_label("within").select_option("25")
+    page.set_input_files("#files", [photo("beach.png")])
+    opened.reaches("beach.png", "Not sure")
+    assert opened.state("beach.png").inner_text() == "Not sure"
+    ((_, settings),) = app.finder.asked
+    expected = {"sources": ["gallery"], "generate": 3, "decode": "consensus", "min_confidence": 0.99, "within": 25}
+    assert settings.model_dump() == expected
+    page.get_by_label("Guesses", exact=True).fill("99")
+    page.set_input_files("#files", [photo("other.png")])
+    assert page.locator(".asked-photo").count() == 1  # the field says what is wrong with it
+    page.locator("summary", has_text="Settings").click()
+    page.set_input_files("#files", [photo("other.png")])
+    page.locator("#settings").wait_for()  # also where it was folded away
+    page.get_by_label("Guesses", exact=True).fill("3")
+    for box in page.locator("#sources input:checked").all():
+        box.uncheck()
+    page.set_input_files("#files", [photo("other.png")])
+    assert page.locator(".asked-photo").count() == 1  # no source is not the same as every source
+    page.locator("#sources input").last.check()
+    page.set_input_files("#files", [photo("other.png")])
+    opened.reaches("other.png", "Not sure")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 768])
+def test_nothing_is_cut_off_on_small_screens(app, visit, width, scheme):
+    opened = visit(app.url, width, color_scheme=scheme)
+    page = opened.page
+    page.locator("summary", has_text="Settings").click()
+    page.set_input_files("#files", [photo(f"{'a_long_name' * 8}.png"), photo("broken.png", b"no photo")])
+    opened.reaches("a_long", "Lisbon, Portugal")
+    opened.reaches("broken.png", "No place: ")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(251, 250, 248)") == (scheme == "light")
+
+
+def test_what_cannot_be_read_costs_only_itself(app, visit):
+    opened = visit(app.url)
+    large = photo("large.png", png() + bytes(2**20))
+    hostile = photo("<img src=x onerror=alert(1)>.png", b"no photo")
+    opened.page.set_input_files("#files", [photo("broken.png", b"no photo"), large, hostile, photo("good.png")])
+    opened.reaches("broken.png", "No place: not an image of a known format")
+    opened.reaches("large.png", "No place: it is larger than 1 MB")
+    opened.reaches("<img src=x onerror=alert(1)>.png", "No place: ")
+    opened.reaches("good.png", "Lisbon, Portugal")
+    assert len(app.finder.asked) == 1
+    assert opened.messages == []
+    opened.page.get_by_role("button", name="Try again: broken.png").click()
+    opened.reaches("broken.png", "No place: not an image")
+
+
+def test_ten_photos_at_once_though_three_may_wait(visit):
+    with app_served(max_queue=3) as app:
+        app.server.jobs.seconds = 0.1  # a photo, by which it says when to come again
+        opened = visit(app.url)
+        opened.page.set_input_files("#files", [photo(f"{number}.png") for number in range(10)])
+        for number in range(10):
+            opened.reaches(f"{number}.png", "Lisbon, Portugal")
+        assert len(app.finder.asked) == 10
+
+
+def test_a_stopped_app_is_said_and_comes_back(visit):
+    with app_served() as app:
+        opened = visit(app.url)
+        page = opened.page
+        page.set_input_files("#files", [photo("first.png")])
+        opened.reaches("first.png", "Lisbon, Portugal")
+        app.finder.gate.clear()
+        page.set_input_files("#files", [photo("second.png")])
+        opened.reaches("second.png", "Looking for candidates")
+        port = app.server.listening.getsockname()[1]
+    page.locator("#alert", has_text="The app does not answer").wait_for()
+    assert page.locator("#result .verdict h1").inner_text() == "Lisbon, Portugal"
+    page.get_by_role("button", name="Save report: first.png").click()
+    page.locator("#alert", has_text="The report of first.png cannot be saved").wait_for()
+    page.set_input_files("#files", [photo("third.png")])
+    opened.reaches("third.png", "Waits to be sent")
+    with app_served(port=port):
+        opened.reaches("third.png", "Lisbon, Portugal")
+        opened.reaches("second.png", "No place: ")
+        page.get_by_role("button", name="Try again: second.png").click()
+        opened.reaches("second.png", "Lisbon, Portugal")
+        page.locator("#alert:empty").wait_for(state="attached")
+    assert opened.elsewhere == []
+
+
+def test_photos_of_a_page_that_is_gone_are_dropped(app, visit):
+    app.finder.gate.clear()
+    opened = visit(app.url)
+    opened.page.set_input_files("#files", [photo("a.png"), photo("b.png")])
+    opened.reaches("b.png", "Waiting")
+    opened.page.goto("about:blank")
+    until(lambda: not app.server.jobs.known)
+    assert not app.server.jobs.waiting
+
+
+def test_a_report_is_saved_that_needs_nothing(app, visit, tmp_path: Path):
+    opened = visit(app.url)
+    page = opened.page
+    page.set_input_files("#files", [photo("beach.png")])
+    opened.reaches("beach.png", "Lisbon, Portugal")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save report: beach.png").click()
+    assert download.value.suggested_filename == "beach.html"
+    download.value.save_as(tmp_path / "beach.html")
+    page.goto((tmp_path / "beach.html").as_uri())
+    assert page.locator("h1").inner_text() == "Lisbon, Portugal"

@@ -1,0 +1,318 @@
+"""The report in a browser: where things are on its map, and who can use it."""
+
+import json
+import math
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.located import HOSTILE, located, unknown, unsure
+from utils.locating.results import ranking_json
+from utils.page.entry import Located
+
+SEVERAL = [located("a.jpg"), unsure(), unknown(), Located("broken.jpg", ValueError("broken.jpg: it is cut off"))]
+SHARE_COLOURS = {1.0: (122, 1, 119), 0.5: (241, 115, 28)}  # of the largest share, and of half of it
+
+
+def view(page) -> dict[str, float]:
+    """The window of the map."""
+    return page.evaluate("({...report.map.view})")
+
+
+def pixel(page, latitude: float, longitude: float) -> tuple[float, float]:
+    """Where a place has to be on the map: equirectangular, with degrees of longitude as long as in its middle."""
+    now = view(page)
+    east = (longitude - now["longitude"] + 180) % 360 - 180
+    shrink = max(math.cos(math.radians(now["latitude"])), 0.15)
+    return (
+        now["width"] / 2 + now["scale"] * shrink * east,
+        now["height"] / 2 - now["scale"] * (latitude - now["latitude"]),
+    )
+
+
+def colour(page, x: float, y: float) -> tuple[int, int, int]:
+    """Of a pixel of the map, as it is painted now."""
+    page.evaluate("report.map.paint()")
+    return tuple(
+        page.evaluate(
+            "([x, y]) => [...report.map.canvas.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)",
+            [round(x), round(y)],
+        )
+    )
+
+
+def settled(page) -> None:
+    """Wait until Blue Marble is decoded."""
+    page.wait_for_function("report.map.background.complete")
+
+
+def point_at(page, x: float, y: float) -> None:
+    """Move the mouse to a pixel of the map."""
+    box = page.locator(".map canvas").bounding_box()
+    page.mouse.move(box["x"] + x, box["y"] + y)
+
+
+@pytest.mark.parametrize("photos", [[located()], SEVERAL], ids=["one", "several"])
+def test_nothing_is_asked_of_anybody(show, photos):
+    opened = show(photos)
+    page = opened.page
+    for button in page.locator(".map-buttons button").all():
+        button.click()
+    if len(photos) > 1:
+        page.locator(".photo-row a").first.click()
+    for button in page.locator(".candidate button").all():
+        button.hover()
+    page.locator("summary").click()
+    page.wait_for_timeout(100)
+    assert opened.requests == []
+    assert opened.messages == []
+
+
+def test_pins_are_where_they_belong(show):
+    page = show([located()]).page
+    settled(page)
+    for latitude, longitude, share in ((38.72, -9.14, 1.0), (38.70, -9.42, 0.5)):
+        x, y = pixel(page, latitude, longitude)
+        assert 0 < x < view(page)["width"]
+        # Beside the number in its middle.
+        assert colour(page, x - 6, y + 6) == SHARE_COLOURS[share]
+    x, y = pixel(page, 38.8, -9.3)
+    assert colour(page, x, y) == (0, 163, 184)  # the truth
+
+
+def test_a_drag_moves_the_earth_with_the_mouse_and_a_wheel_zooms_around_it(show):
+    page = show([located()]).page
+    before = pixel(page, 39.6, -8.41)
+    point_at(page, 300, 300)
+    page.mouse.down()
+    point_at(page, 250, 340)
+    page.mouse.up()
+    assert view(page)["longitude"] != pytest.approx(-9.4, abs=0.05)
+    after = pixel(page, 39.6, -8.41)
+    # The scale across changes with the latitude in the middle, if little.
+    assert after == pytest.approx((before[0] - 50, before[1] + 40), abs=2)
+    x, y = pixel(page, 39.6, -8.41)
+    scale = view(page)["scale"]
+    point_at(page, x, y)
+    page.mouse.wheel(0, -400)
+    page.wait_for_function(f"report.map.view.scale > {1.5 * scale}")
+    assert pixel(page, 39.6, -8.41) == pytest.approx((x, y), abs=2)
+
+
+def test_land_and_sea_are_where_they_are(show):
+    page = show(SEVERAL).page
+    settled(page)
+    page.evaluate("report.map.towns = []; report.map.scene = {pins: [], regions: []}; report.map.view.zoom(0.001)")
+    for latitude, longitude in ((23.0, 10.0), (-25.0, 134.0), (61.0, 100.0), (-10.0, -60.0)):  # four continents
+        red, _, blue = colour(page, *pixel(page, latitude, longitude))
+        assert red > blue, (latitude, longitude)
+    for latitude, longitude in ((30.0, -40.0), (-30.0, 80.0), (10.0, -140.0), (35.0, 18.0)):  # and their seas
+        red, _, blue = colour(page, *pixel(page, latitude, longitude))
+        assert blue > red, (latitude, longitude)
+
+
+def test_places_on_both_sides_of_the_dateline_stand_together(show):
+    answer = located().found
+    east, west = (replace(answer.places[0].candidate, latitude=-17.0, longitude=side) for side in (179.8, -179.8))
+    places = (replace(answer.places[0], candidate=east), replace(answer.places[1], candidate=west))
+    page = show([located(places=places, candidate=east, latitude=-17.0, longitude=179.8, regions=None)]).page
+    page.evaluate("Object.assign(report.map.scene, {truth: undefined}); report.map.fit()")
+    left, right = pixel(page, -17.0, 179.8), pixel(page, -17.0, -179.8)
+    assert 0 < left[0] < right[0] < view(page)["width"]
+    assert colour(page, left[0] - 6, left[1] + 6) == SHARE_COLOURS[1.0]
+    assert colour(page, right[0] - 6, right[1] + 6) == SHARE_COLOURS[0.5]
+
+
+def test_regions_are_filled_to_their_radius(show):
+    page = show([located()]).page
+    settled(page)
+    page.evaluate("report.map.towns = []; report.map.view.zoom(0.7)")
+    degrees = 90 / 111.195  # km of the larger region
+    inner, outer = (pixel(page, 38.70 - factor * degrees, -9.42) for factor in (0.93, 1.07))
+    with_regions = [colour(page, *spot) for spot in (inner, outer)]
+    page.evaluate("report.map.scene.regions = []")
+    without = [colour(page, *spot) for spot in (inner, outer)]
+    assert with_regions[0] != without[0]
+    assert with_regions[1] == without[1]
+
+
+def test_a_row_lights_its_pin_and_a_pin_its_row(show):
+    page = show([located()]).page
+    rows = page.locator(".candidate")
+    rows.nth(2).locator("button").hover()
+    assert page.evaluate("report.map.lit") == 2
+    point_at(page, *pixel(page, 38.72, -9.14))
+    assert [row.get_attribute("class") for row in rows.all()] == ["candidate lit", *["candidate"] * 3]
+    assert page.locator(".announce").inner_text() == "1: Lisbon, Portugal, 50.0%"
+    point_at(page, 5, 300)
+    assert page.evaluate("report.map.lit") is None
+    assert page.locator(".lit").count() == 0
+
+
+def test_everything_can_be_done_by_keyboard(show):
+    page = show([located()]).page
+    seen = []
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "(e => e.matches(':focus-visible') && getComputedStyle(e).outlineStyle !== 'none'"
+            " ? e.tagName + ' ' + (e.ariaLabel || e.innerText).slice(0, 20) : 'not visible')(document.activeElement)"
+        )
+        seen.append(focused)
+        if focused.startswith("CANVAS"):
+            at = view(page)
+            for key in ("ArrowRight", "ArrowUp", "+"):
+                page.keyboard.press(key)
+            moved = view(page)
+            assert moved["longitude"] > at["longitude"]
+            assert moved["latitude"] > at["latitude"]
+            assert moved["scale"] == pytest.approx(1.5 * at["scale"])
+            page.keyboard.press("0")
+            assert view(page) == pytest.approx(at)
+            page.keyboard.press("n")
+            page.keyboard.press("n")
+            assert page.locator(".announce").inner_text() == "2: Cascais, Portugal, 25.0%"
+        if focused.startswith("BUTTON 3"):
+            assert page.evaluate("report.map.lit") == 2
+    assert "not visible" not in seen[:16]
+    for name in (
+        "A OpenStreetMap",
+        "CANVAS Map of the",
+        "BUTTON Zoom in",
+        "SUMMARY Regions",
+        "BUTTON 1",
+        "BUTTON JSON",
+    ):
+        assert any(one.startswith(name) for one in seen), name
+
+
+def test_two_fingers_zoom(show):
+    page = show([located()], width=400, has_touch=True).page
+    page.locator(".map canvas").scroll_into_view_if_needed()
+    box = page.locator(".map canvas").bounding_box()
+    before = view(page)
+    session = page.context.new_cdp_session(page)
+
+    def fingers(kind: str, *across: float) -> None:
+        points = [{"x": box["x"] + x, "y": box["y"] + 150, "id": n} for n, x in enumerate(across)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", 150, 200)
+    for step in range(1, 6):
+        fingers("touchMove", 150 - 5 * step, 200 + 5 * step)
+    fingers("touchEnd")
+    assert view(page)["scale"] == pytest.approx(2 * before["scale"], rel=0.05)
+
+
+SCREENFULS = {photo.name: [photo] for photo in SEVERAL} | {"several": SEVERAL}
+
+
+@pytest.mark.parametrize("photos", SCREENFULS.values(), ids=SCREENFULS)
+def test_nothing_is_wider_than_a_small_screen(show, photos):
+    long = "a_very_long_name_of_a_file_without_any_space_in_it_" * 4
+    photos = [*photos[:-1], replace(photos[-1], name=long)]
+    page = show(photos, width=320).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    if len(photos) > 1:
+        page.locator(".photo-row a").last.click()
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_a_reader_who_sees_nothing_gets_it_all(show):
+    page = show([located()]).page
+    assert page.locator("h1").inner_text() == "Cascais, Portugal"
+    assert page.get_by_role("img", name="The photo that was asked about: photo.jpg").count() == 1
+    assert page.get_by_role("application", name="Map of the candidates").count() == 1
+    rows = page.get_by_role("main").locator(".candidates").get_by_role("button").all()
+    said = [" ".join(row.inner_text().split()) for row in rows]
+    assert said[0].startswith("1 Lisbon, Portugal similar photo 38.7200° N, 9.1400° W reward -1.000")
+    assert [" ".join(row.inner_text().split()) for row in page.locator(".chances li").all()] == [
+        "within 1 km hardly ever",
+        "within 25 km 25%",
+        "within 200 km 62%",
+        "within 750 km 70%",
+        "within 2,500 km nearly always",
+    ]
+    assert all(image.get_attribute("alt") is not None for image in page.locator("main img").all())
+
+
+def test_every_state_says_what_it_is(show):
+    page = show(SEVERAL).page
+    assert page.locator("h1").inner_text() == "3 of 4 photos have a place"
+    assert [row.locator(".said").inner_text() for row in page.locator(".photo-row").all()] == [
+        "62% within 200 km",
+        "not sure",
+        "confidence unknown",
+        "no place",
+    ]
+    titles = ["Cascais, Portugal", "Not sure", "Cascais, Portugal", "This photo has no place"]
+    for number, title in enumerate(titles):
+        page.locator(".photo-row a").nth(number).click()
+        assert page.locator("h1").inner_text() == title
+        assert page.evaluate("document.activeElement.tagName") == "H1"
+        text = page.locator("main").inner_text()
+        assert ("How sure is it?" in text) == (number < 2)
+        assert ("Less sure than the 90.5% within 200 km" in text) == (number == 1)
+        assert ("argmax was not calibrated" in text) == (number == 2)
+        assert ("carries coordinates in its EXIF. They were not used." in text) == (number == 2)
+        assert ("it is cut off" in text) == (number == 3)
+        page.locator(".back a").click()
+
+
+def test_photos_are_found_by_name_or_place(show):
+    page = show(SEVERAL).page
+    page.get_by_role("searchbox").fill("UNSURE")
+    assert page.locator(".photo-row:visible").count() == 1
+    assert page.get_by_role("status").inner_text() == "1 found"
+    page.get_by_role("searchbox").fill("cascais")
+    assert page.locator(".photo-row:visible").count() == 3
+
+
+def test_json_geojson_and_kml_can_be_taken(show):
+    photo = located()
+    page = show([photo]).page
+    texts = {}
+    for name in ("JSON", "GeoJSON", "KML"):
+        with page.expect_download() as event:
+            page.get_by_role("button", name=name, exact=True).click()
+        assert event.value.suggested_filename == f"locations.{name.lower()}"
+        texts[name] = event.value.path().read_text(encoding="utf-8")
+    expected = json.loads(json.dumps(ranking_json(photo.found, {"photo": photo.name}, photo.truth)))
+    assert json.loads(texts["JSON"]) == expected
+    assert len(json.loads(texts["GeoJSON"])["features"]) == 8
+    assert len(ElementTree.fromstring(texts["KML"])[0]) == 9
+
+
+def test_hostile_names_stay_text(show):
+    photo = located(HOSTILE, place=HOSTILE, notes=(HOSTILE,), ranker=HOSTILE)
+    places = tuple(replace(place, name=HOSTILE) for place in photo.found.places)
+    photo = replace(photo, found=replace(photo.found, places=places))
+    for photos in ([photo], [photo, located()]):
+        opened = show(photos)
+        if len(photos) > 1:
+            opened.page.locator(".photo-row a").first.click()
+        assert opened.page.locator("h1").inner_text() == HOSTILE
+        assert opened.page.locator("[onerror]").count() == 0
+        assert opened.page.locator(".candidate .place").first.inner_text() == HOSTILE
+        assert (opened.requests, opened.messages) == ([], [])
+
+
+def test_dark_where_that_is_preferred_and_light_on_paper(show):
+    def background(page) -> str:
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light, dark = (show([located()], color_scheme=scheme).page for scheme in ("light", "dark"))
+    assert background(light) == "rgb(251, 250, 248)"
+    assert background(dark) == "rgb(18, 21, 27)"
+    dark.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert background(dark) == background(light)
+    dark.emulate_media(media="print")
+    assert not dark.locator(".map-buttons").is_visible()
+    assert dark.locator(".map canvas").is_visible()
+    assert dark.locator(".candidate").first.is_visible()
+
+
+def test_without_scripts_there_is_the_text(show):
+    page = show([located()], java_script_enabled=False).page
+    assert "1. 50.0% Lisbon, Portugal" in page.locator("noscript").inner_text()

@@ -1,0 +1,53 @@
+"""Credit lines, and the ledger that has them."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from utils.tables.ledger import COLUMNS, Credit, ledger_path, read_authors, read_credits
+
+CREDITS = {
+    "1.jpg": Credit('A, "B" & C', "7", "CC BY-SA 4.0", "https://there/", "https://here/1"),
+    "2.jpg": Credit("", "", "", "", ""),
+    "NA.jpg": Credit("nan", "NaN", "", "", "x\ny"),
+}
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    path = tmp_path / "metadata.ledger.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for image_id, credit in CREDITS.items():
+            writer.writerow([image_id, *vars(credit).values()])
+    return path
+
+
+def test_it_lies_beside_the_metadata():
+    assert ledger_path("there/metadata.csv") == Path("there/metadata.ledger.csv")
+
+
+def test_credits_of_some_photos(ledger):
+    assert read_credits(ledger, ["NA.jpg", "1.jpg", "absent.jpg"]) == {
+        name: CREDITS[name] for name in ("1.jpg", "NA.jpg")
+    }
+    assert read_credits(ledger, CREDITS) == CREDITS
+    assert read_credits(ledger, []) == {}
+
+
+def test_lines():
+    assert CREDITS["1.jpg"].line == 'A, "B" & C, CC BY-SA 4.0 (https://there/), https://here/1'
+    assert CREDITS["2.jpg"].line == "unknown author, licence not stated"
+
+
+def test_authors(ledger):
+    assert read_authors(ledger).to_dict() == {"1.jpg": "7", "2.jpg": None, "NA.jpg": "NaN"}
+
+
+def test_another_file_is_refused(tmp_path):
+    for text in ("IMG_ID,LAT\n1,2\n", ""):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(ValueError, match=r"t\.csv: no ledger with columns IMG_ID, author"):
+            read_credits(tmp_path / "t.csv", ["1"])

@@ -1,0 +1,96 @@
+"""Shards with a photo and a JSON object of one key each."""
+
+import json
+import os
+
+from tests.tars import write_tar
+from utils.tables.imported_photo import ImportedPhoto
+from utils.tables.ledger import Credit
+from utils.tables.webdataset import MOST_JSON, index_shards, read_webdataset
+
+PARIS = {"lat": 48.85, "lng": 2.35, "city": "Paris", "country": "FR", "state": "Île-de-France", "region": "no"}
+
+
+def write_shard(path, samples):
+    contents = []
+    for name, data in samples.items():
+        contents.append((name, data if isinstance(data, bytes) else json.dumps(data).encode()))
+    return write_tar(path, contents)
+
+
+def read(*paths, licence=""):
+    assert index_shards(paths) == []
+    return list(read_webdataset(paths, licence))
+
+
+def test_photos_and_their_objects(tmp_path):
+    shards = [
+        write_shard(tmp_path / "0.tar", {"./a/1.jpg": b"x", "./a/1.json": PARIS, "./a/1.txt": b"caption"}),
+        write_shard(
+            tmp_path / "1.tar",
+            {
+                "b.1.json": {},  # of the key b
+                "c.png": b"x",
+                "c.json": {"Latitude": "-1.5", "LONGITUDE": 3, "license": "CC0", "creator_id": 7, "sequence": None},
+                "b.json": PARIS | {"creator_username": "me", "url": "https://there", "sequence": "s"},
+                "b.jpeg": b"x",
+            },
+        ),
+    ]
+    texts = ("", "Paris", "", "Île-de-France", "", "France")
+    assert read(*shards, licence="CC BY 4.0") == [
+        ImportedPhoto("a/1.jpg", 48.85, 2.35, texts, "", Credit("", "", "CC BY 4.0", "", "")),
+        ImportedPhoto("b.jpeg", 48.85, 2.35, texts, "s", Credit("me", "", "CC BY 4.0", "", "https://there")),
+        ImportedPhoto("c.png", -1.5, 3.0, ("",) * 6, "", Credit("", "7", "CC0", "", "")),
+    ]
+
+
+def test_indexes_are_made_once(tmp_path):
+    shard = write_shard(tmp_path / "0.tar", {"1.jpg": b"x", "1.json": PARIS})
+    read(shard)
+    made = os.stat(f"{shard}.index")
+    read(shard)
+    assert os.stat(f"{shard}.index") == made
+
+
+def test_bad_samples_are_named_and_cost_only_themselves(tmp_path):
+    samples = {"good.jpg": b"x", "good.json": PARIS, "alone.json": PARIS, "without.jpg": b"x"}
+    for name, data in {
+        "list": [],
+        "broken": b"{",
+        "deep": b"[" * 10**5,
+        "nowhere": {"lat": 1},
+        "text": {"lat": "x", "lon": 1},
+        "nan": b'{"lat": NaN, "lon": 1}',
+        "huge": b" " * (MOST_JSON + 1),
+        "binary": b"\xff\xfe{}",
+    }.items():
+        samples |= {f"{name}.jpg": b"x", f"{name}.json": data}
+    shard = write_shard(tmp_path / "0.tar", samples)
+    found = read(shard)
+    assert [photo.image_id for photo in found if isinstance(photo, ImportedPhoto)] == ["good.jpg"]
+    problems = [str(problem) for problem in found if isinstance(problem, ValueError)]
+    for name, reason in [
+        ("alone", "no photo among alone.json"),
+        ("binary", "binary.json: no JSON: "),
+        ("broken", "broken.json: no JSON: "),
+        ("deep", "deep.json: no JSON: "),
+        ("huge", "huge.json: more than 1,048,576 bytes"),
+        ("list", "list.json: no JSON object"),
+        ("nan", "latitude, longitude: "),
+        ("nowhere", "latitude, longitude: "),
+        ("text", "latitude, longitude: "),
+        ("without", "no without.json"),
+    ]:
+        assert problems.pop(0).startswith(f"{shard}: {name}: {reason}")
+    assert not problems
+
+
+def test_a_damaged_shard_gives_what_lies_before_the_damage(tmp_path):
+    shard = write_shard(
+        tmp_path / "0.tar", {"1.jpg": b"x" * 600, "1.json": PARIS, "2.jpg": b"x" * 600, "2.json": PARIS}
+    )
+    shard.write_bytes(shard.read_bytes()[:3300])
+    (problem,) = index_shards([shard])
+    assert problem.startswith(f"{shard}: damaged at byte ")
+    assert [photo.image_id for photo in read_webdataset([shard]) if isinstance(photo, ImportedPhoto)] == ["1.jpg"]

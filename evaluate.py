@@ -11,7 +11,9 @@ The embedded world: what rewards are worth, fitted on queries that nothing was c
 
 Without any model, which reads the candidate table only: `--ranker retrieval`. With several GPUs or processes:
 `torchrun --nproc_per_node 4 evaluate.py ...` or `accelerate launch`; several machines: docs/nodes.md. Interrupted, the
-same command goes on at the next query.
+same command goes on at the next query. With rewards from a vLLM server, see docs/serving.md:
+
+    python evaluate.py --dataset earth --topn 12 --topn_zs 3 --backend vllm --base_url http://localhost:8000
 
 Into --output_dir go metrics.json, predictions.csv (one row a query), error_curve.png, reliability.png (where confidence
 is stated: the adapter was calibrated on such candidates, by --calibrate on other queries; --ranker consensus has a file
@@ -20,12 +22,13 @@ exit code is 1.
 """
 
 import argparse
+import functools
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.cli.command import run_command
 from utils.cli.flags import (
@@ -39,6 +42,7 @@ from utils.cli.flags import (
     attention,
     check_quantize,
     check_vision_attention,
+    positive,
     script_parser,
     set_default_paths,
 )
@@ -52,6 +56,7 @@ from utils.jobs.processes import Processes
 from utils.model.adapter_info import FILENAME, AdapterInfo, adapter_info
 from utils.model.budget import MAX_TOKENS, TOKENS_PER_CANDIDATE
 from utils.model.sharing import SHARINGS
+from utils.servers.errors import ServerError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,10 +64,19 @@ if TYPE_CHECKING:
     from utils.calibration import Sources
     from utils.candidates import Query
     from utils.evaluation.cases import Case
+    from utils.evaluation.results import Problem
 
 logger = logging.getLogger("scripts")
 
 SHOWN = 20  # problems printed
+SECRET = ("api_key", "base_url")  # an address may have a password in it
+FLAGS_OF = {
+    "local": (
+        *("batch_size", "max_tokens", "dtype", "quantize", "device", "attn_implementation", "vision_attn", "sharing"),
+        *("num_workers", "feature_cache"),
+    ),
+    "vllm": ("base_url", "model_name", "api_key", "process", "timeout"),
+}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,6 +104,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--model", help="base model: hub name or folder")
     add("--model_path", help="adapter folder")
+    add(
+        "--backend",
+        choices=("local", "vllm"),
+        default="local",
+        help="who computes --ranker model's rewards (%(default)s)",
+    )
     add(
         "--decode",
         choices=list(METHODS),
@@ -142,6 +162,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--feature_cache",
         help="folder for the vision tower's features of the photos: later runs read them instead of the photos",
     )
+    # --backend vllm
+    add("--base_url", nargs="+", help="of one or several vLLM servers of this adapter, with or without /v1")
+    add("--model_name", help="the server's name of the model; default: whichever it serves")
+    add("--api_key", help="default: the environment's VLLM_API_KEY, or none")
+    add("--process", type=at_least(1), default=16, help="queries asked about at a time (%(default)s)")
+    add("--timeout", type=positive, default=120, help="seconds a request may take (%(default)s)")
     # Report
     add("--gallery", "--gallery_metadata", help="metadata CSV of the gallery, to report its density around the queries")
     add(
@@ -163,7 +189,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--output_dir", type=Path, help="default: outputs/evaluate/DATASET")
     args = parser.parse_args(arguments)
 
-    check_use(args, parser, given_flags(parser, arguments, args))
+    given = given_flags(parser, arguments, args)
+    check_backend(args, parser, given)
+    check_use(args, parser, given)
     try:
         check_vision_attention(args)
         check_quantize(args)
@@ -186,6 +214,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if args.ranker == "model" and args.model_path is None:
         parser.error("--ranker model needs --model_path, the folder of an adapter")
     return args
+
+
+def check_backend(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
+    """Refuse flags of the other backend, and what this one cannot do."""
+    other = "vllm" if args.backend == "local" else "local"
+    refuse(parser, given, FLAGS_OF[other], f"with --backend {args.backend}")
+    if args.backend == "local":
+        return
+    if args.ranker != "model":
+        parser.error(f"--backend vllm: no use with --ranker {args.ranker}: it is the model's")
+    if not args.base_url:
+        parser.error("--backend vllm needs --base_url")
+    if Processes.from_environment().count > 1:
+        parser.error("--backend vllm runs in one process; --process says how much it asks at a time")
 
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
@@ -216,7 +258,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     stopped = "stopped; what is scored is kept, and the same command goes on from there"
-    return run_command(lambda: evaluate(args), quiet=args.quiet, stopped=stopped)
+    return run_command(lambda: evaluate(args), ServerError, quiet=args.quiet, stopped=stopped)
 
 
 def evaluate(args: argparse.Namespace) -> list[str]:
@@ -290,7 +332,8 @@ def report_on(
         stated = stated_of(decider, sources(args), cases, picks[prediction])
     about = {"dataset": args.dataset, "split": args.split}
     report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
-    report |= {"settings": {name: str(value) for name, value in vars(args).items()}, "problems": problems}
+    settings = {name: str(value) for name, value in vars(args).items() if name not in SECRET}
+    report |= {"settings": settings, "problems": problems}
     if args.areas is not None:
         report["areas"] = area_accuracy(cases, picks, read_areas(args.areas, [case.query.image for case in cases]))
     if left_out is not None:
@@ -320,8 +363,9 @@ def needed_files(args: argparse.Namespace) -> list[tuple[str, str | None]]:
     if args.ranker == "model":
         files += [(name, getattr(args, name)) for name in ("image_path", "image_data_path", "tar_index_path")]
         files.append(("model_path", os.path.join(args.model_path, "adapter_config.json")))
-        # A base model may also be a name on the hub.
-        files.append(("model", args.model if args.model.startswith("checkpoints/") else None))
+        # A base model may also be a name on the hub; a server has its own.
+        own = args.backend == "local" and args.model.startswith("checkpoints/")
+        files.append(("model", args.model if own else None))
     return files
 
 
@@ -348,43 +392,71 @@ def score(
     args: argparse.Namespace, queries: "Sequence[Query]", info: AdapterInfo
 ) -> "tuple[list[Case], list[str]] | None":
     """Score the queries together with the other processes. None in all of them but the one that reports."""
-    import torch
-
     from utils.evaluation.resumed import score_missing
     from utils.evaluation.reward_log import RewardLog
     from utils.evaluation.shown_photos import ShownPhotos
-    from utils.geo_ranker import GeoRanker
-    from utils.model.device import own_device
     from utils.model.fingerprints import fingerprint
     from utils.photos.store import ImageStore
 
     processes = Processes.from_environment()
-    device = args.device or own_device(processes.local_rank)
+    photos = ImageStore.from_paths([args.image_path])
+    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
+    if args.backend == "vllm":
+        settings, score_with = vllm_engine(args, info)
+    else:
+        settings, score_with = local_engine(args, processes.local_rank, len(queries))
+    settings |= {name: getattr(args, name) for name in ("image_path", "image_data_path", "tar_index_path")}
+    scorer = fingerprint(args.model, args.model_path, info, settings)
+    with RewardLog(args.output_dir, scorer, processes.rank, ShownPhotos(photos, gallery)) as log:
+        return score_missing(
+            queries, log, processes, lambda missing, sharers: score_with(missing, sharers, photos, gallery, log)
+        )
+
+
+# Of missing queries by position, the processes that share them, photos, gallery and log; see score_missing.
+Engine = Callable[..., "tuple[dict[int, np.ndarray], list[Problem]]"]
+
+
+def local_engine(args: argparse.Namespace, local_rank: int, total: int) -> tuple[dict[str, Any], Engine]:
+    """What rewards depend on beside weights, prompt and photos, and who computes them: a ranker in this process."""
+    import torch
+
+    from utils.evaluation.by_ranker import score_by_ranker
+    from utils.geo_ranker import GeoRanker
+    from utils.model.device import own_device
+
+    device = args.device or own_device(local_rank)
     device_type = torch.device(device).type
     kernels = attention(args, device_type)
-    names = ("image_path", "image_data_path", "tar_index_path", "dtype", "sharing")
-    settings = {"device": device_type, "attn_implementation": kernels} | {name: getattr(args, name) for name in names}
+    settings = {"device": device_type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
     if args.quantize is not None:  # logs from before there was the flag stay valid
         settings["quantize"] = args.quantize
     how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
     how["quantize"] = args.quantize
-    scorer = fingerprint(args.model, args.model_path, info, settings)
-    photos = ImageStore.from_paths([args.image_path])
-    gallery = ImageStore.from_paths([args.image_data_path], args.tar_index_path)
-    with RewardLog(args.output_dir, scorer, processes.rank, ShownPhotos(photos, gallery)) as log:
-        return score_missing(
-            queries,
-            log,
-            lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how),
-            photos,
-            gallery,
-            processes,
-            feature_cache=args.feature_cache,
-            max_tokens=args.max_tokens,
-            sharing=args.sharing,
-            # On a CPU the model takes all cores, and nothing is won by reading ahead.
-            num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
-        )
+    return settings, functools.partial(
+        score_by_ranker,
+        functools.cache(lambda: GeoRanker.from_pretrained(args.model, args.model_path, **how)),
+        total=total,
+        feature_cache=args.feature_cache,
+        max_tokens=args.max_tokens,
+        sharing=args.sharing,
+        # On a CPU the model takes all cores, and nothing is won by reading ahead.
+        num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
+    )
+
+
+def vllm_engine(args: argparse.Namespace, info: AdapterInfo) -> tuple[dict[str, Any], Engine]:
+    """The same of vLLM servers; wherever they are, the adapter that they serve is known."""
+    from utils.evaluation.by_server import score_by_server
+    from utils.serving.identity import reward_label
+    from utils.serving.reward_server import RewardServer
+
+    label = reward_label(args.model_path, info)
+    servers = [RewardServer(url, label, args.model_name, args.api_key, args.timeout) for url in args.base_url]
+    # The processes are one, see check_backend.
+    return {"backend": "vllm", "model_name": args.model_name}, lambda missing, _, *stores_and_log: score_by_server(
+        servers, info, missing, *stores_and_log, at_once=args.process
+    )
 
 
 def sources(args: argparse.Namespace) -> "Sources":

@@ -24,7 +24,7 @@ from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
 from tests.world import GENERATED, QUERIES, RETRIEVED, build_world, flags
 from utils.calibration import Sources
 from utils.decoding import WITHOUT_RANKER as VOTES
-from utils.evaluation import resumed as resumed_scoring
+from utils.evaluation import by_ranker
 from utils.evaluation.fit_calibration import fit_decoders
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
@@ -190,9 +190,9 @@ def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     log = next(output.glob("rewards.*.jsonl"))
     log.write_text(log.read_text()[:-9])  # the last line is torn, as a full disk would leave it
     scored = []
-    score_benchmark = resumed_scoring.score_benchmark
+    score_benchmark = by_ranker.score_benchmark
     monkeypatch.setattr(
-        resumed_scoring,
+        by_ranker,
         "score_benchmark",
         lambda ranker, queries, *rest, **settings: (
             scored.extend(query.image for query in queries.values()),

@@ -17,7 +17,7 @@ from unittest import mock
 
 ROOT = Path(__file__).parent.parent.parent
 IMPORTED = (
-    *("utils.geo_ranker", "utils.training.trainer", "utils.evaluation.resumed", "utils.evaluation.report_files"),
+    *("utils.geo_ranker", "utils.training.trainer", "utils.evaluation.by_ranker", "utils.evaluation.report_files"),
     *("utils.locating.folder", "utils.retrieval.building", "utils.generation.api", "sklearn.linear_model", __name__),
 )
 SECONDS = 120  # that no run here takes

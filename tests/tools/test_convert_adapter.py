@@ -65,6 +65,19 @@ def test_the_result_is_an_ordinary_adapter(tiny_base, tmp_path, make_image, run,
             assert torch.equal(ranker(batch), expected(batch))
 
 
+def test_a_checkpoint_for_vllm(released, tiny_base, tmp_path, run, capsys):
+    assert run(released, tmp_path / "served", "--to", "vllm", "--base_model", tiny_base, "--dtype", "bfloat16") == 0
+    assert f"vllm serve {tmp_path / 'served'} --dtype bfloat16" in capsys.readouterr().out
+    weights = load_file(tmp_path / "served" / "model.safetensors")
+    assert weights["language_model.score.weight"].dtype == torch.float32
+    assert weights["model.norm.weight"].dtype == torch.bfloat16
+    with pytest.raises(SystemExit, match="served exists and is not an empty folder"):
+        run(released, tmp_path / "served", "--to", "vllm", "--base_model", tiny_base)
+    with pytest.raises(SystemExit):
+        run(released, tmp_path / "ours", "--dtype", "bfloat16")
+    assert "--dtype: no use with --to georanker" in capsys.readouterr().err
+
+
 def test_the_base_model_and_a_calibration_are_kept(released, tmp_path, run, capsys):
     assert run(released, tmp_path / "plain") == 0
     plain = AdapterInfo("Qwen/Qwen2-VL-7B-Instruct", "published", candidate_jpeg_quality=75)

@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.candidates import Query
 from utils.evaluation.cases import Case
-from utils.evaluation.scoring import Problem
+from utils.evaluation.results import Problem
 
 
 def gathered_cases(

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from utils.candidates import Query
+from utils.evaluation.results import Problem, Results, shown_candidates
 from utils.evaluation.reward_log import RewardLog
 from utils.geo_ranker import GeoRanker
 from utils.jobs.processes import Processes, SharedWork
@@ -22,22 +23,9 @@ from utils.model.batch import EncodedImage, PackedBatch, TokenizedQuery
 from utils.model.features import EncodedPhotos, FeatureCache
 from utils.model.halving import score_in_halves
 from utils.model.packing import Packer, chunks
-from utils.model.readable import readable
 from utils.model.sharing import Sharing
 
 Photos = EncodedPhotos | FeatureCache
-
-# ---- what was lost ----
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that could not be scored: a candidate of a query, or the query as a whole."""
-
-    query: int  # position of the query
-    candidate: int | None  # position of the candidate; None: the whole query
-    message: str  # names the query and the photo
-
 
 # ---- batches ----
 
@@ -88,7 +76,9 @@ class QueryBatches(IterableDataset):
             for position in self.work:
                 if position not in self.queries:
                     continue
-                query, kept, newest, found = self._readable(position, self.queries[position])
+                query, kept, newest, found = shown_candidates(
+                    position, self.queries[position], self.query_photos.__getitem__, self.gallery_photos.__getitem__
+                )
                 problems.extend(found)
                 if query is not None:
                     slots.extend((position, candidate) for candidate in kept)
@@ -105,78 +95,6 @@ class QueryBatches(IterableDataset):
             photos.update(newest)
         if problems:
             yield ScoringBatch([], None, problems)
-
-    def _readable(
-        self, position: int, query: Query
-    ) -> tuple[Query | None, list[int], dict[Hashable, EncodedImage], list[Problem]]:
-        """The query with the candidates that can be shown, their positions, encoded photos, and problems."""
-        # A gallery photo may have the id of a query photo.
-        shown, photos, unreadable = readable(
-            replace(query, image=f"query photo {query.image}"),
-            self.gallery_photos.__getitem__,
-            lambda _: self.query_photos[query.image],
-        )
-        problems = []
-        for number, error in unreadable:
-            lost = "query" if number is None else f"candidate {number}"
-            problems.append(Problem(position, number, f"{query.image}: {lost} left out: {error}"))
-        if not shown.candidates:
-            if all(problem.candidate is not None for problem in problems):
-                message = f"{query.image}: query left out: none of its candidates has a readable photo"
-                problems.append(Problem(position, None, message))
-            return None, [], {}, problems
-        gone = {problem.candidate for problem in problems}
-        kept = [number for number in range(len(query.candidates)) if number not in gone]
-        return shown, kept, photos, problems
-
-
-# ---- results ----
-
-
-class Results:
-    """Rewards as they come, candidate by candidate; a query is finished when none of its candidates is open."""
-
-    def __init__(self, queries: Mapping[int, Query], log: RewardLog):
-        self.queries = queries
-        self.log = log
-        self.scored: dict[int, np.ndarray] = {}  # position of a finished query -> rewards, NaN for lost candidates
-        self.problems: list[Problem] = []
-        self.finished: set[int] = set()
-        self._rewards: dict[int, np.ndarray] = {}  # of the others
-        self._open: dict[int, int] = {}  # how many of their candidates are open
-
-    def lose(self, problem: Problem) -> None:
-        """Note what could not be scored."""
-        self.problems.append(problem)
-        if problem.candidate is None:
-            self.finished.add(problem.query)
-        else:
-            self._settle(problem.query, problem.candidate, np.nan)
-
-    def take(self, position: int, candidate: int, reward: float, too_large: str | None) -> None:
-        """Note a reward; where there was too little memory for it, ``too_large`` says so."""
-        if too_large is None and np.isfinite(reward):
-            self._settle(position, candidate, reward)
-        else:
-            why = too_large or f"its reward is {reward}"
-            self.lose(
-                Problem(position, candidate, f"{self.queries[position].image}: candidate {candidate} left out: {why}")
-            )
-
-    def _settle(self, position: int, candidate: int, reward: float) -> None:
-        if position not in self._open:
-            self._open[position] = len(self.queries[position].candidates)
-            self._rewards[position] = np.full(self._open[position], np.nan, np.float32)
-        self._rewards[position][candidate] = reward
-        self._open[position] -= 1
-        if self._open[position] == 0:
-            del self._open[position]
-            rewards = self._rewards.pop(position)
-            self.finished.add(position)
-            if np.isfinite(rewards).all():
-                self.log.append(self.queries[position], rewards)
-            if np.isfinite(rewards).any():
-                self.scored[position] = rewards
 
 
 # ---- scoring ----

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from utils.generation.api import MESSAGE, REFUSALS, chat_request, encode_photo
-from utils.generation.completion import BadCompletion, read_completion
+from utils.generation.api import REFUSALS, chat_request, encode_photo
+from utils.generation.completion import read_completion
 from utils.generation.journal import Journal, Reply
 from utils.jobs.files import atomic_path
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
+from utils.servers.bounded_client import BadAnswer
+from utils.servers.server import MESSAGE
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +163,7 @@ def _reply(line: bytes, form: BatchForm, photos: frozenset[str]) -> Reply:
 def _answered(img_id: str, body: dict[str, Any], form: BatchForm) -> Reply:
     try:
         completion = read_completion(json.dumps(body))
-    except BadCompletion as error:
+    except BadAnswer as error:
         return Reply(img_id, problem=f"{img_id}: {_one_line(str(error))}")
     answers = completion.answers[: form.num_samples]
     if len(answers) < form.num_samples:

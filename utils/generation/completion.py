@@ -4,11 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import openai
-
-
-class BadCompletion(openai.OpenAIError):
-    """The server says it succeeded, but there is no chat completion with choices: not yet, not whole, or not at all."""
+from utils.servers.bounded_client import BadAnswer
 
 
 class Answer(NamedTuple):
@@ -29,7 +25,7 @@ class Completion:
 def read_completion(body: str) -> Completion:
     """The completion in the body of a response.
 
-    A refusal counts as an answer: its words, or an empty text. Raises ``BadCompletion`` with the whole body, in which
+    A refusal counts as an answer: its words, or an empty text. Raises ``BadAnswer`` with the whole body, in which
     a server may repeat the key.
     """
     try:
@@ -37,9 +33,9 @@ def read_completion(body: str) -> Completion:
         answers = tuple(_answer(choice) for choice in record["choices"])
         tokens = (record.get("usage") or {}).get("total_tokens")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadCompletion(f"the response is no chat completion ({type(error).__name__}): {body}") from error
+        raise BadAnswer(f"the response is no chat completion ({type(error).__name__}): {body}") from error
     if not answers or not all(isinstance(answer.text, str) for answer in answers):
-        raise BadCompletion(f"the response has no answer: {body}")
+        raise BadAnswer(f"the response has no answer: {body}")
     return Completion(answers, tokens if isinstance(tokens, int) and tokens > 0 else None)
 
 

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
+from utils.jobs.files import whole_folder
 from utils.jobs.reading import naming
 from utils.model.adapter import read_tensors
 from utils.model.adapter_config import read_config
@@ -28,8 +28,6 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
     holds something, and ``ValueError``, naming what is wrong, where the adapter is none of the released ones
     or not whole.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"{output} exists and is not an empty folder")
     config = read_config(released)
     if not is_released(config):
         raise ValueError(f"{released} is no released adapter: modules_to_save is {config.modules_to_save}")
@@ -43,9 +41,7 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
     # Calibration may have put a georanker.json beside it, which names the base model from another place.
     info = replace(adapter_info(released, config.base_model_name_or_path), base_model=config.base_model_name_or_path)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".convert-") as scratch:
-        folder = Path(scratch, output.name)
+    with whole_folder(output) as folder:
         config.save_pretrained(
             str(folder), auto_mapping_dict={"base_model_class": "GeoRanker", "parent_library": "utils.geo_ranker"}
         )
@@ -53,7 +49,6 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
         info.save(folder)
         if info.domain is not None:
             shutil.copy(released / DOMAIN_FILENAME, folder)
-        folder.replace(output)
     return info
 
 

@@ -195,16 +195,22 @@ class ImageStore:
         Raises ``ImageError`` naming the id and where it was looked for when it is missing or cannot be
         decoded.
         """
+        return open_image(*self.read(image_id))
+
+    def read(self, image_id: str) -> tuple[bytes, str]:
+        """The photo's file, and what an error should call it.
+
+        Raises ``ImageError`` naming the id and where it was looked for when it is missing or cannot be read.
+        """
         found = self._find(image_id)
         if found is None:
             reasons = [f"; {reason}" for source in self.sources if (reason := source.why_left_out(image_id))]
             raise ImageError(f"{image_id}: not in {', '.join(map(str, self.sources))}{''.join(reasons)}")
         source, name = found
         try:
-            data = source.read(name)
+            return source.read(name), f"{image_id} in {source}"
         except OSError as error:
             raise ImageError(f"{image_id} in {source}: {error}") from error
-        return open_image(data, f"{image_id} in {source}")
 
 
 def _meant_by(path: Path) -> list[Folder | ZipStore | Path]:

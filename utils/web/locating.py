@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from PIL import Image
 
 from utils.answer import Answer
-from utils.generation.api import ServerError
 from utils.jobs.files import atomic_path, write_json
 from utils.locating.photo import IN_MEMORY, Photo
 from utils.locating.task import Task
@@ -21,6 +20,7 @@ from utils.page.features import features
 from utils.page.map_files import geojson, kml
 from utils.photos.formats import EXTENSIONS
 from utils.photos.images import ImageError
+from utils.servers.errors import ServerError
 from utils.web.jobs import Job, Stage
 from utils.web.problems import Problem, told
 from utils.web.settings import Offer, Settings

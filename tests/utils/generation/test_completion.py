@@ -3,7 +3,8 @@ import json
 import pytest
 
 from tests.loopback import completion
-from utils.generation.completion import Answer, BadCompletion, Completion, read_completion
+from utils.generation.completion import Answer, Completion, read_completion
+from utils.servers.bounded_client import BadAnswer
 
 
 def answers(*contents: str | list | None, finish: str = "stop") -> list[Answer]:
@@ -66,5 +67,5 @@ def test_tokens_are_those_that_the_server_counts(usage: dict | None, tokens: int
     ],
 )
 def test_anything_else_is_no_completion(body: str) -> None:
-    with pytest.raises(BadCompletion, match=r"the response (is no chat completion|has no answer)"):
+    with pytest.raises(BadAnswer, match=r"the response (is no chat completion|has no answer)"):
         read_completion(body)

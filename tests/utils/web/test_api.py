@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.served import app_served, located, png, until
-from utils.generation.api import ServerError
 from utils.photos.images import ImageError
+from utils.servers.errors import ServerError
 from utils.web import schema
 
 

@@ -5,16 +5,18 @@ from typing import Any
 
 import openai
 
-from utils.generation.completion import BadCompletion
-
 # Of a decoded body. An answer takes kilobytes; no more than one piece (1 MiB) beyond this is ever in memory.
 MAX_BODY = 8 * 2**20
+
+
+class BadAnswer(openai.OpenAIError):
+    """The server says it succeeded, but its answer is none: not yet, not whole, or not at all."""
 
 
 class BoundedClient(openai.DefaultAsyncHttpxClient):
     """The client's own, but a request with its answer and all redirects takes at most ``seconds``.
 
-    An answer that is not there by then, or is longer than ``MAX_BODY``, raises ``BadCompletion`` and is not read to its
+    An answer that is not there by then, or is longer than ``MAX_BODY``, raises ``BadAnswer`` and is not read to its
     end, whatever its status.
     """
 
@@ -28,7 +30,7 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             async with asyncio.timeout(self.seconds):
                 return await self._follow(request, options | {"stream": True, "follow_redirects": False})
         except TimeoutError:
-            raise BadCompletion(f"no whole answer within {self.seconds:g} s") from None
+            raise BadAnswer(f"no whole answer within {self.seconds:g} s") from None
 
     async def _follow(self, request: Any, options: dict[str, Any]) -> Any:
         # Not left to the client, which would read the bodies of redirects to their end.
@@ -37,7 +39,7 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             if response.next_request is None:
                 return response
             request = response.next_request
-        raise BadCompletion(f"more than {self.max_redirects} redirects")
+        raise BadAnswer(f"more than {self.max_redirects} redirects")
 
     async def _read(self, response: Any) -> Any:
         body = bytearray()
@@ -45,7 +47,7 @@ class BoundedClient(openai.DefaultAsyncHttpxClient):
             async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > MAX_BODY:
-                    raise BadCompletion(f"the response is longer than {MAX_BODY >> 20} MiB")
+                    raise BadAnswer(f"the response is longer than {MAX_BODY >> 20} MiB")
         finally:
             await response.aclose()
         headers = response.headers.copy()

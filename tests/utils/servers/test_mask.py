@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.generation.mask import LEAST, Mask
+from utils.servers.mask import LEAST, Mask
 
 KEY = "sk-AbC/d+e12345"
 signs = st.text("ab/-c", max_size=30)

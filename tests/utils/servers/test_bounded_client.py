@@ -5,9 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.loopback import Response, Server, completion, serving
-from utils.generation import bounded_client
-from utils.generation.bounded_client import MAX_BODY, BoundedClient
-from utils.generation.completion import BadCompletion
+from utils.servers import bounded_client
+from utils.servers.bounded_client import MAX_BODY, BadAnswer, BoundedClient
 
 
 def post(server: Server, seconds: float = 60) -> tuple[int, str]:
@@ -30,7 +29,7 @@ def post_one(respond: Callable[[dict, int], tuple], seconds: float = 60) -> tupl
 def test_a_server_that_drips_is_bounded(status: int) -> None:
     """It is never silent for long."""
     drip = Response(status, "yes" * 1000, drip=0.05)
-    with pytest.raises(BadCompletion, match=r"no whole answer within 0\.4 s"):
+    with pytest.raises(BadAnswer, match=r"no whole answer within 0\.4 s"):
         post_one(lambda body, number: drip, 0.4)
     assert post_one(lambda body, number: Response(status, "yes", drip=0.01)) == (status, "yes")
 
@@ -39,7 +38,7 @@ def test_a_server_that_drips_is_bounded(status: int) -> None:
 def test_a_huge_body_is_not_read_to_its_end(status: int) -> None:
     huge = Response(status, "x" * 2**20, {"Location": "/elsewhere"}, times=1000)
     with serving(lambda body, number: huge) as server:
-        with pytest.raises(BadCompletion, match="the response is longer than 8 MiB"):
+        with pytest.raises(BadAnswer, match="the response is longer than 8 MiB"):
             post(server)
         assert server.sent < 100 * 2**20  # what buffers take is beyond the client
 
@@ -47,7 +46,7 @@ def test_a_huge_body_is_not_read_to_its_end(status: int) -> None:
 def test_bodies_of_up_to_the_limit_are_read(monkeypatch) -> None:
     monkeypatch.setattr(bounded_client, "MAX_BODY", 1000)
     assert post_one(lambda body, number: (200, "x" * 1000)) == (200, "x" * 1000)
-    with pytest.raises(BadCompletion):
+    with pytest.raises(BadAnswer):
         post_one(lambda body, number: (200, "x" * 1001))
 
 
@@ -56,7 +55,7 @@ def test_a_compressed_body_counts_as_what_it_decodes_to() -> None:
         return Response(200, gzip.compress(text, 1), {"Content-Encoding": "gzip"})
 
     assert post_one(lambda body, number: packed(b"x" * MAX_BODY)) == (200, "x" * MAX_BODY)
-    with pytest.raises(BadCompletion, match="the response is longer than 8 MiB"):
+    with pytest.raises(BadAnswer, match="the response is longer than 8 MiB"):
         post_one(lambda body, number: packed(b"x" * (MAX_BODY + 1)))
 
 
@@ -68,5 +67,5 @@ def test_redirects_are_followed_a_bounded_number_of_times() -> None:
         status, text = post(server)
     assert (status, "yes" in text) == (200, True)
     assert server.paths == ["/v1/chat", "/v1/1", "/v1/2"]
-    with pytest.raises(BadCompletion, match="more than 20 redirects"):
+    with pytest.raises(BadAnswer, match="more than 20 redirects"):
         post_one(lambda body, number: Response(308, "moved", {"Location": "/v1/there"}))

@@ -1,0 +1,84 @@
+"""Rewards from a vLLM server: one request a candidate, to its endpoint ``/classify``.
+
+The request has the query photo with every candidate. That it is computed once is vLLM's doing: its prefix cache knows
+the photo by its content, and the prompt begins with it.
+"""
+
+import json
+import os
+
+import openai
+
+from utils.servers.bounded_client import BadAnswer
+from utils.servers.errors import ServerError
+from utils.servers.server import Server, server_root
+from utils.serving.chat import Content
+
+KEYLESS = "EMPTY"  # the client sends some key
+ENDINGS = ("/classify", "/v1")  # that an address may have: the endpoint lies beside those of OpenAI's protocol
+
+
+class RewardServer:
+    """A vLLM server with the checkpoint that ``tools.convert_adapter --to vllm`` wrote of one adapter."""
+
+    def __init__(
+        self,
+        base_url: str,
+        label: str,
+        name: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 120.0,
+        max_retries: int = 6,
+    ) -> None:
+        """``api_key`` defaults to VLLM_API_KEY of the environment, and to none.
+
+        Args:
+            base_url: with or without ``/v1`` at its end.
+            label: what the checkpoint is known by, see ``utils/serving/identity.py``.
+            name: the server's name of the model; None: whichever it serves.
+            timeout: seconds that a request may take, its whole answer included.
+            max_retries: how often a request is repeated.
+
+        Raises ``ValueError`` when key or address are unusable.
+        """
+        key = api_key or os.environ.get("VLLM_API_KEY") or KEYLESS
+        root = server_root(base_url, *ENDINGS)
+        self.server = Server(root, key, timeout, max_retries)
+        self.address = self.server.mask(f"{root}/classify")
+        self.label = label
+        self.settings = {"add_generation_prompt": True, "use_activation": False, **({"model": name} if name else {})}
+
+    async def reward(self, content: Content) -> tuple[float, str | None]:
+        """The reward of a prompt (see ``utils/serving/chat.py``) and None, or NaN and why the server gives none.
+
+        Raises ``ServerError`` for what every other request would meet as well, such as another model.
+        """
+        body = {"messages": [{"role": "user", "content": content}], **self.settings}
+
+        async def request() -> str:
+            return await self.server.client.post("/classify", body=body, cast_to=str)
+
+        try:
+            label, reward = await self.server.ask(request, read_reward)
+        except openai.NotFoundError as error:
+            why = self.server.explain(error)
+            raise ServerError(f"{why} (no model of that name, or none that classifies, at {self.address})") from None
+        except openai.OpenAIError as error:
+            self.server.code(error)
+            return float("nan"), self.server.explain(error)
+        if label != self.label:
+            raise ServerError(
+                f"the server's model is {self.server.mask(repr(label))}, not {self.label}: serve what "
+                "python -m tools.convert_adapter writes of this adapter with --to vllm"
+            )
+        return reward, None
+
+
+def read_reward(body: str) -> tuple[str | None, float]:
+    """Label and reward in the body of a response. Raises ``BadAnswer`` where it is none."""
+    try:
+        (record,) = json.loads(body)["data"]
+        (reward,) = record["probs"]  # with use_activation off they are what the head computes
+        return record["label"], float(reward)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadAnswer(f"the response is no classification with one label ({type(error).__name__}): {body}") from error

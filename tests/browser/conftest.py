@@ -15,7 +15,8 @@ from utils.page.entry import Located, entry
 from utils.page.report import write_report
 
 
-@pytest.fixture(scope="session")
+# No longer than a module: playwright's event loop runs on in the thread, where other tests want to start their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator:
     """Chromium."""
     path = shutil.which("chromium")

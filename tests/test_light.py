@@ -99,7 +99,7 @@ MISSING = {
     "quick_start": "--image away.jpg --candidates away.csv --model_path away",
     "quick_start_im2gps3k": "--model_path away --candidates away.csv",
     "retrieve_candidates": "search --index away --queries away.csv --image_path away --output_dir away",
-    "tools.audit_benchmark": "--queries away.csv --image_path away --gallery away.csv --image_data_path away --output a.csv",
+    "tools.audit_benchmark": "--queries away.csv --image_path q --gallery g.csv --image_data_path g --output a.csv",
     "tools.convert_adapter": "away ours",
     "tools.fit_consensus": "away.csv",
     "tools.fit_domain": "away --image_path away --calibration_path away --words w",

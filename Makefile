@@ -25,6 +25,7 @@ demo: .venv/installed $(EARTH)/test/candidates.csv
 	$(BIN)/python evaluate.py --dataset earth --num_queries 200 --topn 12 --topn_zs 3 --output_dir outputs/demo
 
 notebook: .venv/installed $(EARTH)/test/candidates.csv
+	mkdir -p outputs/notebook
 	$(BIN)/jupyter execute notebooks/quickstart.ipynb --output $(CURDIR)/outputs/notebook/quickstart.ipynb
 
 app: .venv/installed $(EARTH)/test/candidates.csv

@@ -4,7 +4,6 @@ import gzip
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +16,6 @@ from utils.photos.images import open_image
 from utils.photos.store import ImageStore
 
 KEY = "sk-secret"
-
-
-@pytest.fixture
-def store(tmp_path: Path, make_image) -> ImageStore:
-    """Photos 0.png .. 4.png; 2.png is no image."""
-    for number in range(5):
-        make_image(16, 24, number).save(tmp_path / f"{number}.png")
-    (tmp_path / "2.png").write_bytes(b"no image")
-    return ImageStore.from_paths([tmp_path])
 
 
 def ask(server: Server, names: list[str], store: ImageStore, workers: int = 1, **settings) -> list[Reply]:

@@ -8,19 +8,9 @@ from utils.generation import batch_files
 from utils.generation.api import ApiModel, ask_all
 from utils.generation.batch_files import BatchForm, read_results, write_requests
 from utils.generation.journal import Journal, Reply
-from utils.photos.store import ImageStore
 
 FORM = BatchForm("m", 2, 0.7, 50, 1024, "0123456789abcdef")
 NAMES = [f"{number}.png" for number in range(5)]
-
-
-@pytest.fixture
-def store(tmp_path: Path, make_image) -> ImageStore:
-    """Photos 0.png .. 4.png; 2.png is no image."""
-    for number in range(5):
-        make_image(16, 24, number).save(tmp_path / f"{number}.png")
-    (tmp_path / "2.png").write_bytes(b"no image")
-    return ImageStore.from_paths([tmp_path])
 
 
 @pytest.fixture

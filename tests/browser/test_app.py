@@ -217,6 +217,22 @@ def test_what_cannot_be_read_costs_only_itself(app, visit):
     opened.reaches("broken.png", "No place: not an image")
 
 
+def test_photos_that_have_ended_before_the_page_hears_that_they_were_taken(app, visit):
+    opened = visit(app.url)
+
+    def ends_first(route) -> None:
+        answered = route.fetch()
+        app.ended(answered.json()["id"])
+        route.fulfill(response=answered, json=app.client.get(f"/api/jobs/{answered.json()['id']}").json())
+
+    opened.page.route("**/api/jobs", ends_first)
+    opened.page.set_input_files("#files", [photo("broken.png", b"no photo"), photo("beach.png"), photo("tower.png")])
+    opened.reaches("broken.png", "No place: not an image of a known format")
+    for name in ("beach.png", "tower.png"):
+        opened.reaches(name, "Lisbon, Portugal · ")
+    assert opened.messages == []
+
+
 def test_ten_photos_at_once_though_three_may_wait(visit):
     with app_served(max_queue=3) as app:
         app.server.jobs.seconds = 0.1  # a photo, by which it says when to come again

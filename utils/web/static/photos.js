@@ -56,7 +56,8 @@ export class Photos {
     await this.answered(photo, async () => {
       const { id, stage, before } = await ask("jobs", { method: "POST", body });
       if (photo.isGone) forget(id);
-      else this.change(photo, { job: id, stage, before });
+      // One that has ended by now is looked at like any other: only that says its place, or why it has none.
+      else this.change(photo, { job: id, stage: RESTING.includes(stage) ? "waiting" : stage, before });
     });
     this.sending -= 1;
     this.send();

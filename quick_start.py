@@ -333,10 +333,10 @@ def show(
 
 def locate_folder(args: argparse.Namespace, locator: "Locator") -> list[str]:
     """Every photo of a folder, into a table, a map and a page."""
-    from utils.page.folder import locate_into
+    from utils.page.folder import locate_with_page
 
     table = args.locations
-    rows = locate_into(locator, Path(args.image), table, args.report)
+    rows = locate_with_page(locator, Path(args.image), table, args.report)
     located = sum(row.latitude is not None for row in rows)
     print(f"{table}: {located} of {len(rows)} photos have a place\nMap: {table.with_suffix('.geojson')}")
     if args.report is not None:

@@ -9,7 +9,6 @@ from typing import Any
 from utils.answer import Demand
 from utils.calibration import Sources
 from utils.decoding import METHODS, WITHOUT_RANKER
-from utils.generation.api import ApiModel
 from utils.generation.local import LocalModel, load_encoder
 from utils.geo_ranker import GeoRanker
 from utils.locating.gallery_source import GallerySource
@@ -149,6 +148,8 @@ class Choices:
             else:
                 model = LocalModel(ranker.stock, load_encoder(self.model, ranker.stock), ranker.without_adapter)
             return Guesses.local(model, self.model, self.generate, **picking)
+
+        from utils.generation.api import ApiModel  # openai, which takes a while to import
 
         def client(count: int) -> ApiModel:
             return ApiModel(self.model_name, base_url=self.base_url, num_samples=count)

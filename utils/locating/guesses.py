@@ -1,17 +1,20 @@
 """Candidates that a vision-language model guesses: on this machine, or behind a server."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from utils.candidates import Candidate
-from utils.generation.api import ApiModel, ask_all
 from utils.generation.journal import Reply
 from utils.generation.local import LocalModel, ask_local
 from utils.geography.answers import parse_answers
 from utils.locating.photo import Photo
 from utils.locating.sources import Found
 from utils.photos.images import ImageError
+
+if TYPE_CHECKING:
+    from utils.generation.api import ApiModel
 
 
 class Guesses:
@@ -45,8 +48,9 @@ class Guesses:
         return cls(ask, name, count, merge_km)
 
     @classmethod
-    def served(cls, load: Callable[[int], ApiModel], name: str, count: int, merge_km: float = 0.0) -> "Guesses":
+    def served(cls, load: "Callable[[int], ApiModel]", name: str, count: int, merge_km: float = 0.0) -> "Guesses":
         """Of a model behind a server, all sampled; ``load`` makes its client, which asks for so many answers."""
+        from utils.generation.api import ask_all
 
         def ask(photos: Mapping[str, Image.Image], count: int) -> dict[str, Reply]:
             replies: dict[str, Reply] = {}

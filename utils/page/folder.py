@@ -7,7 +7,7 @@ from PIL import Image
 
 from utils.answer import Answer
 from utils.jobs.progress import progress_bar
-from utils.locating import folder as locating
+from utils.locating.folder import locate_into
 from utils.locating.locations import Location
 from utils.locator import Locator
 from utils.page.entry import FORMAT, Entry, Located, entry, entry_of_row
@@ -17,12 +17,14 @@ from utils.photos.formats import list_photos
 from utils.photos.images import ImageError, open_image
 
 
-def locate_into(locator: Locator, folder: Path, table: Path, page: str | os.PathLike | None = None) -> list[Location]:
-    """``utils.locating.folder.locate_into`` with a ``locator``, and where one is asked for its ``page``."""
+def locate_with_page(
+    locator: Locator, folder: Path, table: Path, page: str | os.PathLike | None = None
+) -> list[Location]:
+    """``locate_into`` with a ``locator``, and where one is asked for its ``page``."""
     if page is None:
-        return locating.locate_into(locator.locate_all, locator.identity, folder, table)
+        return locate_into(locator.locate_all, locator.identity, folder, table)
     report = FolderReport(folder)
-    rows = locating.locate_into(locator.locate_all, locator.identity, folder, table, report.entry)
+    rows = locate_into(locator.locate_all, locator.identity, folder, table, report.entry)
     write_report(page, report.entries(rows))
     return rows
 

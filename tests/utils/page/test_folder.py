@@ -4,7 +4,7 @@ import pytest
 
 from tests.located import answer
 from tests.pictures import photo
-from utils.page.folder import locate_into
+from utils.page.folder import locate_with_page
 from utils.photos.images import ImageError
 
 
@@ -37,9 +37,9 @@ def entries(page):
 def test_a_page_of_an_interrupted_run_has_all_photos(folder, tmp_path):
     table, page = tmp_path / "locations.csv", tmp_path / "report.html"
     with pytest.raises(KeyboardInterrupt):
-        locate_into(Stub("c.jpg"), folder, table, page)
+        locate_with_page(Stub("c.jpg"), folder, table, page)
     assert not page.exists()
-    rows = locate_into(Stub(), folder, table, page)
+    rows = locate_with_page(Stub(), folder, table, page)
     found = entries(page)
     assert [one["name"] for one in found] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"] == [row.file for row in rows]
     assert [len(one.get("candidates", ())) for one in found] == [4, 0, 4, 4]
@@ -53,8 +53,8 @@ def test_a_page_of_an_interrupted_run_has_all_photos(folder, tmp_path):
 def test_photos_of_a_run_without_a_page_have_their_place(folder, tmp_path):
     table, page = tmp_path / "locations.csv", tmp_path / "report.html"
     with pytest.raises(KeyboardInterrupt):
-        locate_into(Stub("c.jpg"), folder, table)
-    locate_into(Stub(), folder, table, page)
+        locate_with_page(Stub("c.jpg"), folder, table)
+    locate_with_page(Stub(), folder, table, page)
     found = entries(page)
     assert [one["made"] is None for one in found] == [True, False, False, False]
     assert found[0]["photo"]["uri"].startswith("data:image/jpeg")
@@ -62,13 +62,13 @@ def test_photos_of_a_run_without_a_page_have_their_place(folder, tmp_path):
 
 
 def test_without_a_page_nothing_is_kept_for_one(folder, tmp_path):
-    locate_into(Stub(), folder, tmp_path / "locations.csv")
+    locate_with_page(Stub(), folder, tmp_path / "locations.csv")
     assert "shown" not in (tmp_path / "locations.csv.jsonl").read_text()
 
 
 def test_an_entry_of_another_version_is_not_shown(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.page.entry.FORMAT", 0)
-    locate_into(Stub(), folder, tmp_path / "locations.csv", tmp_path / "old.html")
+    locate_with_page(Stub(), folder, tmp_path / "locations.csv", tmp_path / "old.html")
     monkeypatch.undo()
-    locate_into(Stub(), folder, tmp_path / "locations.csv", tmp_path / "new.html")
+    locate_with_page(Stub(), folder, tmp_path / "locations.csv", tmp_path / "new.html")
     assert [one["made"] is None for one in entries(tmp_path / "new.html")] == [True, False, True, True]

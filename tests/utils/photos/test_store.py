@@ -11,9 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from tests.pictures import encoded, photo, pixels
+from tests.reading import Pixels
 from tests.tars import write_tar
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
@@ -281,17 +282,6 @@ def test_wrong_paths(gallery, tmp_path):
 # ---- processes ----
 
 
-class Photos(Dataset):
-    def __init__(self, store, names):
-        self.store, self.names = store, names
-
-    def __len__(self):
-        return len(self.names)
-
-    def __getitem__(self, index):
-        return self.store.open(self.names[index]).tobytes()
-
-
 @pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])  # to start a process anew takes seconds
 def test_workers_share_one_store(gallery, method, workers):
     """Several readers at once on a tar that the parent has open: each gets the bytes of each photo."""
@@ -300,7 +290,7 @@ def test_workers_share_one_store(gallery, method, workers):
     store.open("gallery_000000.png")  # opens tar and index before the workers start
     names = list(expected) * 10
     photos = DataLoader(
-        Photos(store, names), batch_size=4, num_workers=workers, collate_fn=list, multiprocessing_context=method
+        Pixels(store, names), batch_size=4, num_workers=workers, collate_fn=list, multiprocessing_context=method
     )
     assert [data for batch in photos for data in batch] == [expected[name].tobytes() for name in names]
     assert pixels(store.open("gallery_000001.png")).tolist() == pixels(expected["gallery_000001.png"]).tolist()

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from tests.damage import outcome
 from tests.pictures import encoded, photo, pixels
+from tests.reading import Pixels
 from tests.zips import LOCAL, edited, entry, write_zip
 from utils.photos import zip_store
 from utils.photos.images import ImageError
@@ -301,24 +302,13 @@ def test_where_the_folder_cannot_be_written_the_index_goes_to_the_cache(gallery,
 # ---- readers ----
 
 
-class Photos(Dataset):
-    def __init__(self, store, names):
-        self.store, self.names = store, names
-
-    def __len__(self):
-        return len(self.names)
-
-    def __getitem__(self, index):
-        return self.store.open(self.names[index]).tobytes()
-
-
 def test_forked_workers_share_one_store(gallery):
     folder, expected = gallery
     store = ImageStore.from_paths([folder])
     store.open("00.png")  # opens zip and index before the workers start
     names = list(expected) * 10
     photos = DataLoader(
-        Photos(store, names), batch_size=4, num_workers=2, collate_fn=list, multiprocessing_context="fork"
+        Pixels(store, names), batch_size=4, num_workers=2, collate_fn=list, multiprocessing_context="fork"
     )
     assert [data for batch in photos for data in batch] == [expected[name].tobytes() for name in names]
 

@@ -78,7 +78,86 @@ def test_pins_are_where_they_belong(show):
         # Beside the number in its middle.
         assert colour(page, x - 6, y + 6) == SHARE_COLOURS[share]
     x, y = pixel(page, 38.8, -9.3)
-    assert colour(page, x, y) == (0, 163, 184)  # the truth
+    assert colour(page, x, y - 34) == (0, 163, 184)  # the star of the truth, on its stick
+
+
+def crowded() -> Located:
+    """Twelve candidates, of which the first, the third and so on lie within 20 km, two of them in one place."""
+    answer = located().found
+    places = []
+    for number in range(12):
+        near = (38.72 + 0.02 * (number % 3), -9.14 + 0.015 * (number // 4))
+        far = (38.0 + 0.37 * number, -9.0 + 0.6 * math.sin(number))
+        latitude, longitude = far if number % 2 else (near if number else (38.72, -9.125))
+        candidate = replace(answer.candidate, latitude=latitude, longitude=longitude)
+        places.append(replace(answer.places[0], candidate=candidate, share=0.12 - 0.006 * number))
+    assert places[0].point == places[6].point
+    first = places[0].candidate
+    return located(places=tuple(places), candidate=first, latitude=first.latitude, longitude=first.longitude)
+
+
+def numbers(page) -> dict[str, tuple[list[float], list[list[float]]]]:
+    """What the map writes on discs: the boxes of a text, and of the discs that are painted after it."""
+    return page.evaluate(
+        """() => {
+            const pen = CanvasRenderingContext2D.prototype;
+            const [fillText, arc] = [pen.fillText, pen.arc];
+            const written = {};
+            pen.fillText = function (text, x, y) {
+                const half = this.measureText(text).width / 2;
+                if (/^[0-9]+$/.test(text)) written[text] = [[x - half, y - 5, x + half, y + 5], []];
+                fillText.call(this, text, x, y);
+            };
+            pen.arc = function (x, y, r, ...more) {
+                for (const [, discs] of Object.values(written)) discs.push([x - r, y - r, x + r, y + r]);
+                arc.call(this, x, y, r, ...more);
+            };
+            report.map.paint();
+            Object.assign(pen, { fillText, arc });
+            return written;
+        }"""
+    )
+
+
+def middle(box: list[float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def covers(box: list[float], other: list[float]) -> bool:
+    """Whether two boxes overlap by more than 2 pixels both ways."""
+    across, down = (min(box[end], other[end]) - max(box[end - 2], other[end - 2]) for end in (2, 3))
+    return across > 2 and down > 2
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_every_number_can_be_seen(show, width):
+    photo = crowded()
+    page = show([photo], width=width).page
+    settled(page)
+    points = {str(number): place.point for number, place in enumerate(photo.found.places, start=1)}
+    for zoom in (1, 0.25, 0.001, 1000):  # the first view, farther, all of the Earth, and closer around the first
+        page.evaluate("zoom => { report.map.fit(); report.map.view.zoom(zoom); }", zoom)
+        if zoom == 1000:
+            page.evaluate("Object.assign(report.map.view, report.map.scene.pins[0])")
+        written, window = numbers(page), view(page)
+        buttons = [window["width"] - 52, 12, window["width"] - 12, 142]
+        assert len(written) == 12 or zoom == 1000
+        for number, (box, later) in written.items():
+            x, y = pixel(page, *points[number])
+            if not (0 < x < window["width"] and 0 < y < window["height"]):
+                continue
+            assert min(box[:2]) >= 0, (zoom, number)
+            assert box[2] <= window["width"], (zoom, number)
+            assert box[3] <= window["height"], (zoom, number)
+            assert not [other for other in [*later, buttons] if covers(box, other)], (zoom, number)
+    close = {number: math.dist(middle(box), pixel(page, *points[number])) for number, (box, _) in written.items()}
+    assert {"1", "3", "5"} < close.keys()
+    assert [number for number, off in close.items() if off > 1] == ["7"]  # it lies where 1 does
+    # The mouse finds a number where it stands.
+    page.evaluate("report.map.fit()")
+    for number, (box, _) in list(numbers(page).items())[::4]:
+        point_at(page, *middle(box))
+        assert page.locator(".candidate.lit .number").inner_text() == number
 
 
 def test_a_drag_moves_the_earth_with_the_mouse_and_a_wheel_zooms_around_it(show):

@@ -66,12 +66,24 @@ class WorldMap {
     }
   }
 
+  // What else is drawn where pins are not: boxes of pixels.
+  taken() {
+    const { view, scene } = this;
+    const inset = insetBox(view, scene.pins);
+    const buttons = [view.width - 60, 0, view.width, 150];
+    const scale = [view.width - 150, view.height - 34, view.width, view.height];
+    return [buttons, scale, ...(inset ? [inset] : []), ...(scene.truth ? [truthBox(view, scene.truth)] : [])];
+  }
+
+  // Where the pins stand, [x, y] each.
+  spots() {
+    return spread(this.view, this.scene.pins, this.scene.answer, this.taken());
+  }
+
   pinAt(x, y) {
-    const near = (pin) => {
-      const [right, down] = this.view.pixel(pin.latitude, pin.longitude);
-      return Math.hypot(right - x, down - y) <= Math.max(pinRadius(pin), 9) + 2;
-    };
-    const found = this.scene.pins.findIndex(near);
+    const { pins } = this.scene;
+    const near = ([right, down], number) => Math.hypot(right - x, down - y) <= Math.max(pinRadius(pins[number]), 9) + 2;
+    const found = this.spots().findIndex(near);
     return found < 0 ? null : found;
   }
 
@@ -110,17 +122,21 @@ class WorldMap {
     paintEarth(pen, view, this, colour);
     for (const region of [...scene.regions].reverse()) paintRegion(pen, view, region, colour, dense);
     if (scene.truth && scene.answer !== undefined) paintPath(pen, view, scene.pins[scene.answer], scene.truth, colour);
-    const taken = scene.pins.map((pin) => pinBox(view, pin));
-    if (scene.truth) taken.push(truthBox(view, scene.truth));
-    taken.push([view.width - 150, view.height - 34, view.width, view.height], [view.width - 60, 0, view.width, 150]);
-    paintTowns(pen, view, this.towns, taken, colour);
-    for (let number = scene.pins.length - 1; number >= 0; number--) {
-      if (number !== this.lit) paintPin(pen, view, scene.pins[number], number === scene.answer, false, colour);
-    }
+    const spots = this.spots();
+    const discs = scene.pins.map((pin, number) => boxAround(spots[number], pinRadius(pin) + 1));
+    paintTowns(pen, view, this.towns, [...discs, ...this.taken()], colour);
     if (scene.truth) paintTruth(pen, view, scene.truth, colour);
-    if (this.lit !== null) paintPin(pen, view, scene.pins[this.lit], this.lit === scene.answer, true, colour);
     paintScale(pen, view, colour);
-    if (view.width > 420 && view.scale > 12) paintInset(pen, view, this, colour);
+    const inset = insetBox(view, scene.pins);
+    if (inset) paintInset(pen, view, this, inset, colour);
+    const numbers = [...scene.pins.keys()].reverse().filter((number) => number !== this.lit);
+    const leader = ({ latitude, longitude }, number) =>
+      paintLeader(pen, view.pixel(latitude, longitude), spots[number], number === this.lit, colour);
+    scene.pins.forEach(leader);
+    if (this.lit !== null) numbers.push(this.lit);
+    for (const number of numbers) {
+      paintPin(pen, spots[number], scene.pins[number], number === scene.answer, number === this.lit, colour);
+    }
   }
 }
 

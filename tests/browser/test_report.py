@@ -10,6 +10,7 @@ import pytest
 from tests.located import HOSTILE, located, unknown, unsure
 from utils.locating.results import ranking_json
 from utils.page.entry import Located
+from utils.photos.credit import Credit
 
 SEVERAL = [located("a.jpg"), unsure(), unknown(), Located("broken.jpg", ValueError("broken.jpg: it is cut off"))]
 SHARE_COLOURS = {1.0: (122, 1, 119), 0.5: (241, 115, 28)}  # of the largest share, and of half of it
@@ -361,6 +362,27 @@ def test_json_geojson_and_kml_can_be_taken(show):
     assert json.loads(texts["JSON"]) == expected
     assert len(json.loads(texts["GeoJSON"])["features"]) == 8
     assert len(ElementTree.fromstring(texts["KML"])[0]) == 9
+
+
+def test_whose_a_candidates_photo_is_stands_under_it(show):
+    answer = located().found
+    credits = [
+        Credit(HOSTILE, "", "CC BY-SA 4.0", "https://there/licence", "https://www.here/photo?a=1"),
+        Credit("", "", "", "javascript:alert(1)", "a folder of mine"),
+        Credit("of one whose photo is not shown", "", "", "", ""),
+    ]
+    given = dict(enumerate(credits))
+    places = [replace(place, credit=given.get(number)) for number, place in enumerate(answer.places)]
+    opened = show([located(places=tuple(places), candidate=places[1].candidate)])
+    lines = opened.page.locator(".candidate .credit")
+    assert lines.all_inner_texts() == [
+        f"Photo: {HOSTILE}, www.here, CC BY-SA 4.0",
+        "Photo: unknown author, a folder of mine, licence not stated",
+    ]
+    links = [(link.inner_text(), link.get_attribute("href")) for link in lines.locator("a").all()]
+    assert links == [("www.here", "https://www.here/photo?a=1"), ("CC BY-SA 4.0", "https://there/licence")]
+    assert {link.get_attribute("rel") for link in lines.locator("a").all()} == {"noopener noreferrer"}
+    assert opened.messages == []
 
 
 def test_hostile_names_stay_text(show):

@@ -414,6 +414,24 @@ def test_dark_where_that_is_preferred_and_light_on_paper(show):
     assert dark.locator(".candidate").first.is_visible()
 
 
+def test_paper_shows_all_that_the_screen_does(show):
+    page = show([crowded()]).page
+    page.evaluate("report.map.fit(); report.map.view.move(60, -20)")
+    before, seen = view(page), numbers(page).keys()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert numbers(page).keys() >= seen
+    paper = view(page)
+    assert (paper["width"], paper["height"]) == (720, 480)
+    assert paper["height"] / paper["scale"] >= before["height"] / before["scale"] * 0.999
+    box = page.locator(".map canvas").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.01)
+    assert page.locator("details li").first.is_visible()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert view(page) == before
+
+
 def test_without_scripts_there_is_the_text(show):
     page = show([located()], java_script_enabled=False).page
     assert "1. 50.0% Lisbon, Portugal" in page.locator("noscript").inner_text()

@@ -22,6 +22,7 @@ class WorldMap {
     this.background.src = world.background;
     this.scene = { pins: [], regions: [] };
     this.lit = null; // which pin stands out
+    this.onScreen = null; // the view there, while it is on paper
     this.onLight = this.onChoose = () => {};
     new ResizeObserver(() => this.resize()).observe(this.canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -88,6 +89,7 @@ class WorldMap {
   }
 
   resize() {
+    if (this.onScreen) return;
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!width || !height) return;
     const isFirst = this.view.width === 1;
@@ -96,9 +98,21 @@ class WorldMap {
     else this.draw();
   }
 
+  // On paper it is as wide as a page, and shows what could be seen on the screen.
   onPaper(isPaper) {
     document.documentElement.classList.toggle("paper", isPaper);
-    this.isPaper = isPaper;
+    const { view } = this;
+    if (isPaper) {
+      this.onScreen ||= { ...view };
+      const { width, height, scale } = this.onScreen;
+      const [wide, high] = WorldMap.PAPER;
+      view.resize(wide, high);
+      view.zoom((scale / view.scale) * Math.min(wide / width, high / height));
+    } else {
+      Object.assign(view, this.onScreen);
+      this.onScreen = null;
+      this.resize();
+    }
     this.paint();
   }
 
@@ -112,7 +126,7 @@ class WorldMap {
 
   paint() {
     const { view, canvas, scene } = this;
-    const dense = Math.max(devicePixelRatio || 1, this.isPaper ? 2 : 1);
+    const dense = Math.max(devicePixelRatio || 1, this.onScreen ? 2 : 1);
     canvas.width = Math.round(view.width * dense);
     canvas.height = Math.round(view.height * dense);
     const pen = canvas.getContext("2d");
@@ -139,6 +153,8 @@ class WorldMap {
     }
   }
 }
+
+WorldMap.PAPER = [720, 480]; // pixels
 
 function discEdges({ latitude, longitude, radius_km: radius }) {
   const up = radius / View.KM;

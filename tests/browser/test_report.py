@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from tests.located import HOSTILE, located, unknown, unsure
@@ -161,6 +163,21 @@ def test_every_number_can_be_seen(show, width):
         assert page.locator(".candidate.lit .number").inner_text() == number
 
 
+def luminance(*parts: int) -> float:
+    """WCAG's relative one of a colour."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in np.divide(parts, 255)]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+
+def test_numbers_stand_out_from_their_pins(show):
+    page = show([located()]).page
+    found = page.evaluate("[...Array(101).keys()].map((percent) => shareColour(percent / 100))")
+    for percent, pin in enumerate(found):
+        fill = luminance(*map(int, re.findall(r"\d+", pin["fill"])))
+        ink = {"#fff": 1.0, "#000": 0.0}[pin["ink"]]
+        assert (max(fill, ink) + 0.05) / (min(fill, ink) + 0.05) >= 4.5, percent
+
+
 def test_a_drag_moves_the_earth_with_the_mouse_and_a_wheel_zooms_around_it(show):
     page = show([located()]).page
     before = pixel(page, 39.6, -8.41)
@@ -315,6 +332,15 @@ def test_a_reader_who_sees_nothing_gets_it_all(show):
         "within 2,500 km nearly always",
     ]
     assert all(image.get_attribute("alt") is not None for image in page.locator("main img").all())
+
+
+def test_the_map_of_a_photo_of_several_fits_it(show):
+    page = show([located(), located("b.jpg")]).page
+    page.locator(".photo-row a").first.click()
+    page.wait_for_function("report.map.view.height === report.map.canvas.clientHeight")
+    there = view(page)
+    page.evaluate("report.map.fit()")
+    assert there == view(page)
 
 
 def test_every_state_says_what_it_is(show):

@@ -35,6 +35,7 @@ class WorldMap {
   show(scene) {
     this.scene = scene;
     this.lit = null;
+    this.resize(); // which may be new with what is shown, before its observer hears of it
     this.fit();
   }
 
@@ -139,7 +140,6 @@ class WorldMap {
     const spots = this.spots();
     const discs = scene.pins.map((pin, number) => boxAround(spots[number], pinRadius(pin) + 1));
     paintTowns(pen, view, this.towns, [...discs, ...this.taken()], colour);
-    if (scene.truth) paintTruth(pen, view, scene.truth, colour);
     paintScale(pen, view, colour);
     const inset = insetBox(view, scene.pins);
     if (inset) paintInset(pen, view, this, inset, colour);
@@ -147,6 +147,7 @@ class WorldMap {
     const leader = ({ latitude, longitude }, number) =>
       paintLeader(pen, view.pixel(latitude, longitude), spots[number], number === this.lit, colour);
     scene.pins.forEach(leader);
+    if (scene.truth) paintTruth(pen, view, scene.truth, colour);
     if (this.lit !== null) numbers.push(this.lit);
     for (const number of numbers) {
       paintPin(pen, spots[number], scene.pins[number], number === scene.answer, number === this.lit, colour);

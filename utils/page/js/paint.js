@@ -4,7 +4,7 @@
 
 const SHARE_COLOURS = ["#fff7bc", "#fec44f", "#f1731c", "#c51b1b", "#7a0177"]; // light to dark: reads without colour
 
-// A colour for a share of the largest one (0 to 1), and whether text on it is white.
+// A colour for a share of the largest one (0 to 1), and that of text on it: with white or black a contrast of 4.5.
 function shareColour(share) {
   const place = Math.min(Math.max(share, 0), 1) * (SHARE_COLOURS.length - 1);
   const below = Math.min(Math.floor(place), SHARE_COLOURS.length - 2);
@@ -12,8 +12,9 @@ function shareColour(share) {
     const [a, b] = [0, 1].map((next) => parseInt(SHARE_COLOURS[below + next].slice(at, at + 2), 16));
     return Math.round(a + (b - a) * (place - below));
   });
-  const bright = 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2];
-  return { fill: `rgb(${parts.join(",")})`, ink: bright < 153 ? "#fff" : "#1c2330" };
+  const [red, green, blue] = parts.map((part) => (part > 10 ? ((part / 255 + 0.055) / 1.055) ** 2.4 : part / 3294));
+  const light = 0.2126 * red + 0.7152 * green + 0.0722 * blue; // relative luminance of WCAG
+  return { fill: `rgb(${parts.join(",")})`, ink: 1.05 / (light + 0.05) >= 4.5 ? "#fff" : "#000" };
 }
 
 function pinRadius(pin) {

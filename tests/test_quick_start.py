@@ -22,7 +22,7 @@ from utils.tables.candidate_table import read_candidate_table
 
 OWN = ["--image", "x.jpg", "--candidates", "c.csv", "--model_path", "a"]
 GALLERY = ["--index", "i", "--image_data_path", "g", "--model_path", "a"]
-KEYS = {"latitude", "longitude", "reward", "share", "place", "image", "source"}
+KEYS = {"latitude", "longitude", "reward", "share", "place", "image", "source", "credit"}
 
 
 @pytest.fixture(scope="module")

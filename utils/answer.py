@@ -10,6 +10,7 @@ from utils.calibration import Calibration, Outlook
 from utils.candidates import Candidate
 from utils.geography.discs import Region
 from utils.geography.geodesy import THRESHOLDS_KM
+from utils.photos.credit import Credit
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Place:
     share: float  # of the candidates of its photo, which have 1; no probability of the truth
     # Opens its own photo once more, which was compared; None where it has none. No part of the results.
     photo: Callable[[], Image.Image] | None = field(default=None, repr=False, compare=False)
+    credit: Credit | None = None  # whose its own photo is; None: not known
 
     @property
     def point(self) -> tuple[float, float]:
@@ -101,6 +103,7 @@ class Answer:
                     "place": place.name,
                     "image": place.candidate.image,
                     "source": place.candidate.source,
+                    "credit": place.credit and place.credit.as_json(),
                 }
                 for place in self.places
             ],

@@ -2,14 +2,17 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from tests.located import HOSTILE, located, unknown, unsure
 from utils.locating.results import ranking_json
 from utils.page.entry import Located
+from utils.photos.credit import Credit
 
 SEVERAL = [located("a.jpg"), unsure(), unknown(), Located("broken.jpg", ValueError("broken.jpg: it is cut off"))]
 SHARE_COLOURS = {1.0: (122, 1, 119), 0.5: (241, 115, 28)}  # of the largest share, and of half of it
@@ -40,6 +43,12 @@ def colour(page, x: float, y: float) -> tuple[int, int, int]:
             [round(x), round(y)],
         )
     )
+
+
+def luminance(*parts: int) -> float:
+    """WCAG's relative one of a colour."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in np.divide(parts, 255)]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
 
 
 def settled(page) -> None:
@@ -78,7 +87,93 @@ def test_pins_are_where_they_belong(show):
         # Beside the number in its middle.
         assert colour(page, x - 6, y + 6) == SHARE_COLOURS[share]
     x, y = pixel(page, 38.8, -9.3)
-    assert colour(page, x, y) == (0, 163, 184)  # the truth
+    assert colour(page, x, y - 34) == (0, 163, 184)  # the star of the truth, on its stick
+    # Numbers stand out from their pins, whatever their share.
+    found = page.evaluate("[...Array(101).keys()].map((percent) => shareColour(percent / 100))")
+    for percent, pin in enumerate(found):
+        fill = luminance(*map(int, re.findall(r"\d+", pin["fill"])))
+        ink = {"#fff": 1.0, "#000": 0.0}[pin["ink"]]
+        assert (max(fill, ink) + 0.05) / (min(fill, ink) + 0.05) >= 4.5, percent
+
+
+def crowded() -> Located:
+    """Twelve candidates, of which the first, the third and so on lie within 20 km, two of them in one place."""
+    answer = located().found
+    places = []
+    for number in range(12):
+        near = (38.72 + 0.02 * (number % 3), -9.14 + 0.015 * (number // 4))
+        far = (38.0 + 0.37 * number, -9.0 + 0.6 * math.sin(number))
+        latitude, longitude = far if number % 2 else (near if number else (38.72, -9.125))
+        candidate = replace(answer.candidate, latitude=latitude, longitude=longitude)
+        places.append(replace(answer.places[0], candidate=candidate, share=0.12 - 0.006 * number))
+    assert places[0].point == places[6].point
+    first = places[0].candidate
+    return located(places=tuple(places), candidate=first, latitude=first.latitude, longitude=first.longitude)
+
+
+def numbers(page) -> dict[str, tuple[list[float], list[list[float]]]]:
+    """What the map writes on discs: the boxes of a text, and of the discs that are painted after it."""
+    return page.evaluate(
+        """() => {
+            const pen = CanvasRenderingContext2D.prototype;
+            const [fillText, arc] = [pen.fillText, pen.arc];
+            const written = {};
+            pen.fillText = function (text, x, y) {
+                const half = this.measureText(text).width / 2;
+                if (/^[0-9]+$/.test(text)) written[text] = [[x - half, y - 5, x + half, y + 5], []];
+                fillText.call(this, text, x, y);
+            };
+            pen.arc = function (x, y, r, ...more) {
+                for (const [, discs] of Object.values(written)) discs.push([x - r, y - r, x + r, y + r]);
+                arc.call(this, x, y, r, ...more);
+            };
+            report.map.paint();
+            Object.assign(pen, { fillText, arc });
+            return written;
+        }"""
+    )
+
+
+def middle(box: list[float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def covers(box: list[float], other: list[float]) -> bool:
+    """Whether two boxes overlap by more than 2 pixels both ways."""
+    across, down = (min(box[end], other[end]) - max(box[end - 2], other[end - 2]) for end in (2, 3))
+    return across > 2 and down > 2
+
+
+def test_every_number_can_be_seen(show):
+    photo = crowded()
+    page = show([photo]).page
+    settled(page)
+    points = {str(number): place.point for number, place in enumerate(photo.found.places, start=1)}
+    # The first view, farther, all of the Earth, and closer around the first.
+    for width, zoom in ((320, 1), (320, 0.001), (1280, 1), (1280, 0.25), (1280, 0.001), (1280, 1000)):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("zoom => { report.map.resize(); report.map.fit(); report.map.view.zoom(zoom); }", zoom)
+        if zoom == 1000:
+            page.evaluate("Object.assign(report.map.view, report.map.scene.pins[0])")
+        written, window = numbers(page), view(page)
+        buttons = [window["width"] - 52, 12, window["width"] - 12, 142]
+        assert len(written) == 12 or zoom == 1000
+        for number, (box, later) in written.items():
+            x, y = pixel(page, *points[number])
+            if not (0 < x < window["width"] and 0 < y < window["height"]):
+                continue
+            assert min(box[:2]) >= 0, (zoom, number)
+            assert box[2] <= window["width"], (zoom, number)
+            assert box[3] <= window["height"], (zoom, number)
+            assert not [other for other in [*later, buttons] if covers(box, other)], (zoom, number)
+    close = {number: math.dist(middle(box), pixel(page, *points[number])) for number, (box, _) in written.items()}
+    assert {"1", "3", "5"} < close.keys()
+    assert [number for number, off in close.items() if off > 1] == ["7"]  # it lies where 1 does
+    # The mouse finds a number where it stands.
+    page.evaluate("report.map.fit()")
+    for number, (box, _) in list(numbers(page).items())[::4]:
+        point_at(page, *middle(box))
+        assert page.locator(".candidate.lit .number").inner_text() == number
 
 
 def test_a_drag_moves_the_earth_with_the_mouse_and_a_wheel_zooms_around_it(show):
@@ -249,6 +344,10 @@ def test_every_state_says_what_it_is(show):
     titles = ["Cascais, Portugal", "Not sure", "Cascais, Portugal", "This photo has no place"]
     for number, title in enumerate(titles):
         page.locator(".photo-row a").nth(number).click()
+        page.wait_for_function("report.map.view.height === report.map.canvas.clientHeight")
+        there = view(page)
+        page.evaluate("report.map.fit()")
+        assert view(page) == there  # though it is higher than that of all photos
         assert page.locator("h1").inner_text() == title
         assert page.evaluate("document.activeElement.tagName") == "H1"
         text = page.locator("main").inner_text()
@@ -284,6 +383,27 @@ def test_json_geojson_and_kml_can_be_taken(show):
     assert len(ElementTree.fromstring(texts["KML"])[0]) == 9
 
 
+def test_whose_a_candidates_photo_is_stands_under_it(show):
+    answer = located().found
+    credits = [
+        Credit(HOSTILE, "", "CC BY-SA 4.0", "https://there/licence", "https://www.here/photo?a=1"),
+        Credit("", "", "", "javascript:alert(1)", "a folder of mine"),
+        Credit("of one whose photo is not shown", "", "", "", ""),
+    ]
+    given = dict(enumerate(credits))
+    places = [replace(place, credit=given.get(number)) for number, place in enumerate(answer.places)]
+    opened = show([located(places=tuple(places), candidate=places[1].candidate)])
+    lines = opened.page.locator(".candidate .credit")
+    assert lines.all_inner_texts() == [
+        f"Photo: {HOSTILE}, www.here, CC BY-SA 4.0",
+        "Photo: unknown author, a folder of mine, licence not stated",
+    ]
+    links = [(link.inner_text(), link.get_attribute("href")) for link in lines.locator("a").all()]
+    assert links == [("www.here", "https://www.here/photo?a=1"), ("CC BY-SA 4.0", "https://there/licence")]
+    assert {link.get_attribute("rel") for link in lines.locator("a").all()} == {"noopener noreferrer"}
+    assert opened.messages == []
+
+
 def test_hostile_names_stay_text(show):
     photo = located(HOSTILE, place=HOSTILE, notes=(HOSTILE,), ranker=HOSTILE)
     places = tuple(replace(place, name=HOSTILE) for place in photo.found.places)
@@ -311,6 +431,24 @@ def test_dark_where_that_is_preferred_and_light_on_paper(show):
     assert not dark.locator(".map-buttons").is_visible()
     assert dark.locator(".map canvas").is_visible()
     assert dark.locator(".candidate").first.is_visible()
+
+
+def test_paper_shows_all_that_the_screen_does(show):
+    page = show([crowded()]).page
+    page.evaluate("report.map.fit(); report.map.view.move(60, -20)")
+    before, seen = view(page), numbers(page).keys()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert numbers(page).keys() >= seen
+    paper = view(page)
+    assert (paper["width"], paper["height"]) == (720, 480)
+    assert paper["height"] / paper["scale"] >= before["height"] / before["scale"] * 0.999
+    box = page.locator(".map canvas").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.01)
+    assert page.locator("details li").first.is_visible()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert view(page) == before
 
 
 def test_without_scripts_there_is_the_text(show):

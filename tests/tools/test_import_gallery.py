@@ -10,6 +10,10 @@ from tests.pictures import encoded, photo
 from tests.tars import write_tar
 from tests.zips import write_zip
 from tools.import_gallery import main
+from utils.locating.results import ranking_json
+from utils.locator import Locator
+from utils.page.entry import Located, entry
+from utils.page.report import write_report
 from utils.photos.store import ImageStore
 from utils.tables import gallery_import
 from utils.tables.ledger import ledger_path, read_authors, read_credits
@@ -159,6 +163,51 @@ def test_from_zips_to_candidates_without_the_authors_own(osv5m, tiny_base, capsy
     with pytest.raises(SystemExit, match=r"metadata\.ledger\.csv does not exist"):
         found("--exclude_owner")
     assert "owners are the authors of the ledgers" in capsys.readouterr().err
+
+
+def test_whose_the_candidates_photos_are_stands_in_every_result(osv5m, tiny_base):
+    table, zips, index = osv5m / "train" / "metadata.csv", str(osv5m / "images" / "train"), str(osv5m / "index")
+    assert main(["osv5m", str(osv5m / "train.csv"), str(table)]) == 0
+    build = ["build", "--gallery", str(table), "--image_data_path", zips, "--index", index, "--num_workers", "0"]
+    assert retrieve([*build, "--model", str(tiny_base)]) == 0
+    photo(24, 24, 5).save(osv5m / "asked.png")
+    locator = Locator.from_pretrained(index=index, image_data_path=zips, topn=3)
+    answer = locator.locate(osv5m / "asked.png")
+    ranking = json.loads(json.dumps(ranking_json(answer, {"photo": "asked.png"})))
+    write_report(osv5m / "report.html", [entry(Located("asked.png", answer))])
+
+    def expected(candidate):
+        number = int(candidate["image"].removesuffix(".jpg"))
+        return {
+            "author": ROWS[number - 10**15].get("creator_username", ""),
+            "licence": "CC BY-SA 4.0",
+            "licence_url": "https://creativecommons.org/licenses/by-sa/4.0/",
+            "source": f"https://www.mapillary.com/app/?pKey={number}",
+        }
+
+    assert f"{10**15 + 5}.jpg" in [candidate["image"] for candidate in ranking["candidates"]]
+    assert [candidate["credit"] for candidate in ranking["candidates"]] == list(map(expected, ranking["candidates"]))
+    page = (osv5m / "report.html").read_text(encoding="utf-8")
+    (told,) = json.loads(page.split('id="entries">')[1].split("</script>")[0])
+    assert told["ranking"] == ranking
+    for known, shown in zip(map(expected, ranking["candidates"]), told["candidates"], strict=True):
+        assert shown["credit"] == [
+            {"name": known["author"] or "unknown author", "url": None},
+            {"name": "www.mapillary.com", "url": known["source"]},
+            {"name": "CC BY-SA 4.0", "url": known["licence_url"]},
+        ]
+
+    # A damaged ledger costs the credits, and nothing else.
+    ledger_path(table).write_text("IMG_ID,author\n1,2\n")
+    found = locator.locate(osv5m / "asked.png").as_json()
+    assert {candidate["credit"] for candidate in found["candidates"]} == {None}
+    (note,) = found["notes"]
+    assert note.startswith("whose the gallery's photos are is not known: ")
+    assert "train/metadata.ledger.csv: no ledger with columns" in note
+    plain = [candidate | {"credit": None} for candidate in ranking["candidates"]]
+    assert ranking | found | {"notes": [], "candidates": plain} == ranking | {"candidates": plain}
+    ledger_path(table).unlink()
+    assert locator.locate(osv5m / "asked.png").notes == ()
 
 
 def test_a_zip_that_stopped_costs_the_photos_in_it(osv5m, tiny_base, capsys):

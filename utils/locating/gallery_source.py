@@ -1,6 +1,7 @@
 """Candidates from a gallery: the places of its most similar photos."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from utils.retrieval.embedding import load_encoder
 from utils.retrieval.encoders import Encoder
 from utils.retrieval.exclusions import same_id, search_excluding
 from utils.retrieval.gallery import Gallery
+from utils.tables.ledger import find_credits, ledgers_of
 
 RETRIEVED = 20  # photos searched for, as in the released tables; the last of them are the negative examples
 
@@ -65,7 +67,11 @@ class GallerySource:
         topk = min(max(RETRIEVED, self.take), self.gallery.photos - self.exclude_same_id)
         rows, _ = search_excluding(self.gallery, embeddings, topk, exclusions)
         similarities = self.gallery.cosines(embeddings, rows)
-        return [self._found(*of_photo) for of_photo in zip(rows, similarities.tolist(), strict=True)]
+        found = [self._found(*of_photo) for of_photo in zip(rows, similarities.tolist(), strict=True)]
+        # All at once: a ledger is read through for however many.
+        image_ids = {candidate.image for part in found for candidate in part.candidates}
+        credits, notes = find_credits(ledgers_of(part.table for part in self.gallery.parts), image_ids)
+        return [replace(part, credits=credits, notes=notes) for part in found]
 
     def _found(self, rows: Sequence[int], similarities: Sequence[float]) -> Found:
         places = self.gallery.metadata.iloc[rows].to_dict("records")

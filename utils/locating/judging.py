@@ -181,7 +181,9 @@ class Judge:
             parts = scores / scores.sum()
         rewards = evidence.rewards or [None] * len(options)
         of_each = zip(options, names, rewards, parts.tolist(), strict=True)
-        places = [Place(option.candidate, *known, photo=option.own_photo) for option, *known in of_each]
+        places = [
+            Place(option.candidate, *known, photo=option.own_photo, credit=option.credit) for option, *known in of_each
+        ]
         return tuple(places[number] for number in np.argsort(-scores, kind="stable"))
 
 

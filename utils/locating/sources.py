@@ -4,14 +4,15 @@ A gallery (``gallery_source.py``), GeoCLIP's points (``geoclip_source.py``), the
 (``guesses.py``), and a list that somebody brings, here. A locator asks all that it has, in their order.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
 
 from utils.candidates import Candidate
 from utils.locating.photo import Photo
+from utils.photos.credit import Credit
 from utils.photos.images import open_image
 from utils.tables.places import parse_places, read_places
 
@@ -24,6 +25,7 @@ class Found:
     negatives: tuple[Candidate, ...] = ()  # negative examples of a ranker's prompt
     problems: tuple[str, ...] = ()  # what could not be used
     notes: tuple[str, ...] = ()  # what else there is to know
+    credits: Mapping[str, Credit] = field(default_factory=dict)  # of their photos, by id, where they are known
 
 
 class Source(Protocol):

@@ -1,6 +1,6 @@
 """One photo with its candidates, before anything is decided."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,9 +11,11 @@ from utils.calibration import Sources
 from utils.candidates import Candidate, pick_in_turn
 from utils.locating.photo import Photo
 from utils.locating.sources import Found, Source
+from utils.photos.credit import Credit
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 from utils.tables.candidate_table import read_candidate_table
+from utils.tables.ledger import find_credits, ledgers_of
 from utils.tables.metadata import gallery_hash
 
 
@@ -24,6 +26,7 @@ class Option:
     candidate: Candidate
     open: Callable[[str], Image.Image]  # its photo, by its id
     rank: float  # among those of its source that are taken, 0 the best; NaN: a guess
+    credit: Credit | None = None  # whose its photo is; None: not known
 
     @property
     def is_guess(self) -> bool:
@@ -65,13 +68,23 @@ def task_of(
     """The best of what each of ``sources`` has ``found`` for the photo, those of the earlier ones first."""
     lists = [(part.candidates, source.take, source.merge_km) for source, part in zip(sources, found, strict=True)]
     options, used = [], []
-    for source, taken in zip(sources, pick_in_turn(lists), strict=True):
-        options += [Option(candidate, source.open, _rank(candidate, number)) for number, candidate in enumerate(taken)]
+    for source, part, taken in zip(sources, found, pick_in_turn(lists), strict=True):
+        options += _options(taken, source.open, part.credits)
         used.append(f"{len(taken)} {source.words}")
     negatives = next((part.negatives for part in found if part.negatives), ())
     notes = tuple(note for part in found for note in part.notes)
     problems = [problem for part in found for problem in part.problems]
     return Task(photo, tuple(options), negatives, None, known_as, tuple(used), notes, problems)
+
+
+def _options(
+    candidates: Sequence[Candidate], open_photo: Callable[[str], Image.Image], credits: Mapping[str, Credit]
+) -> list[Option]:
+    """Of one source, best first."""
+    return [
+        Option(candidate, open_photo, _rank(candidate, number), credits.get(candidate.image))
+        for number, candidate in enumerate(candidates)
+    ]
 
 
 def _rank(candidate: Candidate, number: int) -> float:
@@ -103,12 +116,14 @@ def benchmark_task(
     (query,) = found[:1]
     gallery = ImageStore.from_paths([image_data_path], tar_index_path)
     photo = Photo(ImageStore.from_paths([image_path]).open(image_id), image_id, image_id)
-    options = tuple(Option(place, gallery.open, _rank(place, number)) for number, place in enumerate(query.candidates))
+    image_ids = [place.image for place in query.candidates if place.image is not None]
+    credits, notes = find_credits(ledgers_of([] if gallery_metadata is None else [gallery_metadata]), image_ids)
+    options = tuple(_options(query.candidates, gallery.open, credits))
     truth = None if query.latitude is None else (query.latitude, query.longitude)
     sources = Sources(topn, topn_zs, merge_km, gallery_hash(gallery_metadata))
     retrieved, guesses = counts(options)
     used = (f"{retrieved} retrieved and {guesses} generated places of {candidates}",)
-    return Task(photo, options, query.negatives, truth, sources, used, problems=problems)
+    return Task(photo, options, query.negatives, truth, sources, used, notes, problems)
 
 
 def readable_options(task: Task) -> tuple[list[Option], list[Image.Image | None]]:

@@ -13,7 +13,7 @@ from utils.page.background import blue_marble
 
 HERE = Path(__file__).parent
 # In this order; each file says what it is. START shows what the page itself holds, which others have no use for.
-SCRIPTS = ("view", "lines", "paint", "map", "controls", "fill", "photo", "list", "report")
+SCRIPTS = ("view", "lines", "spread", "paint", "map", "controls", "fill", "photo", "list", "report")
 START = "start"
 TOWNS = 500  # the largest of the Earth
 CROWDED, MANY_TOWNS = 60, 3000  # with more places than that, so many of the Earth instead of those near each place

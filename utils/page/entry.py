@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -11,12 +12,13 @@ from utils.locating.listing import distances_to, format_ranker
 from utils.locating.locations import CONFIDENCE_KM, Location
 from utils.locating.results import ranking_json
 from utils.page import words
-from utils.page.links import links
+from utils.page.links import links, web_address
 from utils.page.made import made
 from utils.page.pictures import Sizes, picture
+from utils.photos.credit import Credit
 from utils.photos.images import ImageError
 
-FORMAT = 1  # of entries: those of another one are not shown
+FORMAT = 2  # of entries: those of another one are not shown
 NO_PLACE = "no place"
 Entry = Mapping[str, Any]
 Point = tuple[float, float]  # (latitude, longitude) in degrees
@@ -96,6 +98,8 @@ def format_point(point: Point) -> str:
 def _candidates(answer: Answer, truth: Point | None, sizes: Sizes) -> list[dict[str, Any]]:
     """What the ranking's candidates lack for a reader."""
     distances: Sequence[float | None] = [None] * len(answer.places) if truth is None else distances_to(truth, answer)
+    photos = [_own_photo(place, sizes.evidence) for place in answer.places[: sizes.candidates]]
+    photos += [None] * (len(answer.places) - len(photos))
     return [
         {
             "point": format_point(place.point),
@@ -103,10 +107,22 @@ def _candidates(answer: Answer, truth: Point | None, sizes: Sizes) -> list[dict[
             "share": f"{100 * place.share:.1f}%",
             "reward": None if place.reward is None else f"{place.reward:.3f}",
             "to_truth": None if distance is None else f"{distance:,.1f} km",
-            "photo": _own_photo(place, sizes.evidence) if number < sizes.candidates else None,
+            "photo": photo,
+            "credit": photo and place.credit and _credit(place.credit),
         }
-        for number, (place, distance) in enumerate(zip(answer.places, distances, strict=True))
+        for place, distance, photo in zip(answer.places, distances, photos, strict=True)
     ]
+
+
+def _credit(credit: Credit) -> list[dict[str, str | None]]:
+    """What is said under a photo: author, source and licence, each with the address that it leads to."""
+    source = web_address(credit.source)
+    said = [
+        (credit.known_author, None),
+        (credit.source if source is None else urlsplit(source).hostname, source),
+        (credit.known_licence, web_address(credit.licence_url)),
+    ]
+    return [{"name": name, "url": url} for name, url in said if name]
 
 
 def _own_photo(place: Place, side: int) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ def _answer(ranking: Mapping[str, Any]) -> list[Feature]:
 
 
 def _candidate(number: int, place: Mapping[str, Any]) -> Feature:
-    more = {name: place[name] for name in ("share", "reward", "source", "image")} | {"rank": number}
+    more = {name: place[name] for name in ("share", "reward", "source", "image", "credit")} | {"rank": number}
     return Feature(f"{number}: {place['place']}", "candidate", _point(place), properties=more)
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from utils.geography.gazetteer import TEXT_COLUMNS, country_names
 from utils.geography.geodesy import parse_coordinate
+from utils.photos.credit import Credit
 from utils.tables.layout import parse_number
-from utils.tables.ledger import Credit
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ It lies beside the metadata table: that of ``metadata.csv`` is ``metadata.ledger
 """
 
 import os
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -18,25 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-
-@dataclass(frozen=True)
-class Credit:
-    """Whose a photo is; a text is empty where it is not known."""
-
-    author: str
-    author_id: str  # tells authors apart where their names do not
-    licence: str
-    licence_url: str
-    source: str  # where it was taken from: an address, or the name of a collection
-
-    @property
-    def line(self) -> str:
-        """What is to be shown under the photo, one line of text."""
-        licence = self.licence or "licence not stated"
-        if self.licence_url:
-            licence += f" ({self.licence_url})"
-        return ", ".join(filter(None, (self.author or "unknown author", licence, self.source)))
-
+from utils.jobs.reading import one_line
+from utils.photos.credit import Credit
 
 COLUMNS = ("IMG_ID", *(field.name for field in fields(Credit)))
 
@@ -46,18 +29,39 @@ def ledger_path(metadata: str | os.PathLike) -> Path:
     return Path(metadata).with_suffix(".ledger.csv")
 
 
+def ledgers_of(metadata: Iterable[str | os.PathLike]) -> list[Path]:
+    """The ledgers of those metadata tables that have one."""
+    return [path for path in map(ledger_path, metadata) if path.exists()]
+
+
 def read_credits(path: str | os.PathLike, image_ids: Collection[str]) -> dict[str, Credit]:
     """The credits of some photos, by their IMG_ID as in the metadata table; one that the ledger has not is absent.
 
-    The file is read as a stream: the memory needed is that of the photos asked for. Raises ``ValueError``, naming the
-    file, where it is no ledger.
+    The file is read as a stream, up to the last of them: the memory needed is that of the photos asked for. Raises
+    ``ValueError``, naming the file, where it is no ledger.
     """
-    wanted = pa.array(list(image_ids), pa.string())
-    found = {}
+    wanted = pa.array(list(set(image_ids)), pa.string())
+    found: dict[str, Credit] = {}
     for batch in _batches(path, COLUMNS):
         for image_id, *texts in zip(*batch.filter(pc.is_in(batch["IMG_ID"], wanted)).to_pydict().values(), strict=True):
             found[image_id] = Credit(*texts)
+        if len(found) == len(wanted):
+            break
     return found
+
+
+def find_credits(
+    paths: Iterable[str | os.PathLike], image_ids: Collection[str]
+) -> tuple[dict[str, Credit], tuple[str, ...]]:
+    """The same of several ledgers, and a line for each that cannot be read, which costs only the credits in it."""
+    found: dict[str, Credit] = {}
+    damaged = []
+    for path in paths:
+        try:
+            found |= read_credits(path, image_ids)
+        except (OSError, ValueError) as error:
+            damaged.append(f"whose the gallery's photos are is not known: {one_line(error)}")
+    return found, tuple(damaged)
 
 
 def read_authors(path: str | os.PathLike) -> pd.Series:

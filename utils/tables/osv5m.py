@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 from utils.geography.osv5m_areas import LEVELS
 from utils.jobs.progress import progress_bar
+from utils.photos.credit import Credit
 from utils.tables.cells import check_row, rows_of
 from utils.tables.imported_photo import ImportedPhoto, parse_point, place_texts
 from utils.tables.layout import read_layout
-from utils.tables.ledger import Credit
 
 REQUIRED = ("id", "latitude", "longitude")
 LICENCE = "CC BY-SA 4.0"

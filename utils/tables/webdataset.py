@@ -11,13 +11,13 @@ from itertools import groupby
 from pathlib import Path
 
 from utils.jobs.progress import progress_bar
+from utils.photos.credit import Credit
 from utils.photos.formats import EXTENSIONS
 from utils.photos.store import Tar
 from utils.photos.tar_index import open_index
 from utils.photos.tar_index_build import index_tar
 from utils.tables.imported_photo import ImportedPhoto, parse_point, place_texts
 from utils.tables.layout import LATITUDE, LONGITUDE
-from utils.tables.ledger import Credit
 
 MOST_JSON = 2**20  # bytes of an object
 # What a field may be called; the first that is there counts.

@@ -28,11 +28,24 @@ class Prediction(Point):
     source: str
 
 
+class Credit(Answered):
+    """Whose a photo is; a text is empty where it is not known."""
+
+    author: str
+    licence: str
+    licence_url: str
+    source: str
+
+
 class Ranked(Prediction):
-    """A candidate; ``share`` is a part of what all have together, no probability of the truth."""
+    """A candidate; ``share`` is a part of what all have together, no probability of the truth.
+
+    ``credit`` is that of ``image``, null where it is not known.
+    """
 
     reward: float | None
     share: float
+    credit: Credit | None
 
 
 class Disc(Point):

@@ -82,6 +82,7 @@ def test_the_answer_is_decoded_as_the_adapter_says():
         "place": "Far",
         "image": "b.jpg",
         "source": "retrieval",
+        "credit": None,
     }
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.geography.geodesy import haversine_km
+from utils.photos.credit import Credit
 from utils.tables.gallery_selection import Box, Chooser, Selection, cell
 from utils.tables.imported_photo import ImportedPhoto
-from utils.tables.ledger import Credit
 
 NOBODY = Credit("", "", "", "", "")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.tables.ledger import COLUMNS, Credit, ledger_path, read_authors, read_credits
+from utils.photos.credit import Credit
+from utils.tables.ledger import COLUMNS, find_credits, ledger_path, ledgers_of, read_authors, read_credits
 
 CREDITS = {
     "1.jpg": Credit('A, "B" & C', "7", "CC BY-SA 4.0", "https://there/", "https://here/1"),
@@ -35,6 +36,19 @@ def test_credits_of_some_photos(ledger):
     }
     assert read_credits(ledger, CREDITS) == CREDITS
     assert read_credits(ledger, []) == {}
+
+
+def test_credits_of_several_ledgers(ledger, tmp_path):
+    more, damaged = tmp_path / "more.ledger.csv", tmp_path / "damaged.ledger.csv"
+    more.write_text(ledger.read_text().replace("1.jpg", "3.jpg"))
+    damaged.write_bytes(ledger.read_bytes() + b"4.jpg,\xff,\n")
+    (tmp_path / "damaged.csv").touch()
+    assert ledgers_of([tmp_path / "damaged.csv", tmp_path / "without.csv"]) == [damaged]
+    found, problems = find_credits([damaged, ledger, more], ["1.jpg", "3.jpg", "4.jpg"])
+    assert found == {"1.jpg": CREDITS["1.jpg"], "3.jpg": CREDITS["1.jpg"]}
+    (problem,) = problems
+    assert problem.startswith(f"whose the gallery's photos are is not known: {damaged}: no ledger with columns")
+    assert "\n" not in problem
 
 
 def test_lines():

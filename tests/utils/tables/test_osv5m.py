@@ -3,8 +3,8 @@
 import pytest
 
 from tests.osv5m import CHATHAM, COLUMNS, row, write_table
+from utils.photos.credit import Credit
 from utils.tables.imported_photo import ImportedPhoto
-from utils.tables.ledger import Credit
 from utils.tables.osv5m import read_osv5m
 
 CC = ("CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0/")

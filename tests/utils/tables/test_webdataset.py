@@ -4,8 +4,8 @@ import json
 import os
 
 from tests.tars import write_tar
+from utils.photos.credit import Credit
 from utils.tables.imported_photo import ImportedPhoto
-from utils.tables.ledger import Credit
 from utils.tables.webdataset import MOST_JSON, index_shards, read_webdataset
 
 PARIS = {"lat": 48.85, "lng": 2.35, "city": "Paris", "country": "FR", "state": "Île-de-France", "region": "no"}

@@ -22,6 +22,7 @@ class WorldMap {
     this.background.src = world.background;
     this.scene = { pins: [], regions: [] };
     this.lit = null; // which pin stands out
+    this.onScreen = null; // the view there, while it is on paper
     this.onLight = this.onChoose = () => {};
     new ResizeObserver(() => this.resize()).observe(this.canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -34,6 +35,7 @@ class WorldMap {
   show(scene) {
     this.scene = scene;
     this.lit = null;
+    this.resize(); // which may be new with what is shown, before its observer hears of it
     this.fit();
   }
 
@@ -66,16 +68,29 @@ class WorldMap {
     }
   }
 
+  // What else is drawn where pins are not: boxes of pixels.
+  taken() {
+    const { view, scene } = this;
+    const inset = insetBox(view, scene.pins);
+    const buttons = [view.width - 60, 0, view.width, 150];
+    const scale = [view.width - 150, view.height - 34, view.width, view.height];
+    return [buttons, scale, ...(inset ? [inset] : []), ...(scene.truth ? [truthBox(view, scene.truth)] : [])];
+  }
+
+  // Where the pins stand, [x, y] each.
+  spots() {
+    return spread(this.view, this.scene.pins, this.scene.answer, this.taken());
+  }
+
   pinAt(x, y) {
-    const near = (pin) => {
-      const [right, down] = this.view.pixel(pin.latitude, pin.longitude);
-      return Math.hypot(right - x, down - y) <= Math.max(pinRadius(pin), 9) + 2;
-    };
-    const found = this.scene.pins.findIndex(near);
+    const { pins } = this.scene;
+    const near = ([right, down], number) => Math.hypot(right - x, down - y) <= Math.max(pinRadius(pins[number]), 9) + 2;
+    const found = this.spots().findIndex(near);
     return found < 0 ? null : found;
   }
 
   resize() {
+    if (this.onScreen) return;
     const { clientWidth: width, clientHeight: height } = this.canvas;
     if (!width || !height) return;
     const isFirst = this.view.width === 1;
@@ -84,9 +99,21 @@ class WorldMap {
     else this.draw();
   }
 
+  // On paper it is as wide as a page, and shows what could be seen on the screen.
   onPaper(isPaper) {
     document.documentElement.classList.toggle("paper", isPaper);
-    this.isPaper = isPaper;
+    const { view } = this;
+    if (isPaper) {
+      this.onScreen ||= { ...view };
+      const { width, height, scale } = this.onScreen;
+      const [wide, high] = WorldMap.PAPER;
+      view.resize(wide, high);
+      view.zoom((scale / view.scale) * Math.min(wide / width, high / height));
+    } else {
+      Object.assign(view, this.onScreen);
+      this.onScreen = null;
+      this.resize();
+    }
     this.paint();
   }
 
@@ -100,7 +127,7 @@ class WorldMap {
 
   paint() {
     const { view, canvas, scene } = this;
-    const dense = Math.max(devicePixelRatio || 1, this.isPaper ? 2 : 1);
+    const dense = Math.max(devicePixelRatio || 1, this.onScreen ? 2 : 1);
     canvas.width = Math.round(view.width * dense);
     canvas.height = Math.round(view.height * dense);
     const pen = canvas.getContext("2d");
@@ -110,19 +137,25 @@ class WorldMap {
     paintEarth(pen, view, this, colour);
     for (const region of [...scene.regions].reverse()) paintRegion(pen, view, region, colour, dense);
     if (scene.truth && scene.answer !== undefined) paintPath(pen, view, scene.pins[scene.answer], scene.truth, colour);
-    const taken = scene.pins.map((pin) => pinBox(view, pin));
-    if (scene.truth) taken.push(truthBox(view, scene.truth));
-    taken.push([view.width - 150, view.height - 34, view.width, view.height], [view.width - 60, 0, view.width, 150]);
-    paintTowns(pen, view, this.towns, taken, colour);
-    for (let number = scene.pins.length - 1; number >= 0; number--) {
-      if (number !== this.lit) paintPin(pen, view, scene.pins[number], number === scene.answer, false, colour);
-    }
-    if (scene.truth) paintTruth(pen, view, scene.truth, colour);
-    if (this.lit !== null) paintPin(pen, view, scene.pins[this.lit], this.lit === scene.answer, true, colour);
+    const spots = this.spots();
+    const discs = scene.pins.map((pin, number) => boxAround(spots[number], pinRadius(pin) + 1));
+    paintTowns(pen, view, this.towns, [...discs, ...this.taken()], colour);
     paintScale(pen, view, colour);
-    if (view.width > 420 && view.scale > 12) paintInset(pen, view, this, colour);
+    const inset = insetBox(view, scene.pins);
+    if (inset) paintInset(pen, view, this, inset, colour);
+    const numbers = [...scene.pins.keys()].reverse().filter((number) => number !== this.lit);
+    const leader = ({ latitude, longitude }, number) =>
+      paintLeader(pen, view.pixel(latitude, longitude), spots[number], number === this.lit, colour);
+    scene.pins.forEach(leader);
+    if (scene.truth) paintTruth(pen, view, scene.truth, colour);
+    if (this.lit !== null) numbers.push(this.lit);
+    for (const number of numbers) {
+      paintPin(pen, spots[number], scene.pins[number], number === scene.answer, number === this.lit, colour);
+    }
   }
 }
+
+WorldMap.PAPER = [720, 480]; // pixels
 
 function discEdges({ latitude, longitude, radius_km: radius }) {
   const up = radius / View.KM;

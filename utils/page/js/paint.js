@@ -4,7 +4,7 @@
 
 const SHARE_COLOURS = ["#fff7bc", "#fec44f", "#f1731c", "#c51b1b", "#7a0177"]; // light to dark: reads without colour
 
-// A colour for a share of the largest one (0 to 1), and whether text on it is white.
+// A colour for a share of the largest one (0 to 1), and that of text on it: with white or black a contrast of 4.5.
 function shareColour(share) {
   const place = Math.min(Math.max(share, 0), 1) * (SHARE_COLOURS.length - 1);
   const below = Math.min(Math.floor(place), SHARE_COLOURS.length - 2);
@@ -12,18 +12,13 @@ function shareColour(share) {
     const [a, b] = [0, 1].map((next) => parseInt(SHARE_COLOURS[below + next].slice(at, at + 2), 16));
     return Math.round(a + (b - a) * (place - below));
   });
-  const bright = 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2];
-  return { fill: `rgb(${parts.join(",")})`, ink: bright < 153 ? "#fff" : "#1c2330" };
+  const [red, green, blue] = parts.map((part) => (part > 10 ? ((part / 255 + 0.055) / 1.055) ** 2.4 : part / 3294));
+  const light = 0.2126 * red + 0.7152 * green + 0.0722 * blue; // relative luminance of WCAG
+  return { fill: `rgb(${parts.join(",")})`, ink: 1.05 / (light + 0.05) >= 4.5 ? "#fff" : "#000" };
 }
 
 function pinRadius(pin) {
   return pin.small ? 5 : 8 + 7 * Math.sqrt(pin.share);
-}
-
-function pinBox(view, pin) {
-  const [x, y] = view.pixel(pin.latitude, pin.longitude);
-  const radius = pinRadius(pin) + 1;
-  return [x - radius, y - radius, x + radius, y + radius];
 }
 
 function paintEarth(pen, view, map, colour) {
@@ -156,12 +151,25 @@ function paintTowns(pen, view, towns, taken, colour) {
   }
 }
 
-function overlaps(a, b) {
-  return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+// From the place of a pin to where it stands.
+function paintLeader(pen, place, spot, isLit, colour) {
+  if (place[0] === spot[0] && place[1] === spot[1]) return;
+  pen.beginPath();
+  pen.moveTo(...place);
+  pen.lineTo(...spot);
+  pen.lineWidth = isLit ? 6 : 4;
+  pen.strokeStyle = colour("halo");
+  pen.stroke();
+  pen.lineWidth = isLit ? 3 : 1.4;
+  pen.strokeStyle = colour("pin-ring");
+  pen.stroke();
+  pen.beginPath();
+  pen.arc(...place, 3, 0, 2 * Math.PI);
+  pen.fillStyle = colour("pin-ring");
+  pen.fill();
 }
 
-function paintPin(pen, view, pin, isAnswer, isLit, colour) {
-  const [x, y] = view.pixel(pin.latitude, pin.longitude);
+function paintPin(pen, [x, y], pin, isAnswer, isLit, colour) {
   const radius = pinRadius(pin) + (isLit ? 4 : 0);
   const { fill, ink } = pin.colour ? { fill: colour(pin.colour), ink: "#fff" } : shareColour(pin.share);
   const disc = (grown, style) => {
@@ -185,9 +193,10 @@ function paintPin(pen, view, pin, isAnswer, isLit, colour) {
 
 const STICK = 34; // pixels
 
+// Of the star and its word: what stands in the place itself leaves the stick to be seen.
 function truthBox(view, truth) {
   const [x, y] = view.pixel(truth.latitude, truth.longitude);
-  return [x - 12, y - STICK - 12, x + 52, y + 5];
+  return [x - 12, y - STICK - 12, x + 52, y - STICK + 12];
 }
 
 // A star on a stick, so that it does not cover what it stands among.
@@ -248,10 +257,16 @@ function paintScale(pen, view, colour) {
   paintText(pen, `${km >= 1 ? km.toLocaleString("en") : km} km`, right, y - 7, colour("label"), colour("halo"));
 }
 
+// Where the inset is, [left, top, right, bottom]; null where there is no need or no room, or a pin lies there.
+function insetBox(view, pins) {
+  const box = [12, view.height - 84, 156, view.height - 12];
+  const covers = (pin) => overlaps(box, boxAround(view.pixel(pin.latitude, pin.longitude), pinRadius(pin)));
+  return view.width > 420 && view.scale > 12 && !pins.some(covers) ? box : null;
+}
+
 // The whole Earth in a corner, and where the map is.
-function paintInset(pen, view, map, colour) {
-  const [width, height] = [144, 72];
-  const [left, top] = [12, view.height - height - 12];
+function paintInset(pen, view, map, [left, top, right, bottom], colour) {
+  const [width, height] = [right - left, bottom - top];
   pen.save();
   pen.beginPath();
   pen.roundRect(left, top, width, height, 6);

@@ -87,6 +87,7 @@ function candidateRow(entry, number, map) {
     share: more.share,
     photo: more.photo && { src: more.photo.uri, alt: `The candidate's own photo` },
     none: more.photo ? null : "no photo",
+    credit: more.credit && creditLine(more.credit),
     answer: number === entry.answer ? (entry.verdict.state === "unsure" ? "the best" : "answer") : null,
   }).firstElementChild;
   const colour = shareColour(part / largestShare(entry));
@@ -103,6 +104,13 @@ function candidateRow(entry, number, map) {
     map.reveal(number);
   });
   return row;
+}
+
+// Photo: AUTHOR, SOURCE, LICENCE
+function creditLine(parts) {
+  const line = new DocumentFragment();
+  parts.forEach((part, number) => line.append(number ? ", " : "Photo: ", part.url ? linked(part) : part.name));
+  return line;
 }
 
 function sceneOfPhoto(entry) {

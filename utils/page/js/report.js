@@ -12,6 +12,7 @@ class Report {
     this.map.onLight = (number) => this.light(number);
     this.map.onChoose = (number) => this.choose(number);
     addEventListener("hashchange", () => this.follow(true));
+    addEventListener("beforeprint", () => this.unfold());
   }
 
   // `files` are texts to download by name: {geojson, kml}.
@@ -49,6 +50,11 @@ class Report {
     this.rest.replaceChildren(list);
     this.map.show(scene);
     [this.rows, this.placed] = [rows, scene.entries];
+  }
+
+  // On paper nothing can be opened.
+  unfold() {
+    for (const folded of this.element.querySelectorAll("details")) folded.open = true;
   }
 
   light(number) {

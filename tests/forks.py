@@ -46,6 +46,7 @@ def start(target: Callable, *arguments: object, log: Path, environment: Mapping[
 
 def _begin(target: Callable, arguments: Sequence[object], log: Path, environment: Mapping[str, str]) -> None:
     os.setpgrp()
+    multiprocessing.set_start_method("fork", force=True)  # of data workers, as in a script; not that of this process
     with log.open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -6,8 +6,6 @@ environment that it would give them, or started by torchrun.
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 import finetune_geo_ranker
-from tests.forks import ENVIRONMENT, ROOT, SECONDS, ended, kill, launch, start
+from tests.forks import ROOT, SECONDS, ended, kill, launch, start
 from tests.loopback import free_port
 from tests.training_world import arguments, build_training_world, logged, losses, train
 from utils.geo_ranker import GeoRanker
@@ -29,20 +27,12 @@ from utils.model.sharing import Sharing
 from utils.training.checkpoints import is_complete
 
 
-def launch_deepspeed(arguments: list[str], log: Path) -> None:
-    """Run the script in two processes, started by the launcher and writing to ``log``."""
-    command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", "2"]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--master_port", str(free_port()), str(ROOT / "finetune_geo_ranker.py"), *arguments],
-            cwd=ROOT, env=os.environ | ENVIRONMENT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        code = process.wait(timeout=SECONDS)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert code == 0, log.read_text()[-5000:]
+def launch_deepspeed(arguments: Sequence[str]) -> None:
+    """Run the script in two processes, started by the launcher, as its command line does it."""
+    from deepspeed.launcher.runner import main
+
+    os.chdir(ROOT)
+    main(["--num_accelerators", "2", "--master_port", str(free_port()), "finetune_geo_ranker.py", *arguments])
 
 
 def fork(arguments: list[str], log: Path) -> list[BaseProcess]:
@@ -125,7 +115,8 @@ def test_deepspeed_killed_and_resumed_equals_uninterrupted(world, tiny_base, tmp
     """ZeRO-2 in bfloat16 as in the published command, which starts the uninterrupted run; with dropout."""
     settings = {"max_steps": 6, "hard_pool": 8, "save_steps": 2, "dtype": "bfloat16"}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    launch_deepspeed(arguments(world, tiny_base, whole, **settings), tmp_path / "whole.log")
+    log = tmp_path / "whole.log"
+    finish([start(launch_deepspeed, arguments(world, tiny_base, whole, **settings), log=log)], log)
 
     log = tmp_path / "broken.log"
     flags = arguments(world, tiny_base, broken, **settings)

@@ -9,6 +9,28 @@ from PIL import Image
 from tests.tiny_clip import build_release, build_tiny_clip
 from tests.tiny_models import FAMILIES, build_tiny_base
 
+# They take longest, so no worker is left alone with one at the end. All that forks (tests/forks.py) is among them: in
+# one worker, what it forks from is imported once.
+FIRST = (
+    "tests/test_finetune_in_processes.py",
+    "tests/faults/",
+    "tests/test_evaluate.py",
+    "tests/test_nodes.py",
+    "tests/test_lvlm_zs_predict.py",
+    "tests/utils/evaluation/test_scoring.py",
+    "tests/utils/jobs/test_processes.py",
+    "tests/benchmarks/test_tar_index_benchmark.py",
+    "tests/test_reproduce.py",
+    "tests/test_finetune_geo_ranker.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((number for number, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST))
+
+    items.sort(key=place)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")

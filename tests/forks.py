@@ -4,6 +4,7 @@ There is one such process for all tests that run in a worker of pytest; it impor
 """
 
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -17,12 +18,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
 
+# It says in every process that imports it that it cannot download a kernel, which nothing here needs.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
 ROOT = Path(__file__).parent.parent
 IMPORTED = (
+    __name__,
     *("utils.geo_ranker", "utils.evaluation.by_ranker", "utils.evaluation.resumed", "utils.evaluation.report_files"),
     *("utils.training.trainer", "utils.locating.folder", "utils.retrieval.building", "utils.generation.api"),
     *("sklearn.linear_model", "torch.distributed.run", "accelerate.commands.launch", "deepspeed"),
-    *("tests.test_evaluate", "tests.test_finetune_in_processes", "tests.test_nodes", "tests.faults.runs", __name__),
+    *("tests.test_evaluate", "tests.test_finetune_in_processes", "tests.test_nodes", "tests.faults.runs"),
 )
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
 SECONDS = 600  # that no run here takes

@@ -6,8 +6,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tiny_clip import build_release, build_tiny_clip
-from tests.tiny_models import FAMILIES, build_tiny_base
+# They take longest, so no worker is left alone with one at the end. All that forks (tests/forks.py) is among them: in
+# one worker, what it forks from is imported once.
+FIRST = (
+    "tests/test_finetune_in_processes.py",
+    "tests/faults/",
+    "tests/test_evaluate.py",
+    "tests/test_nodes.py",
+    "tests/test_lvlm_zs_predict.py",
+    "tests/utils/evaluation/test_scoring.py",
+    "tests/utils/jobs/test_processes.py",
+    "tests/benchmarks/test_tar_index_benchmark.py",
+    "tests/test_reproduce.py",
+    "tests/test_finetune_geo_ranker.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((number for number, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST))
+
+    items.sort(key=place)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +56,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def tiny_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Checkpoint folder by family."""
+    from tests.tiny_models import FAMILIES, build_tiny_base  # here, as many tests need no torch
+
     folders = {family: tmp_path_factory.mktemp(family) for family in FAMILIES}
     for family, folder in folders.items():
         build_tiny_base(folder, family)
@@ -52,6 +73,8 @@ def tiny_base(tiny_bases: dict[str, Path]) -> Path:
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CLIP for GeoCLIP."""
+    from tests.tiny_clip import build_tiny_clip
+
     folder = tmp_path_factory.mktemp("clip")
     build_tiny_clip(folder)
     return folder
@@ -60,6 +83,8 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def geoclip_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GeoCLIP with 300 points."""
+    from tests.tiny_clip import build_release
+
     folder = tmp_path_factory.mktemp("geoclip") / "release"
     build_release(folder, 300)
     return folder

@@ -4,9 +4,7 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from PIL import Image
 
 import evaluate
 from tests.cases import random_cases
+from tests.forks import ended, kill, launch, run_script, start
 from tests.loopback import free_port
 from tests.naive import naive_rewards
 from tests.released import merged_by_hand, saved_as_jpeg, write_adapter
@@ -26,6 +25,7 @@ from utils.calibration import Sources
 from utils.decoding import WITHOUT_RANKER as VOTES
 from utils.evaluation import by_ranker
 from utils.evaluation.fit_calibration import fit_decoders
+from utils.evaluation.reward_log import RewardLog
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter_info import AdapterInfo
 from utils.model.budget import MAX_TOKENS
@@ -34,7 +34,6 @@ from utils.tables.candidate_table import read_candidate_table
 from utils.tables.metadata import gallery_hash
 from utils.vote_calibration import VoteCalibration
 
-ROOT = Path(evaluate.__file__).parent
 TOP = ["--topn", str(RETRIEVED), "--topn_zs", str(GENERATED)]
 
 
@@ -64,47 +63,24 @@ def run(monkeypatch, tiny_base):
     return run
 
 
-# evaluate.py that is killed when it has logged so many queries: no other moment is the same on every machine.
-KILLED_AFTER = """
-import os, signal, sys
-import evaluate
-from utils.evaluation.reward_log import RewardLog
+def killed_after(count, command):
+    """evaluate.py that is killed when it has logged so many queries: no other moment is the same on every machine."""
+    remaining, append = count, RewardLog.append
 
-remaining, append = int(sys.argv.pop(1)), RewardLog.append
+    def append_and_die(log, query, rewards):
+        nonlocal remaining
+        append(log, query, rewards)
+        remaining -= 1
+        if remaining == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def append_and_die(log, query, rewards):
-    global remaining
-    append(log, query, rewards)
-    remaining -= 1
-    if remaining == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-RewardLog.append = append_and_die
-sys.exit(evaluate.main())
-"""
+    RewardLog.append = append_and_die
+    run_script(command)
 
 
-def start(world, base, output, *extra, script=(str(ROOT / "evaluate.py"),), env=None):
-    """evaluate.py, or another ``script``, as a process of its own."""
-    command = [sys.executable, *script, *flags(world, base), *TOP]
-    return subprocess.Popen(
-        [*command, "--num_workers", "1", "--output_dir", str(output), *extra],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | (env or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def await_end(process):
-    """Exit code and errors; ends the workers that a killed process left, which may wait for it for ever."""
-    code = process.wait(timeout=240)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    _, errors = process.communicate()  # not before: the workers hold its pipes
-    return code, errors
+def script(world, base, output, *extra):
+    """The command of evaluate.py as a process of its own, which has another read photos."""
+    return ["evaluate.py", *flags(world, base), *TOP, "--num_workers", "1", "--output_dir", str(output), *extra]
 
 
 def log_lines(output):
@@ -182,9 +158,8 @@ def test_what_a_vote_is_worth(world, run, tmp_path, capsys):
 def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):
     _, whole = run(world, tmp_path / "whole")
     output = tmp_path / "killed"
-    process = start(world, tiny_base, output, "--max_tokens", "1", script=("-c", KILLED_AFTER, "3"))
-    code, errors = await_end(process)
-    assert code == -signal.SIGKILL, errors
+    command, log = script(world, tiny_base, output, "--max_tokens", "1"), tmp_path / "log"
+    assert ended([start(killed_after, 3, command, log=log)]) == [-signal.SIGKILL], log.read_text()
     finished = log_lines(output)
     assert len(finished) == 3
     log = next(output.glob("rewards.*.jsonl"))
@@ -311,35 +286,24 @@ def test_a_released_adapter_sees_candidates_re_encoded(world, run, tmp_path, tin
 
 def test_two_processes_report_as_one(world, run, tmp_path, tiny_base):
     _, one = run(world, tmp_path / "one")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    process = start(world, tiny_base, tmp_path / "two", script=(*launcher, str(ROOT / "evaluate.py")))
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert output.count("GeoScore") == 1
+    command, log = script(world, tiny_base, tmp_path / "two"), tmp_path / "log"
+    launcher = start(launch, "torchrun", ["--standalone", "--nproc_per_node", "2", *command], log=log)
+    assert ended([launcher]) == [0], log.read_text()
+    assert log.read_text().count("GeoScore") == 1
     assert len(log_lines(tmp_path / "two")) == QUERIES
     assert_same_report(one, json.loads((tmp_path / "two" / "metrics.json").read_text()))
 
 
 def test_what_a_dead_process_had_taken_is_done_on_the_next_start(world, run, tmp_path, tiny_base):
     _, whole = run(world, tmp_path / "whole")
-    output = tmp_path / "two"
+    output, log = tmp_path / "two", tmp_path / "log"
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = script(world, tiny_base, output, "--max_tokens", "1")
     processes = [
-        start(
-            world,
-            tiny_base,
-            output,
-            "--max_tokens",
-            "1",
-            script=("-c", KILLED_AFTER, "2"),
-            env=together | {"RANK": str(rank)},
-        )
-        for rank in (0, 1)
+        start(killed_after, 2, command, log=log, environment=together | {"RANK": str(rank)}) for rank in (0, 1)
     ]
-    code, errors = await_end(processes[0])
-    assert code == -signal.SIGKILL, errors
-    processes[1].kill()
-    await_end(processes[1])  # killed here, by itself, or at a loss without the first one's counters
+    assert ended(processes[:1]) == [-signal.SIGKILL], log.read_text()
+    kill(processes[1])  # unless it has been killed by itself, or is at a loss without the first one's counters
     assert 2 <= len(log_lines(output)) <= 4
     code, resumed = run(world, output)
     assert code == 0

@@ -1,17 +1,14 @@
 """Training in two processes: equal to one with twice the batch, and killed and resumed equal to uninterrupted.
 
-Each launcher is started once; other runs have the environment that it would give them, in forks of a process that
-has imported everything.
+The deepspeed launcher is started once; other runs are forks of a process that has imported everything, in the
+environment that it would give them, or started by torchrun.
 """
 
 import json
-import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 import time
-from multiprocessing import forkserver
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
@@ -21,62 +18,32 @@ import torch
 from safetensors.torch import load_file
 
 import finetune_geo_ranker
+from tests.forks import ROOT, SECONDS, ended, kill, launch, start
 from tests.loopback import free_port
 from tests.training_world import arguments, build_training_world, logged, losses, train
 from utils.geo_ranker import GeoRanker
 from utils.model.batch import PackedBatch
 from utils.model.sharing import Sharing
-
-ROOT = Path(__file__).parent.parent
-CPU = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-LAUNCHERS = {
-    "deepspeed": ("deepspeed.launcher.runner", "--num_accelerators", "2"),
-    "torchrun": ("torch.distributed.run", "--nproc_per_node", "2"),
-}
-IMPORTED = ("deepspeed", "utils.geo_ranker", "utils.training.trainer", "tests.test_finetune_in_processes")
+from utils.training.checkpoints import is_complete
 
 
-def launch(name: str, arguments: list[str], log: Path) -> None:
-    """Run the script in two processes, started by a launcher and writing to ``log``."""
-    command = [sys.executable, "-m", *LAUNCHERS[name], "--master_port", str(free_port())]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*command, str(ROOT / "finetune_geo_ranker.py"), *arguments],
-            cwd=ROOT, env=os.environ | CPU, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        code = process.wait(timeout=400)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert code == 0, log.read_text()[-5000:]
+def launch_deepspeed(arguments: Sequence[str]) -> None:
+    """Run the script in two processes, started by the launcher, as its command line does it."""
+    from deepspeed.launcher.runner import main
+
+    os.chdir(ROOT)
+    main(["--num_accelerators", "2", "--master_port", str(free_port()), "finetune_geo_ranker.py", *arguments])
 
 
-@pytest.fixture(scope="module")
-def forks() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
-    with mock.patch.dict(os.environ, CPU | {"PYTHONPATH": str(ROOT)}):
-        forkserver.ensure_running()
-    return context
-
-
-def fork(forks, arguments: list[str], log: Path) -> list[BaseProcess]:
+def fork(arguments: list[str], log: Path) -> list[BaseProcess]:
     """Two processes of the script as the deepspeed launcher would start them, writing to ``log``."""
-    port = free_port()
-    processes = [forks.Process(target=run_rank, args=(rank, port, arguments, log), daemon=True) for rank in range(2)]
-    for process in processes:
-        process.start()
-    return processes
+    where = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    environments = [where | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    return [start(run_rank, arguments, log, log=log, environment=environment) for environment in environments]
 
 
-def run_rank(rank: int, port: int, arguments: list[str], log: Path) -> None:
+def run_rank(arguments: Sequence[str], log: Path) -> None:
     """The script; the rewards of its training go into a file beside the log."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    os.environ |= CPU | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     rewards, forward = [], GeoRanker.forward
 
     def noted(ranker: GeoRanker, batch: PackedBatch, sharing: Sharing) -> torch.Tensor:
@@ -84,24 +51,13 @@ def run_rank(rank: int, port: int, arguments: list[str], log: Path) -> None:
         return rewards[-1]
 
     with mock.patch.object(GeoRanker, "forward", noted):
-        code = finetune_geo_ranker.main([f"--local_rank={rank}", *arguments])
-    torch.save(torch.cat(rewards).detach(), log.with_suffix(f".{rank}.pt"))
+        code = finetune_geo_ranker.main([f"--local_rank={os.environ['RANK']}", *arguments])
+    torch.save(torch.cat(rewards).detach(), log.with_suffix(f".{os.environ['RANK']}.pt"))
     sys.exit(code)
 
 
 def finish(processes: list[BaseProcess], log: Path) -> None:
-    deadline = time.monotonic() + 400
-    for process in processes:
-        process.join(max(0, deadline - time.monotonic()))
-    codes = [process.exitcode for process in processes]
-    kill(processes)
-    assert codes == [0, 0], log.read_text()[-5000:]
-
-
-def kill(processes: list[BaseProcess]) -> None:
-    for process in processes:
-        process.kill()
-        process.join()
+    assert ended(processes) == [0] * len(processes), log.read_text()[-5000:]
 
 
 def adapters_equal(first: Path, second: Path, tolerance: float) -> bool:
@@ -129,19 +85,20 @@ def one(world, tiny_base, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["torchrun", "deepspeed"])
-def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, one, forks, tmp_path, name):
+def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, one, tmp_path, name):
     """Data-parallel under torchrun, filling a feature cache together; under deepspeed ZeRO-3, every weight sharded."""
     settings = SETTINGS | {"eval_dataset": world / "val.parquet"}
     log = tmp_path / "log"
     if name == "torchrun":
         flags = arguments(world, tiny_base, tmp_path / "two", feature_cache=tmp_path / "features", **settings)
-        launch(name, flags, log)
+        command = ["--standalone", "--nproc_per_node", "2", "finetune_geo_ranker.py", *flags]
+        finish([start(launch, "torchrun", command, log=log)], log)
     else:
         config = json.loads((ROOT / "deepspeed_config" / "zero3.json").read_text())
         config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         (tmp_path / "zero3.json").write_text(json.dumps(config))
         flags = arguments(world, tiny_base, tmp_path / "two", deepspeed=tmp_path / "zero3.json", **settings)
-        finish(fork(forks, flags, log), log)
+        finish(fork(flags, log), log)
     pair, alone = logged(tmp_path / "two"), logged(one)
     for term in ("loss", "first_order_loss", "second_order_loss", "pairwise_accuracy", "grad_norm"):
         assert [entry[term] for entry in pair] == pytest.approx([entry[term] for entry in alone], rel=1e-3)
@@ -154,24 +111,26 @@ def test_two_processes_equal_one_with_twice_the_batch(world, tiny_base, one, for
         assert evaluations[0][0][figure] == pytest.approx(evaluations[1][0][figure], rel=1e-3)
 
 
-def test_deepspeed_killed_and_resumed_equals_uninterrupted(world, tiny_base, forks, tmp_path):
+def test_deepspeed_killed_and_resumed_equals_uninterrupted(world, tiny_base, tmp_path):
     """ZeRO-2 in bfloat16 as in the published command, which starts the uninterrupted run; with dropout."""
     settings = {"max_steps": 6, "hard_pool": 8, "save_steps": 2, "dtype": "bfloat16"}
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    launch("deepspeed", arguments(world, tiny_base, whole, **settings), tmp_path / "whole.log")
+    log = tmp_path / "whole.log"
+    finish([start(launch_deepspeed, arguments(world, tiny_base, whole, **settings), log=log)], log)
 
     log = tmp_path / "broken.log"
     flags = arguments(world, tiny_base, broken, **settings)
-    processes = fork(forks, flags, log)
-    checkpoint = broken / "checkpoint-2" / "trainer_state.json"
-    deadline = time.monotonic() + 300
-    while not checkpoint.exists() and processes[0].is_alive() and time.monotonic() < deadline:
+    processes = fork(flags, log)
+    checkpoint = broken / "checkpoint-2"
+    deadline = time.monotonic() + SECONDS
+    while not is_complete(checkpoint) and processes[0].is_alive() and time.monotonic() < deadline:
         time.sleep(0.001)
-    kill(processes)
-    assert checkpoint.exists(), log.read_text()[-5000:]
+    for process in processes:
+        kill(process)
+    assert is_complete(checkpoint), log.read_text()[-5000:]
     assert not (broken / "adapter_model.safetensors").exists()
 
-    finish(fork(forks, [*flags, "--continue_ckpt_path", "latest"], log), log)
+    finish(fork([*flags, "--continue_ckpt_path", "latest"], log), log)
     assert (broken / "checkpoint-6" / "global_step6").is_dir()  # DeepSpeed's own folder
     assert [entry["step"] for entry in logged(broken)] == list(range(1, 7))
     assert losses(logged(broken)) == pytest.approx(losses(logged(whole)), rel=1e-6)

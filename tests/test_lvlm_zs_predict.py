@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from lvlm_zs_predict import main, parse_arguments
+from tests.forks import ended, launch, start
 from tests.loopback import Response, completion, serving
 from utils.photos.images import open_image
 from utils.tables.generation_table import read_generation_table
@@ -121,12 +122,11 @@ def test_processes_share_the_photos(root: Path, tiny_base: Path, make_image) -> 
     command = ["--backend", "local", "--model", str(tiny_base), "--root_path", str(root), "--num_samples", "2"]
     command += ["--max_tokens", "5", "--device", "cpu"]
     assert main([*command, "--result_path", "one.csv"]) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    launched = subprocess.run(
-        [*launcher, str(SCRIPT), *command, "--result_path", "two.csv"], capture_output=True, text=True, timeout=240
-    )
-    assert launched.returncode == 0, launched.stderr
-    assert launched.stdout.count("places for 5 photos") == 1
+    script = ["lvlm_zs_predict.py", *command, "--result_path", "two.csv"]
+    log = root / "log"
+    launcher = start(launch, "torchrun", ["--standalone", "--nproc_per_node", "2", *script], log=log)
+    assert ended([launcher]) == [0], log.read_text()
+    assert log.read_text().count("places for 5 photos") == 1
     assert answers(root / "two.csv") == answers(root / "one.csv")
     lines = [len((root / name).read_text().splitlines()) - 1 for name in ("two.csv.jsonl", "two.csv.jsonl.1")]
     assert sum(lines) == 5  # each was asked about once

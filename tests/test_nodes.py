@@ -6,42 +6,22 @@ starts its script as a fork, too.
 
 import importlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from multiprocessing import forkserver
-from multiprocessing.process import BaseProcess
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 
+from tests.forks import ROOT, ended, launch, run_script, start
 from tests.loopback import free_port
 from tests.world import GENERATED, RETRIEVED, build_world, flags
 from utils.evaluation.reward_log import RewardLog
 from utils.jobs import launch_store
-
-ROOT = Path(__file__).parent.parent
-IMPORTED = (
-    *("utils.geo_ranker", "utils.evaluation.resumed", "utils.evaluation.report_files", "utils.retrieval.building"),
-    *("torch.distributed.run", "accelerate.commands.launch", "tests.test_nodes"),
-)
-SECONDS = 240  # that no run here takes
-
-
-@pytest.fixture(scope="module")
-def forks() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
-    with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}):
-        forkserver.ensure_running()
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +37,18 @@ def scoring(world: Path, base: Path, output: Path) -> list[str]:
     return ["evaluate.py", *flags(world, base), *top, "--output_dir", str(output)]
 
 
-def run_script(command: Sequence[str], dies: bool = False) -> None:
-    """A script of the checkout. The process of rank 1 may die with its launcher at its second query.
+def run_watched(command: Sequence[str]) -> None:
+    """A script that sees soon that another process is lost."""
+    launch_store.BEAT, launch_store.SILENCE = 0.1, 1.0
+    importlib.import_module("utils.retrieval.gallery_embeddings").SHARD = 3
+    run_script(command)
+
+
+def run_and_die(command: Sequence[str]) -> None:
+    """The same, but the process of rank 1 dies with its launcher at its second query.
 
     The others wait for that it has logged one.
     """
-    os.chdir(ROOT)
-    launch_store.BEAT, launch_store.SILENCE = 0.1, 1.0
-    importlib.import_module("utils.retrieval.gallery_embeddings").SHARD = 3
     append = RewardLog.append
 
     def append_and_die(log: RewardLog, query: object, rewards: np.ndarray) -> None:
@@ -77,90 +61,26 @@ def run_script(command: Sequence[str], dies: bool = False) -> None:
         while not (other.exists() and other.stat().st_size):
             time.sleep(0.01)
 
-    with mock.patch.object(RewardLog, "append", append_and_die if dies else append):
-        sys.exit(importlib.import_module(command[0].removesuffix(".py")).main(command[1:]))
-
-
-def as_forks(dies: bool) -> mock._patch:
-    """Has torchrun start forks of the script that it is given."""
-    from torch.distributed import run
-
-    config_from_args = run.config_from_args
-
-    def forking(args: object) -> tuple:
-        config, _, command = config_from_args(args)
-        script = [Path(command[command.index("-u") + 1]).name, *command[command.index("-u") + 2 :]]
-        return replace(config, start_method="fork"), run_script, [script, dies]
-
-    return mock.patch.object(run, "config_from_args", forking)
-
-
-def impatient() -> mock._patch:
-    """Has a launcher end without waiting for those of the other machines, for five minutes at most."""
-    from torch.distributed.elastic.agent.server.api import SimpleElasticAgent
-
-    return mock.patch.object(SimpleElasticAgent, "_exit_barrier")
-
-
-def launch(launcher: str, arguments: Sequence[str], log: Path, dies: bool) -> None:
-    """A launcher, as its command line starts it."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    os.environ["LAUNCHER"] = str(os.getpid())
-    with as_forks(dies), impatient():
-        if launcher == "torchrun":
-            from torch.distributed.run import main
-
-            main(arguments)
-        else:
-            from accelerate.commands.launch import launch_command, launch_command_parser
-
-            launch_command(launch_command_parser().parse_args(arguments))
-
-
-def task(environment: Mapping[str, str], command: Sequence[str], log: Path, dies: bool = False) -> None:
-    """A script by itself."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    os.environ |= environment
-    run_script(command, dies)
-
-
-def ended(processes: Sequence[BaseProcess]) -> list[int]:
-    """Exit codes, of processes that end in time."""
-    deadline = time.monotonic() + SECONDS
-    for process in processes:
-        process.join(max(0, deadline - time.monotonic()))
-        process.kill()
-        process.join()
-    return [process.exitcode for process in processes]
-
-
-def start(forks, target, *arguments: object) -> BaseProcess:
-    process = forks.Process(target=target, args=arguments)
-    process.start()
-    return process
+    with mock.patch.object(RewardLog, "append", append_and_die):
+        run_watched(command)
 
 
 @pytest.fixture(scope="module")
-def alone(forks, world, tiny_base, tmp_path_factory) -> bytes:
+def alone(world, tiny_base, tmp_path_factory) -> bytes:
     """The predictions of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    assert ended([start(forks, task, {}, scoring(world, tiny_base, folder), folder / "log")]) == [0], (
-        folder / "log"
-    ).read_text()
+    log = folder / "log"
+    assert ended([start(run_watched, scoring(world, tiny_base, folder), log=log)]) == [0], log.read_text()
     return (folder / "predictions.csv").read_bytes()
 
 
-def test_torchrun_loses_a_node(forks, world, tiny_base, alone, tmp_path):
+def test_torchrun_loses_a_node(world, tiny_base, alone, tmp_path):
     """Launcher and script of the second node are killed; the first node does the rest, and what the second had."""
     where = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
     command = scoring(world, tiny_base, tmp_path / "out")
     log = tmp_path / "log"
     nodes = [
-        start(forks, launch, "torchrun", [*where, "--node_rank", str(rank), *command], log, True) for rank in (0, 1)
+        start(launch, "torchrun", [*where, "--node_rank", str(rank), *command], run_and_die, log=log) for rank in (0, 1)
     ]
     assert ended(nodes) == [0, -signal.SIGKILL], log.read_text()
     assert "process 1 of 2 is lost: the first one does what is left of its share" in log.read_text()
@@ -168,36 +88,36 @@ def test_torchrun_loses_a_node(forks, world, tiny_base, alone, tmp_path):
     assert len((tmp_path / "out" / "rewards.1.jsonl").read_text().splitlines()) == 1
 
 
-def test_accelerate_on_two_machines_builds_one_index(forks, world, tiny_base, tmp_path):
+def test_accelerate_on_two_machines_builds_one_index(world, tiny_base, tmp_path):
     command = ["retrieve_candidates.py", "build", "--gallery", str(world / "gallery.csv"), "--model", str(tiny_base)]
     command += ["--image_data_path", str(world / "gallery.tar"), "--device", "cpu", "--num_workers", "0"]
     command += ["--batch_size", "2", "--index"]
     where = ["--multi_gpu", "--num_machines", "2", "--num_processes", "2", "--main_process_ip", "127.0.0.1"]
     where += ["--main_process_port", str(free_port())]
     log = tmp_path / "log"
-    processes = [start(forks, task, {}, [*command, str(tmp_path / "one")], log)]
+    processes = [start(run_watched, [*command, str(tmp_path / "one")], log=log)]
     for rank in ("0", "1"):
         arguments = [*where, "--machine_rank", rank, *command, str(tmp_path / "two")]
-        processes.append(start(forks, launch, "accelerate", arguments, log, False))
+        processes.append(start(launch, "accelerate", arguments, run_watched, log=log))
     assert ended(processes) == [0, 0, 0], log.read_text()
     one, two = (np.load(tmp_path / name / "embeddings.npy") for name in ("one", "two"))
     np.testing.assert_array_equal(one, two)
     assert log.read_text().count("exact index of") == 2
 
 
-def test_a_slurm_array_loses_a_task(forks, world, tiny_base, alone, tmp_path):
+def test_a_slurm_array_loses_a_task(world, tiny_base, alone, tmp_path):
     """The script's body says what a task runs and in which environment; a job after the array does what is left."""
     command = scoring(world, tiny_base, tmp_path / "out")
     tasks = [array_task(tmp_path, number, command) for number in (4, 5)]
     log = tmp_path / "log"
-    codes = ended([start(forks, task, *given, log, True) for given in tasks])
+    codes = ended([start(run_and_die, arguments, log=log, environment=given) for given, arguments in tasks])
     assert codes == [0, -signal.SIGKILL], log.read_text()
     assert not (tmp_path / "out" / "predictions.csv").exists()
     logged = {path: path.read_text() for path in (tmp_path / "out").glob("rewards.*.jsonl")}
     lines = [json.loads(line)["query"] for text in logged.values() for line in text.splitlines()]
     assert len(lines) == len(set(lines)) >= 3
 
-    assert ended([start(forks, task, {}, command, log)]) == [0], log.read_text()
+    assert ended([start(run_watched, command, log=log)]) == [0], log.read_text()
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == alone
     assert (tmp_path / "out" / "rewards.1.jsonl").read_text() == logged[tmp_path / "out" / "rewards.1.jsonl"]
 

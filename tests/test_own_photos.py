@@ -71,8 +71,7 @@ def run(own, tiny_base, tmp_path, monkeypatch):
 
     def run(image, *flags):
         gallery = own / "gallery"
-        one = {"output": "ranking.json", "map": "map.png"}
-        names = {"locations": "locations.csv"} if image.is_dir() else one
+        names = {"locations": "locations.csv"} if image.is_dir() else {"output": "ranking.json"}
         arguments = ["--image", image, "--index", gallery / "index", "--image_data_path", gallery]
         arguments += ["--model", tiny_base, "--model_path", own / "adapter", "--device", "cpu", *flags]
         arguments += [part for name, file in names.items() for part in (f"--{name}", tmp_path / file)]
@@ -91,7 +90,7 @@ def test_photos_without_a_place_are_in_no_gallery(own) -> None:
 
 def test_one_photo(own, run, tmp_path, tiny_base, capsys) -> None:
     photo = own / "new" / "like g3.png"
-    assert run(photo, "--topn", 6, "--generate", 4) == 0
+    assert run(photo, "--topn", 6, "--generate", 4, "--map", tmp_path / "map.png") == 0
     ranking = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))["candidates"]
 
     # The same by hand: cosines with all photos, the model's answers, and the ranker.
@@ -147,7 +146,7 @@ def test_coordinates_of_the_query_are_not_used(own, run, tmp_path, make_image, c
     for folder, tags in (("without", Image.Exif()), ("with", geotag(12.25, -34.5)), ("other", geotag(-60, 99))):
         (tmp_path / folder).mkdir()
         make_image(32, 16, 7).save(tmp_path / folder / "photo.jpg", exif=tags)
-        assert run(tmp_path / folder / "photo.jpg", "--generate", 3) == 0
+        assert run(tmp_path / folder / "photo.jpg", "--generate", 3, "--map", tmp_path / "map.png") == 0
         said = f"{tmp_path / folder / 'photo.jpg'} has GPS coordinates in its EXIF; they are not used\n"
         assert (said in capsys.readouterr().err) == (folder != "without")
         written = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))

@@ -53,6 +53,6 @@ def test_the_small_version_runs(tmp_path, monkeypatch):
         assert run(command, monkeypatch) == 0, command
     assert (tmp_path / "outputs" / "small" / "ranker" / "adapter_model.safetensors").exists()
     predictions = pd.read_csv(tmp_path / "outputs" / "small" / "own" / "predictions.csv")
-    assert len(predictions) == 24
+    assert len(predictions) == 12
     assert predictions["error_km"].notna().all()
     assert predictions["candidate_reward_lis"].notna().all()

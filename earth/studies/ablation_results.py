@@ -89,4 +89,4 @@ def paired_difference(
         100.0 * (np.array([own[seed] for seed in seeds])[..., None] < np.array(WITHIN_KM)) for own in errors
     ]  # (seeds, queries, thresholds)
     gains = (hits[0] - hits[1]).mean(axis=0)
-    return gains.mean(axis=0), *bootstrap_ci(gains, lambda drawn: drawn.mean(axis=0))
+    return gains.mean(axis=0), *bootstrap_ci(gains, lambda drawn: drawn.mean(axis=1))

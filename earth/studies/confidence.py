@@ -143,7 +143,7 @@ def at_coverages(answers: np.ndarray, coverages: Sequence[int] = COVERAGES) -> n
 def coverage(confidence: np.ndarray, correct: np.ndarray) -> dict:
     """Accuracy when the less sure answers are withheld; percent."""
     answers = np.stack([confidence, correct], axis=1)
-    intervals = np.stack(bootstrap_ci(answers, at_coverages), axis=1)
+    intervals = np.stack(bootstrap_ci(answers, lambda drawn: [*map(at_coverages, drawn)]), axis=1)
     names = [str(share) for share in COVERAGES]
     return {
         "accuracy": dict(zip(names, at_coverages(answers).tolist(), strict=True)),

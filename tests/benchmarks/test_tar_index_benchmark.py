@@ -1,10 +1,12 @@
 """The benchmark's pickle is what pickle itself would write, and a small run measures everything."""
 
 import json
+import multiprocessing
 import pickle
 import pickletools
 
 from benchmarks import tar_index
+from tests.forks import forks
 
 
 def test_the_pickle_is_a_released_one(tmp_path):
@@ -27,6 +29,8 @@ def test_the_pickle_is_a_released_one(tmp_path):
 
 def test_small_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tar_index, "LOOKUPS", 100)
+    given = multiprocessing.get_context
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind=None: forks() if kind == "spawn" else given(kind))
     tar_index.main(["--entries", "3000", "--workers", "2", "--output", str(tmp_path / "out.json")])
     results = json.loads((tmp_path / "out.json").read_text())
     assert results["entries"] == 3000

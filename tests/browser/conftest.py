@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.served import SECONDS
 from utils.page.entry import Located, entry
 from utils.page.report import write_report
 
@@ -55,6 +56,7 @@ def show(browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         write_report(tmp_path / "report.html", [entry(photo) for photo in photos])
         options = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"} | options
         context = browser.new_context(**options)
+        context.set_default_timeout(1000 * SECONDS)
         contexts.append(context)
         opened = Opened(context.new_page())
         url = (tmp_path / "report.html").as_uri()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.served import Served, app_served, png, until
+from tests.served import SECONDS, Served, app_served, png, until
 
 pytestmark = pytest.mark.usefixtures("browser")
 
@@ -42,6 +42,7 @@ def visit(browser) -> Iterator[Callable[..., Opened]]:
     def visit(url: str, width: int = 1280, height: int = 800, **options) -> Opened:
         options = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"} | options
         contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(1000 * SECONDS)
         opened = Opened(contexts[-1].new_page())
         own = (url, "data:", "blob:")
         contexts[-1].on("request", lambda asked: asked.url.startswith(own) or opened.elsewhere.append(asked.url))
@@ -140,7 +141,7 @@ def test_the_keyboard_is_enough(app, visit):
     outline = "getComputedStyle(document.querySelector('.choose')).outlineStyle"
     assert page.evaluate(outline) == "solid"  # it can be seen where one is
     page.keyboard.press("Enter")
-    for _ in range(500):
+    for _ in range(50 * SECONDS):
         if choosers:
             break
         page.wait_for_timeout(20)

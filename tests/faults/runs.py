@@ -1,7 +1,6 @@
-"""Scripts run as processes of their own, forked from one that has imported everything, so that a start costs little."""
+"""Scripts run as processes of their own: forks, so that a start costs little."""
 
 import importlib
-import multiprocessing
 import os
 import resource
 import signal
@@ -9,18 +8,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from unittest import mock
 
-ROOT = Path(__file__).parent.parent.parent
-IMPORTED = (
-    *("utils.geo_ranker", "utils.training.trainer", "utils.evaluation.by_ranker", "utils.evaluation.report_files"),
-    *("utils.locating.folder", "utils.retrieval.building", "utils.generation.api", "sklearn.linear_model", __name__),
-)
-SECONDS = 120  # that no run here takes
+from tests.forks import ROOT, forks
+
+SECONDS = 600  # that no run here takes
 
 
 @dataclass(frozen=True)
@@ -64,12 +57,6 @@ class Run:
 class Runs:
     """What starts scripts."""
 
-    def __init__(self) -> None:
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(list(IMPORTED))
-        with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}):
-            forkserver.ensure_running()
-
     def start(
         self, script: str, arguments: Sequence[str], settings: Mapping[str, int], file_size: int | None = None
     ) -> Run:
@@ -77,8 +64,9 @@ class Runs:
 
         ``settings`` are constants of the library, such as ``utils.retrieval.gallery_embeddings.SHARD``.
         """
-        said, say = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_run, args=(script, arguments, say, settings, file_size), daemon=True)
+        context = forks()
+        said, say = context.Pipe(duplex=False)
+        process = context.Process(target=_run, args=(script, arguments, say, settings, file_size), daemon=True)
         process.start()
         say.close()
         return Run(process, said)

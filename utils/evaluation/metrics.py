@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 
 from utils.geography.geodesy import THRESHOLDS_KM
 
-Statistic = Callable[[np.ndarray], ArrayLike]  # (n, ...) -> one number or one array, over the first axis
+# Of many samples at once: (samples, n, ...) -> (samples, ...), one number or one array each.
+Statistic = Callable[[np.ndarray], ArrayLike]
+DRAWN_AT_ONCE = 2**17  # queries, of as many samples as they make
 
 
 class Summary(TypedDict):
@@ -31,8 +33,12 @@ class PairedSummary(TypedDict):
 
 
 def accuracy(distances: ArrayLike, thresholds: Sequence[float] = THRESHOLDS_KM) -> np.ndarray:
-    """Percentage of queries answered within (strictly less than) each threshold in km: (thresholds,)."""
-    return 100 * (np.asarray(distances)[:, None] < np.asarray(thresholds)).mean(axis=0)
+    """Percentage of queries answered within (strictly less than) each threshold in km: (thresholds,).
+
+    Of several samples of queries (..., n): (..., thresholds).
+    """
+    distances = np.asarray(distances)
+    return 100 * np.stack([(distances < threshold).mean(axis=-1) for threshold in thresholds], axis=-1)
 
 
 def geoscore(distances: ArrayLike) -> float:
@@ -43,15 +49,20 @@ def geoscore(distances: ArrayLike) -> float:
 def bootstrap_ci(
     values: ArrayLike, statistic: Statistic, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap interval (low, high) of ``statistic(values)``; queries are drawn with replacement.
+    """Percentile bootstrap interval (low, high) of ``statistic``; queries are drawn with replacement.
 
-    ``values`` is (n, ...), one row a query. One drawn sample serves everything the statistic returns, so that
+    ``values`` is (n, ...), one row a query. One drawn sample serves everything the statistic returns of it, so that
     ``accuracy`` yields the intervals of all thresholds at once. The same seed gives the same interval.
     """
     values = np.asarray(values)
+    count = len(values)
     random = np.random.default_rng(seed)
-    draws = [statistic(values[random.integers(len(values), size=len(values))]) for _ in range(resamples)]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    at_once = max(1, DRAWN_AT_ONCE // count)
+    draws = [
+        statistic(values[random.integers(count, size=(min(at_once, resamples - done), count))])
+        for done in range(0, resamples, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
@@ -64,7 +75,7 @@ def paired_difference_ci(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``statistic(first) - statistic(second)`` and its bootstrap interval: (difference, low, high).
+    """``statistic`` of ``first`` minus that of ``second`` and its bootstrap interval: (difference, low, high).
 
     ``first`` and ``second`` are (n,), two rankers' values for the same queries in the same order. Queries are
     drawn in pairs, so what makes a query hard for both does not widen the interval.
@@ -72,9 +83,9 @@ def paired_difference_ci(
     pairs = np.stack([first, second], axis=1)
 
     def difference(pairs: np.ndarray) -> np.ndarray:
-        return np.asarray(statistic(pairs[:, 0])) - np.asarray(statistic(pairs[:, 1]))
+        return np.asarray(statistic(pairs[..., 0])) - np.asarray(statistic(pairs[..., 1]))
 
-    return difference(pairs), *bootstrap_ci(pairs, difference, resamples=resamples, level=level, seed=seed)
+    return difference(pairs[None])[0], *bootstrap_ci(pairs, difference, resamples=resamples, level=level, seed=seed)
 
 
 class Reliability(TypedDict):

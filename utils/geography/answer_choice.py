@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
 
 from utils.geography.angles import DoubtError
@@ -145,4 +146,6 @@ def _is_list(first: Mention, second: Mention, text: str) -> bool:
 
 
 def _differ(first: tuple[float, float], second: tuple[float, float] | None) -> bool:
-    return second is None or float(haversine_km(*first, *second)) > SAME_PLACE_KM
+    if second is None or not all(map(isfinite, (*first, *second))):  # JSON has numbers that are infinite, or none
+        return first != second
+    return float(haversine_km(*first, *second)) > SAME_PLACE_KM

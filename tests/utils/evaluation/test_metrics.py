@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve
 
+from utils.evaluation import metrics
 from utils.evaluation.metrics import (
     accuracy,
     bootstrap_ci,
@@ -60,7 +62,7 @@ def test_bootstrap_interval_of_a_share_is_the_binomial_one():
 
 def test_bootstrap_interval_agrees_with_scipy():
     values = np.random.default_rng(3).lognormal(5, 2, size=200)
-    ours = bootstrap_ci(values, np.median, resamples=4000, level=0.9)
+    ours = bootstrap_ci(values, partial(np.median, axis=-1), resamples=4000, level=0.9)
     theirs = stats.bootstrap(
         (values,), np.median, n_resamples=4000, confidence_level=0.9, method="percentile", rng=4
     ).confidence_interval
@@ -71,7 +73,9 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     random = np.random.default_rng(5)
     covered = 0
     for repeat in range(200):
-        low, high = bootstrap_ci(random.exponential(100, size=80), np.mean, resamples=300, seed=repeat)
+        low, high = bootstrap_ci(
+            random.exponential(100, size=80), partial(np.mean, axis=-1), resamples=300, seed=repeat
+        )
         covered += low <= 100 <= high
     assert 0.88 <= covered / 200 <= 0.99
 
@@ -82,13 +86,26 @@ def test_a_seed_gives_one_interval():
     assert not np.array_equal(bootstrap_ci(values, accuracy, seed=1), bootstrap_ci(values, accuracy, seed=2))
 
 
+def test_samples_are_drawn_one_after_the_other_however_many_at_once(monkeypatch):
+    pairs = np.random.default_rng(0).exponential(500, size=(90, 2))
+    random = np.random.default_rng(7)
+    draws = [[pairs[i].mean(), pairs[i].max()] for i in (random.integers(90, size=90) for _ in range(50))]
+    for queries in (1, 300, 10**6):
+        monkeypatch.setattr(metrics, "DRAWN_AT_ONCE", queries)
+        ours = bootstrap_ci(
+            pairs, lambda drawn: np.stack([drawn.mean(axis=(1, 2)), drawn.max(axis=(1, 2))], axis=1),
+            resamples=50, seed=7,
+        )  # fmt: skip
+        np.testing.assert_allclose(ours, np.quantile(draws, [0.025, 0.975], axis=0), rtol=1e-12)
+
+
 def test_paired_difference_removes_what_queries_share():
     random = np.random.default_rng(1)
     hard = random.exponential(2000, size=500)
     better, worse = hard, hard + 50
-    difference, low, high = paired_difference_ci(better, worse, np.mean)
+    difference, low, high = paired_difference_ci(better, worse, partial(np.mean, axis=-1))
     np.testing.assert_allclose([difference, low, high], -50)
-    difference, low, high = paired_difference_ci(better, random.permutation(worse), np.mean)
+    difference, low, high = paired_difference_ci(better, random.permutation(worse), partial(np.mean, axis=-1))
     assert difference == pytest.approx(-50)
     assert high - low > 200
 

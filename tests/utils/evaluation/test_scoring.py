@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import shutil
 import time
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from tests.forks import ended, start
 from tests.loopback import free_port
 from tests.world import GENERATED, RETRIEVED, build_world
 from utils.evaluation.reward_log import RewardLog
@@ -246,13 +246,9 @@ def share_of(rank: int, port: int, folder: Path, base: Path) -> None:
 
 def test_a_slow_photo_does_not_idle_the_other_process(world, tiny_base, expected, tmp_path):
     folder = shutil.copytree(world, tmp_path / "world")
-    spawn, port = multiprocessing.get_context("spawn"), free_port()
-    started = [spawn.Process(target=share_of, args=(rank, port, folder, tiny_base)) for rank in (0, 1)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(timeout=120)
-        assert process.exitcode == 0
+    log, port = tmp_path / "log", free_port()
+    started = [start(share_of, rank, port, folder, tiny_base, log=log) for rank in (0, 1)]
+    assert ended(started) == [0, 0], log.read_text()
     shares = [dict(np.load(folder / f"rewards.{rank}.npz")) for rank in (0, 1)]
     assert [len(share) for share in shares] == [len(expected) - 1, 1]
     check({int(position): values for share in shares for position, values in share.items()}, expected)

@@ -62,6 +62,8 @@ def test_understood(answer: str, place: tuple[float, float]) -> None:
         '{"latitude": null, "longitude": null}',
         '{"latitude": NaN, "longitude": 3}',
         '{"latitude": 1e999, "longitude": 3}',
+        '{"latitude": 1e999, "longitude": 3} or rather {"latitude": 46.17, "longitude": 7.1}',
+        '{"latitude": 46.17, "longitude": 7.1} {"latitude": Infinity, "longitude": NaN}',
         '{"latitude": 46.17}',
         "latitude 46,17, longitude 7,10",
         "46,17 N, 7,10 E",

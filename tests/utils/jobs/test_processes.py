@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader, IterableDataset
 
+from tests.forks import ended, start
 from tests.loopback import free_port
 from utils.jobs.processes import Processes, SharedWork
 
@@ -66,13 +66,9 @@ def taker(rank: int, port: int, folder: Path, workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_slow_process_does_not_idle_the_other(tmp_path, workers):
-    spawn, port = multiprocessing.get_context("spawn"), free_port()
-    started = [spawn.Process(target=taker, args=(rank, port, tmp_path, workers)) for rank in (1, 0)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(timeout=120)
-        assert process.exitcode == 0
+    log, port = tmp_path / "log", free_port()
+    started = [start(taker, rank, port, tmp_path, workers, log=log) for rank in (1, 0)]
+    assert ended(started) == [0, 0], log.read_text()
     (first, done), (second, _) = json.loads((tmp_path / "found.json").read_text())
     assert sorted(first + second) == list(range(30))
     assert done == 30

@@ -146,7 +146,7 @@ def test_a_damaged_shard_is_named(photos, tiny_base: Path, tmp_path: Path, monke
             gallery_embeddings(folder, tiny_base, ids, store, batch_size=2)
     first, second = sorted(set(folder.glob("shards-*/*.npy")) - set(folder.glob("shards-*/*.stamps.npy")))
     whole, array = second.read_bytes(), np.load(second)
-    spoilt = [array[:1], array[:, :0], array[:, 0], array.astype(np.float64), array.astype(np.int32)]
+    spoilt = [array[:1], array[:, :0], array[:, 0], array.astype(np.float64), np.zeros_like(array, np.int32)]
     for damaged in spoilt:
         np.save(second, damaged)
         with pytest.raises(ValueError, match=second.name):

@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 
 from utils.retrieval.clip_files import CLIP, FILES, fetched_clip, local_clip

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.served import app_served
+from tests.served import SECONDS, app_served
 from utils.web import hosts
 from utils.web.guard import HEADERS
 
@@ -69,7 +69,7 @@ def test_a_request_names_the_app(app, host, status):
 
 @pytest.mark.parametrize("hosts", ["", "Host: 127.0.0.1\r\nHost: evil.example\r\n"], ids=["none", "two"])
 def test_one_host_is_named(app, hosts):
-    with socket.create_connection(("127.0.0.1", int(app.url.rsplit(":", 1)[1])), timeout=20) as raw:
+    with socket.create_connection(("127.0.0.1", int(app.url.rsplit(":", 1)[1])), timeout=SECONDS) as raw:
         raw.sendall(f"GET /api/health HTTP/1.1\r\n{hosts}\r\n".encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 400 ")
 

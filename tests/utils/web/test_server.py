@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.commands import ROOT
-from tests.served import app_served, until
+from tests.served import SECONDS, app_served, until
 from utils.web import server
 from utils.web.server import listen
 
@@ -37,10 +37,13 @@ def test_who_says_nothing_is_not_listened_to(monkeypatch):
     monkeypatch.setattr(server, "PATIENCE_SECONDS", 0.2)
     with app_served() as app:
         address = ("127.0.0.1", int(app.url.rsplit(":", 1)[1]))
-        with socket.create_connection(address, timeout=20) as silent, socket.create_connection(address, 20) as slow:
+        with (
+            socket.create_connection(address, timeout=SECONDS) as silent,
+            socket.create_connection(address, SECONDS) as slow,
+        ):
             slow.sendall(b"GET /api/health HTTP/1.1\r\nHost: local")
             assert silent.recv(10) == slow.recv(10) == b""
-        with socket.create_connection(address, timeout=20) as idle:
+        with socket.create_connection(address, timeout=SECONDS) as idle:
             idle.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api")
             answer = b""
             while part := idle.recv(10_000):
@@ -55,9 +58,9 @@ def test_too_many_connections_are_refused(monkeypatch):
         address = ("127.0.0.1", int(app.url.rsplit(":", 1)[1]))
         with socket.create_connection(address), socket.create_connection(address), socket.create_connection(address):
             until(lambda: len(app.server.server_state.connections) == 3)
-            assert httpx.get(f"{app.url}/api/health").status_code == 503
+            assert httpx.get(f"{app.url}/api/health", timeout=SECONDS).status_code == 503
         until(lambda: len(app.server.server_state.connections) == 0)
-        assert httpx.get(f"{app.url}/api/health").status_code == 200
+        assert httpx.get(f"{app.url}/api/health", timeout=SECONDS).status_code == 200
 
 
 def test_who_waits_is_told_when_it_ends():
@@ -67,7 +70,7 @@ def test_who_waits_is_told_when_it_ends():
         threads = [threading.Thread(target=lambda: answers.append(app.ask())) for _ in range(3)]
         for thread in threads:
             thread.start()
-        app.finder.began.acquire(timeout=10)
+        app.finder.began.acquire(timeout=SECONDS)
         until(lambda: len(app.server.jobs.waiting) == 2)
         with socket.create_connection(("127.0.0.1", int(app.url.rsplit(":", 1)[1]))) as sending:
             sending.sendall(b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n")
@@ -102,7 +105,7 @@ def test_ctrl_c_ends_it_in_one_line():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as running:
         ready = running.stdout.readline()
         (url,) = re.findall(r"^Ready: (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)$", ready)
-        assert httpx.get(f"{url}api/health").json() == {"status": "ok", "waiting": 0}
+        assert httpx.get(f"{url}api/health", timeout=SECONDS).json() == {"status": "ok", "waiting": 0}
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=SECONDS)
     assert (running.returncode, out, err) == (130, "", "stopped\n")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.served import app_served, png
+from tests.served import SECONDS, app_served, png
 from utils.web import server, upload
 from utils.web.jobs import Jobs
 
@@ -97,7 +97,7 @@ def test_what_is_no_form_with_a_photo_is_refused(app, content, headers, status, 
 
 
 def connected(app) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(app.url.rsplit(":", 1)[1])), timeout=20)
+    return socket.create_connection(("127.0.0.1", int(app.url.rsplit(":", 1)[1])), timeout=SECONDS)
 
 
 HEAD = (

@@ -24,7 +24,7 @@ CANDIDATES = [
     Candidate(38.72, -9.14, ("Lisbon",), "/srv/photos/lisbon.jpg"),
     Candidate(41.15, -8.61, source="generation"),
 ]
-NAMES = ["Lisbon, Portugal", "near Porto, Portugal, 1 km"]
+NAMES = ["Lisbon, Portugal", "1 km from Porto, Portugal"]
 SHARES = [0.7, 0.3]
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from utils.page.report import report_page
 from utils.web.jobs import Job, Jobs
-from utils.web.problems import Problem
+from utils.web.problems import Problem, told
 from utils.web.schema import Error, Health, JobState, Options, Ranking
 from utils.web.settings import Offer, Settings
 from utils.web.upload import read_upload
@@ -58,7 +58,7 @@ class Api:
 
     async def options(self) -> Options:
         """What the fields of a form may be."""
-        return Options(**self.offer.as_json(), most_upload_bytes=self.most_bytes, kept=self.kept)
+        return Options(**told(self.offer.as_json()), most_upload_bytes=self.most_bytes, kept=self.kept)
 
     async def locate(self, request: Request) -> JSONResponse:
         """The place of a photo, once it is found."""

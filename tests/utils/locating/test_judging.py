@@ -112,7 +112,9 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     ranker.info = replace(ranker.info, calibration=replace(known, counts=((2, 1), (4, 0))))
     (fewer,) = judge_of(ranker).answers([task])
     assert fewer.confidence is None
-    assert fewer.why_unknown == "argmax was not calibrated on 2 retrieved candidates with 0 guesses"
+    assert fewer.why_unknown == (
+        "deciding by the highest reward (argmax) was not calibrated on 2 retrieved candidates with 0 guesses"
+    )
     (refused,) = judge_of(ranker, demand=Demand(0.1, 25)).answers([task])
     assert str(refused).startswith("--min_confidence: nothing is known")
     ranker.info = replace(ranker.info, calibration=known)
@@ -139,7 +141,7 @@ def test_a_vote_needs_no_ranker():
     assert found.candidate is near is found.places[0].candidate
     assert [place.share for place in found.places] == pytest.approx(sorted(support / support.sum(), reverse=True))
     assert (found.ranker, found.decode, found.places[0].reward) == ("consensus", None, None)
-    assert (found.confidence, found.why_unknown) == (None, "consensus was not calibrated")
+    assert (found.confidence, found.why_unknown) == (None, "a vote of the candidates (consensus) was not calibrated")
 
 
 def test_the_very_same_photo_is_pointed_out():

@@ -46,7 +46,11 @@ class StubFinder:
 
     def __init__(self) -> None:
         self.offer = Offer(
-            {"gallery": ["similar photos"], "guesses": ["guesses"]}, ["argmax", "consensus"], 3, None, ["it"]
+            {"gallery": ["similar photos"], "guesses": ["guesses"]},
+            ["argmax", "consensus"],
+            3,
+            None,
+            ["the GeoRanker in /srv/models/ranker"],
         )
         self.judge = self
         self.gate, self.began = threading.Event(), threading.Semaphore(0)

@@ -149,7 +149,7 @@ def test_what_an_answer_is_worth_is_stated_where_it_is_known(world, calibrated, 
         run(*query, *change)
         assert json.loads((tmp_path / "ranking.json").read_text())["confidence"] is None
         assert "Confidence: unknown" in capsys.readouterr().out
-        with pytest.raises(SystemExit, match=r"--min_confidence: nothing is known .*evaluate\.py --calibrate"):
+        with pytest.raises(SystemExit, match=r"--min_confidence: no confidence can be .*evaluate\.py --calibrate"):
             run(*query, *change, "--min_confidence", "0.6")
 
 

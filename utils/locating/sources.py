@@ -24,6 +24,7 @@ class Found:
     negatives: tuple[Candidate, ...] = ()  # negative examples of a ranker's prompt
     problems: tuple[str, ...] = ()  # what could not be used
     notes: tuple[str, ...] = ()  # what else there is to know
+    unanswered: bool = False  # whether it was asked in vain, and may have more another time
 
 
 class Source(Protocol):

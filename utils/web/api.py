@@ -102,7 +102,8 @@ class Api:
 
     def _state(self, job: Job) -> JobState:
         problem = job.outcome.exception() if job.outcome.done() else None
-        return JobState(id=job.id, stage=job.stage, before=self.jobs.before(job), error=problem and problem.text)
+        about = {} if problem is None else {"error": problem.text, "retry": problem.may_pass}
+        return JobState(id=job.id, stage=job.stage, before=self.jobs.before(job), **about)
 
     def _found(self, name: str) -> Mapping[str, Any]:
         job = self.jobs.get(name)

@@ -15,8 +15,8 @@ from utils.web.problems import Problem
 from utils.web.settings import Offer, Settings
 
 NO_PHOTOGRAPHS = (
-    "this photo is unlike the tiles of the embedded world, and the app was started with nothing that finds places for "
-    "others: see `python app.py --help`"
+    "this photo is unlike the tiles of the embedded world, all that this app can locate; whoever started it can add "
+    "what finds places for photographs, such as GeoCLIP's points (docs/web.md)"
 )
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from utils.answer import Answer
 from utils.jobs.files import atomic_path, write_json
+from utils.locating.judging import PhotoDoesNotFit
 from utils.locating.photo import IN_MEMORY, Photo
-from utils.locating.task import Task
+from utils.locating.task import Task, Unanswered
 from utils.page.assets import towns
 from utils.page.entry import Located, entry
 from utils.page.features import features
@@ -63,14 +64,13 @@ class Worker:
         upload = job.upload
         try:
             answer, photo = self._located(job, upload)
-        except MemoryError:
+        except (MemoryError, PhotoDoesNotFit):  # whose words name flags, which nobody has at the page
             raise Problem(507, "the photo does not fit into memory") from None
         except ServerError as error:
             raise Problem(502, f"the server that guesses: {error}") from None
         except ValueError as error:
-            raise Problem(
-                422, str(error).replace(photo_name(upload), IN_MEMORY).removeprefix(f"{IN_MEMORY}: ")
-            ) from None
+            text = str(error).replace(photo_name(upload), IN_MEMORY).removeprefix(f"{IN_MEMORY}: ")
+            raise Problem(502 if isinstance(error, Unanswered) else 422, text) from None
         found = told(dict(entry(Located(upload.name, answer, photo.image))))
         if self.keep is not None:
             self._keep(upload, found["ranking"])
@@ -96,7 +96,7 @@ class Worker:
         job.reach(Stage.RANKING)
         (answer,) = locator.judge.answers([task])
         if isinstance(answer, ValueError):
-            raise ValueError(str(answer))
+            raise type(answer)(str(answer))
         return answer, photo
 
 

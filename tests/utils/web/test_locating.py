@@ -7,6 +7,11 @@ import weakref
 import pytest
 
 from tests.served import StubFinder, png
+from utils.candidates import Candidate
+from utils.locating.choices import Choices
+from utils.locating.judging import PhotoDoesNotFit
+from utils.locating.sources import ListedPlaces
+from utils.web.finder import Finder
 from utils.web.jobs import Dropped, Job
 from utils.web.locating import Worker, keep, photo_name
 from utils.web.problems import Problem
@@ -52,6 +57,22 @@ def test_it_stops_where_nobody_waits(stage):
         setattr(finder, within, last)
     with pytest.raises(Dropped):
         Worker(finder)(dropped)
+
+
+def test_what_nobody_at_the_page_can_use_is_not_said():
+    """Flags and commands are for whoever started the app."""
+    finder = StubFinder()
+    finder.answers = lambda tasks: [PhotoDoesNotFit("a.jpg: does not fit into memory: --quantize 8bit would do")]
+    with pytest.raises(Problem, match=r"^the photo does not fit into memory$") as problem:
+        Worker(finder)(job())
+    assert problem.value.status == 507
+
+    places = ListedPlaces([Candidate(46.2, 7.1, source="csv")])
+    demanding = Job(Upload("beach.png", png(), Settings(min_confidence=0.5)))
+    with pytest.raises(Problem, match=r"^no confidence can be asked for: a vote of the candidates ") as problem:
+        Worker(Finder.chosen(Choices(places=places), "cpu"))(demanding)
+    assert problem.value.status == 422
+    assert "--" not in problem.value.text
 
 
 @pytest.mark.parametrize("step", ["find", "answers"])

@@ -1,7 +1,7 @@
 """The interface for programs, which the page uses, too: photos in, JSON out."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -40,17 +40,21 @@ class Api:
         self.jobs, self.offer, self.most_bytes, self.kept = jobs, offer, most_bytes, kept
         self.router = APIRouter(prefix="/api")
         add = self.router.add_api_route
-        add("/health", self.health, methods=["GET"])
-        add("/options", self.options, methods=["GET"])
+        self._get("/health", self.health)
+        self._get("/options", self.options)
         add("/locate", self.locate, methods=["POST"], responses=_answers(Ranking, *SENDING, *LOCATING), **FORM)
         add("/jobs", self.submit, methods=["POST"], status_code=202, responses=_errors(*SENDING), **FORM)
-        add("/jobs/{name}", self.state, methods=["GET"], responses=_errors(400, 404))
+        self._get("/jobs/{name}", self.state, responses=_errors(400, 404))
         add("/jobs/{name}", self.drop, methods=["DELETE"], status_code=204, responses=_errors(400, 403, 404))
         kept = (400, 404, 409, *LOCATING)
-        add("/jobs/{name}/ranking", self.ranking, methods=["GET"], responses=_answers(Ranking, *kept))
-        page = {"response_class": HTMLResponse, "responses": _errors(*kept)}
-        add("/jobs/{name}/report", self.report, methods=["GET"], **page)
-        add("/jobs/{name}/shown", self.shown, methods=["GET"], include_in_schema=False)
+        self._get("/jobs/{name}/ranking", self.ranking, responses=_answers(Ranking, *kept))
+        self._get("/jobs/{name}/report", self.report, response_class=HTMLResponse, responses=_errors(*kept))
+        self._get("/jobs/{name}/shown", self.shown, include_in_schema=False)
+
+    def _get(self, path: str, answer: Callable[..., Awaitable[Any]], **described: Any) -> None:
+        """A route for GET, and for HEAD, which needs no description of its own."""
+        self.router.add_api_route(path, answer, methods=["GET"], **described)
+        self.router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
 
     async def health(self) -> Health:
         """Whether the app answers, and how many photos wait."""

@@ -24,7 +24,10 @@ END_SECONDS = 10  # of the photo that is located while the app ends
 
 
 class _Protocol(H11Protocol):
-    """Hangs up on who says nothing, or says slowly what they want, or goes on sending what was refused."""
+    """Hangs up on who says nothing, or says slowly what they want, or goes on sending what was refused.
+
+    Who wants another protocol gets an answer in this one, as RFC 9110, 7.8 allows.
+    """
 
     def connection_made(self, transport: Transport) -> None:
         super().connection_made(transport)
@@ -33,6 +36,9 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._expect_request()
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _expect_request(self) -> None:
         """The next one, in time; until it has a head, ``cycle`` is that of the one before."""

@@ -25,6 +25,14 @@ def app():
         ("GET", "/openapi.json", 200),
         ("GET", "/api/jobs/away", 404),
         ("GET", "/away", 404),
+        ("HEAD", "/", 200),
+        ("HEAD", "/api/health", 200),
+        ("HEAD", "/api/options", 200),
+        ("HEAD", "/openapi.json", 200),
+        ("HEAD", "/api/jobs/away", 404),
+        ("HEAD", "/api/jobs/away/ranking", 404),
+        ("HEAD", "/api/jobs/away/report", 404),
+        ("HEAD", "/api/jobs/away/shown", 404),
         ("PUT", "/api/locate", 405),
         ("POST", "/api/locate", 415),
     ],
@@ -34,6 +42,10 @@ def test_every_answer_has_the_headers(app, method, path, status):
     assert response.status_code == status
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
     assert "server" not in response.headers
+    if method == "HEAD":  # as GET, without a body
+        assert response.content == b""
+        assert response.headers["content-type"] == app.client.get(path).headers["content-type"]
+        assert int(response.headers["content-length"]) == len(app.client.get(path).content)
     assert "access-control-allow-origin" not in response.headers
     policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
     assert policy.pop("img-src") == "'self' data: blob:"

@@ -123,7 +123,9 @@ def run(args: argparse.Namespace) -> list[str]:
     for package in PACKAGES:
         check_package("app.py", package, "web")
     if args.host not in LOCAL:
-        risk = "anyone who reaches it can upload photos and wait for places; it asks for no password"
+        risk = (
+            "neither encryption nor a password: anyone who reaches it can upload photos, and the network can read them"
+        )
         logger.warning("--host %s: %s", args.host, risk)
 
     from utils.web.server import Server, listen

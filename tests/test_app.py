@@ -50,4 +50,4 @@ def test_what_another_host_means_is_said(monkeypatch, capsys):
         with pytest.raises(SystemExit) as stopped:
             app.main(["--host", host])
         assert stopped.value.code == "error: not here"
-        assert ("anyone who reaches it can upload photos" in capsys.readouterr().err) == said
+        assert ("neither encryption nor a password: anyone who reaches it can" in capsys.readouterr().err) == said

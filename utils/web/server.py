@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from utils.web.application import application
-from utils.web.hosts import WILDCARDS, names, url
+from utils.web.hosts import WILDCARDS, names, url, url_for_others
 from utils.web.jobs import Jobs
 from utils.web.locating import Finds, Worker
 
@@ -52,9 +52,11 @@ class _Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """The app at one address. Says when it is ready, and ends the queue before it ends."""
 
-    def __init__(self, config: uvicorn.Config, jobs: Jobs, listening: socket.socket, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, jobs: Jobs, listening: socket.socket, host: str) -> None:
         super().__init__(config)
-        self.jobs, self.listening, self.url = jobs, listening, url
+        self.jobs, self.listening, self.host = jobs, listening, host
+        self.port = listening.getsockname()[1]
+        self.url = url(host, self.port)
 
     @classmethod
     def of(
@@ -84,7 +86,7 @@ class Server(uvicorn.Server):
             timeout_keep_alive=PATIENCE_SECONDS,
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        return cls(config, jobs, listening, url(host, listening.getsockname()[1]))
+        return cls(config, jobs, listening, host)
 
     def work(self) -> None:
         """Serve until a signal ends it; Ctrl-C goes on from here."""
@@ -96,7 +98,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(f"Ready: {self.url} (Ctrl-C ends it)", flush=True)
+        others = url_for_others(self.host, self.port) if self.host in WILDCARDS else None
+        print(f"Ready: {self.url}{f', for others {others}' if others else ''} (Ctrl-C ends it)", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.jobs.close()  # whoever waits for a place is told

@@ -125,6 +125,34 @@ def test_behind_a_wildcard_any_address_will_do():
         assert [answer.status_code for answer in answers.values()] == [200, 400]
 
 
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [("10.1.2.3", "http://10.1.2.3:80/"), ("fd00::7", "http://[fd00::7]:80/"), ("127.0.0.1", None), (None, None)],
+)
+def test_the_address_for_others(monkeypatch, own, shown):
+    """The one that this machine has on its way to them, if there is a way."""
+
+    class Probe:
+        def __init__(self, family, kind):
+            assert (family, kind) == (socket.AF_INET6 if own and ":" in own else socket.AF_INET, socket.SOCK_DGRAM)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def connect(self, peer):
+            if own is None:
+                raise OSError("Network is unreachable")
+
+        def getsockname(self):
+            return own, 50_000
+
+    monkeypatch.setattr(hosts.socket, "socket", Probe)
+    assert hosts.url_for_others("::" if own and ":" in own else "0.0.0.0", 80) == shown
+
+
 def test_hosts_and_addresses():
     assert hosts.host_name("Name.Example:80") == "name.example"
     assert hosts.host_name("[::1]:8000") == "::1"

@@ -116,12 +116,13 @@ def app_served(
     port: int = 0,
     max_queue: int = 16,
     max_upload_bytes: int = 2**20,
+    max_pixels: int = 50_000_000,
     keep: Path | None = None,
 ) -> Iterator[Served]:
     """The app, by default at a free port, within the block."""
     finder = finder or StubFinder()
     with listen(host, port) as listening:
-        limits = {"max_queue": max_queue, "max_upload_bytes": max_upload_bytes}
+        limits = {"max_queue": max_queue, "max_upload_bytes": max_upload_bytes, "max_pixels": max_pixels}
         server = Server.of(finder, listening, host, **limits, keep=keep)
         thread = threading.Thread(target=server.work)
         thread.start()

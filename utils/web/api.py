@@ -34,10 +34,11 @@ LOCATING = (422, 500, 502, 503, 507)
 
 
 class Api:
-    """Its ``router``; ``most_bytes`` is how large a photo's file may be, ``kept`` whether photos are."""
+    """Its ``router``; ``most_bytes`` and ``most_pixels`` is what a photo may have, ``kept`` whether photos are."""
 
-    def __init__(self, jobs: Jobs, offer: Offer, most_bytes: int, kept: bool) -> None:
-        self.jobs, self.offer, self.most_bytes, self.kept = jobs, offer, most_bytes, kept
+    def __init__(self, jobs: Jobs, offer: Offer, most_bytes: int, most_pixels: int, kept: bool) -> None:
+        self.jobs, self.offer, self.kept = jobs, offer, kept
+        self.most_bytes, self.most_pixels = most_bytes, most_pixels
         self.router = APIRouter(prefix="/api")
         add = self.router.add_api_route
         self._get("/health", self.health)
@@ -62,7 +63,8 @@ class Api:
 
     async def options(self) -> Options:
         """What the fields of a form may be."""
-        return Options(**told(self.offer.as_json()), most_upload_bytes=self.most_bytes, kept=self.kept)
+        most = {"most_upload_bytes": self.most_bytes, "most_pixels": self.most_pixels}
+        return Options(**told(self.offer.as_json()), **most, kept=self.kept)
 
     async def locate(self, request: Request) -> JSONResponse:
         """The place of a photo, once it is found."""

@@ -53,10 +53,13 @@ class Finds(Protocol):
 
 
 class Worker:
-    """Locates photos with ``finder``; with ``keep`` it writes each, and its ranking, into that folder."""
+    """Locates photos of at most ``max_pixels`` with ``finder``.
 
-    def __init__(self, finder: Finds, keep: Path | None = None) -> None:
-        self.finder, self.keep = finder, keep
+    One is decoded at a time. With ``keep`` it writes each, and its ranking, into that folder.
+    """
+
+    def __init__(self, finder: Finds, max_pixels: int, keep: Path | None = None) -> None:
+        self.finder, self.max_pixels, self.keep = finder, max_pixels, keep
 
     def __call__(self, job: Job) -> Mapping[str, Any]:
         """The entry of its photo for a page, with what its map needs, ready for JSON; see ``Jobs``."""
@@ -87,7 +90,7 @@ class Worker:
             logger.warning("a photo could not be kept: %s", error)
 
     def _located(self, job: Job, upload: Upload) -> tuple[Answer, Photo]:
-        photo = replace(Photo.open(upload.data), path=photo_name(upload))
+        photo = replace(Photo.open(upload.data, max_pixels=self.max_pixels), path=photo_name(upload))
         locator = self.finder.locator(photo.image, upload.settings)
         job.reach(Stage.CANDIDATES)
         (task,) = locator.find([photo])

@@ -105,6 +105,7 @@ class Options(Answered):
     sent_to: str | None
     kept: bool
     most_upload_bytes: int
+    most_pixels: int
 
 
 class Error(Answered):

@@ -67,12 +67,13 @@ class Server(uvicorn.Server):
         *,
         max_queue: int,
         max_upload_bytes: int,
+        max_pixels: int,
         keep: str | os.PathLike | None = None,
     ) -> "Server":
         """With what ``finder`` finds, at a socket of ``listen``; ``keep`` is the folder that photos are written to."""
-        jobs = Jobs(Worker(finder, None if keep is None else Path(keep)), max_queue)
+        jobs = Jobs(Worker(finder, max_pixels, None if keep is None else Path(keep)), max_queue)
         allowed = {"hosts": names(host), "any_address": host in WILDCARDS}
-        app = application(jobs, finder.offer, max_upload_bytes, **allowed, kept=keep is not None)
+        app = application(jobs, finder.offer, max_upload_bytes, max_pixels, **allowed, kept=keep is not None)
         config = uvicorn.Config(
             app,
             http=_Protocol,

@@ -106,8 +106,8 @@ def bomb(width: int, height: int) -> bytes:
         (b"no photo", "not an image of a known format"),
         (png()[:45], "truncated"),
         (b"\xff\xd8\xff\xe0 and no more", "Truncated"),
-        (bomb(65_536, 65_536), "more than 268,435,456 pixels"),
-        (bomb(20_000, 14_000), "20000 x 14000 pixels are more than 268,435,456"),
+        (bomb(65_536, 65_536), "more than 50 megapixels (Image size (4294967296 pixels)"),
+        (bomb(10_000, 5_001), "10000 x 5001 pixels, 50.01 megapixels, are more than 50"),
         (png(2010, 10), "longer than 200 : 1"),
     ],
     ids=["text", "cut", "head", "bomb", "large", "strip"],
@@ -170,7 +170,8 @@ def test_health_and_options_are_as_described(app):
     assert app.client.get("/api/health").json() == {"status": "ok", "waiting": 0}
     options = schema.Options.model_validate(app.client.get("/api/options").json())
     assert (options.sources.keys(), options.generate) == ({"gallery", "guesses"}, 3)
-    assert (options.most_upload_bytes, options.kept, options.sent_to) == (2**20, False, None)
+    assert (options.most_upload_bytes, options.most_pixels) == (2**20, 50_000_000)
+    assert (options.kept, options.sent_to) == (False, None)
     assert options.decides == ["the GeoRanker in ranker"]
 
 

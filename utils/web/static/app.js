@@ -111,6 +111,8 @@ try {
   settings = new Settings(at("settings"), options);
   const places = Object.values(options.sources).flat();
   at("decides").textContent = `Decided by ${options.decides.join(" or ")}. Candidates: ${places.join("; ")}.`;
+  const megapixels = Math.floor(options.most_pixels / 1e6);
+  at("most").textContent = `, of at most ${Math.round(options.most_upload_bytes / 2 ** 20)} MB and ${megapixels} megapixels each`;
   const kept = options.kept ? "The app keeps photos and places on its disk." : "The app keeps no photo.";
   at("whereto").textContent = options.sent_to ? `${kept} It sends them to the server of ${options.sent_to}.` : kept;
 } catch (error) {

@@ -1,3 +1,4 @@
+import { together } from "./files.js";
 import { List, stateOf } from "./list.js";
 import { Photos } from "./photos.js";
 import { ask } from "./server.js";
@@ -69,7 +70,9 @@ async function open(some) {
   report ??= new Report(at("result"), world);
   history.replaceState(null, "", location.pathname);
   report.map.towns = [...some.flatMap((photo) => photo.shown.towns), ...world.towns];
-  report.show(some.map((photo) => photo.shown.entry), some.length === 1 ? some[0].shown.files : {});
+  const files = some.map((photo) => photo.shown.files);
+  const entries = some.map((photo) => photo.shown.entry);
+  report.show(entries, files.length === 1 ? files[0] : together(files, "Where were these photos taken?"));
   list.mark(some.length === 1 ? some[0] : null);
 }
 

@@ -66,6 +66,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--port", type=port, default=8000, help="(%(default)s; 0: any free one)")
     add("--max_queue", type=at_least(1), default=16, help="photos that may wait (%(default)s)")
     add("--max_upload_mb", type=at_least(1), default=32, help="of a photo's file (%(default)s)")
+    add("--max_megapixels", type=at_least(1), default=100, help="of a photo (%(default)s; 268 at most)")
     add("--keep", metavar="DIR", help="write every photo and its ranking into this folder; default: nothing is kept")
     add = parser.add_argument_group("where candidates come from").add_argument
     add_sources(add, {}, "CSV file of places")
@@ -123,14 +124,18 @@ def run(args: argparse.Namespace) -> list[str]:
     for package in PACKAGES:
         check_package("app.py", package, "web")
     if args.host not in LOCAL:
-        risk = "anyone who reaches it can upload photos and wait for places; it asks for no password"
+        risk = (
+            "neither encryption nor a password: anyone who reaches it can upload photos, and the network can read them"
+        )
         logger.warning("--host %s: %s", args.host, risk)
 
+    from utils.photos.images import MAX_PIXELS
     from utils.web.server import Server, listen
 
     listening = listen(args.host, args.port)  # before anything is loaded, since another program may have the port
     with listening:
         limits = {"max_queue": args.max_queue, "max_upload_bytes": args.max_upload_mb * 2**20}
+        limits["max_pixels"] = min(args.max_megapixels * 10**6, MAX_PIXELS)
         Server.of(load(args), listening, args.host, **limits, keep=args.keep).work()
     return []
 

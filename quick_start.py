@@ -41,7 +41,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.answer import Demand
+from utils.answer import Demand, NothingKnown
 from utils.cli.command import run_command
 from utils.cli.flags import (
     add_candidate_choice,
@@ -244,12 +244,11 @@ def locate(args: argparse.Namespace) -> list[str]:
     files = [(name, getattr(args, name)) for name in (BENCHMARK_PATHS if args.image is None else OWN_PATHS)]
     check_files([*files, ("model_path", args.model_path and Path(args.model_path, "adapter_config.json"))])
     choose_outputs(args)
-    if args.image is None:
-        return locate_query(args)
-    if Path(args.image).is_dir():
-        list_photos(Path(args.image))  # raises where there is none, before anything is loaded
-    locator = own_locator(args)
-    return (locate_folder if Path(args.image).is_dir() else locate_photo)(args, locator)
+    try:
+        return locate_query(args) if args.image is None else locate_own(args)
+    except NothingKnown as error:
+        remedy = "`python evaluate.py --calibrate` on validation queries with the same candidates makes it known"
+        raise ValueError(f"--min_confidence: {error}; {remedy}") from None
 
 
 def choose_outputs(args: argparse.Namespace) -> None:
@@ -285,6 +284,14 @@ def locate_query(args: argparse.Namespace) -> list[str]:
     if isinstance(answer, ValueError):
         raise answer
     return show(args, answer, task.photo.image, task.truth)
+
+
+def locate_own(args: argparse.Namespace) -> list[str]:
+    """A photo of one's own, or a folder of them."""
+    is_folder = Path(args.image).is_dir()
+    if is_folder:
+        list_photos(Path(args.image))  # raises where there is none, before anything is loaded
+    return (locate_folder if is_folder else locate_photo)(args, own_locator(args))
 
 
 def own_locator(args: argparse.Namespace) -> "Locator":

@@ -20,8 +20,8 @@ def answer() -> Answer:
     spots = [
         (38.72, -9.14, "Lisbon, Portugal", 0.5, "retrieval"),
         (38.70, -9.42, "Cascais, Portugal", 0.25, "generation"),
-        (39.60, -8.41, "near Tomar, Portugal, 6 km", 0.2, "geoclip"),
-        (-17.0, 179.9, "near Labasa, Fiji, 71 km", 0.05, "retrieval"),
+        (39.60, -8.41, "6 km from Tomar, Portugal", 0.2, "geoclip"),
+        (-17.0, 179.9, "71 km from Labasa, Fiji", 0.05, "retrieval"),
     ]
     places = []
     for number, (latitude, longitude, name, share, source) in enumerate(spots):

@@ -24,7 +24,7 @@ CANDIDATES = [
     Candidate(38.72, -9.14, ("Lisbon",), "/srv/photos/lisbon.jpg"),
     Candidate(41.15, -8.61, source="generation"),
 ]
-NAMES = ["Lisbon, Portugal", "near Porto, Portugal, 1 km"]
+NAMES = ["Lisbon, Portugal", "1 km from Porto, Portugal"]
 SHARES = [0.7, 0.3]
 SECONDS = 120  # of patience, more than a busy machine takes
 
@@ -47,7 +47,11 @@ class StubFinder:
 
     def __init__(self) -> None:
         self.offer = Offer(
-            {"gallery": ["similar photos"], "guesses": ["guesses"]}, ["argmax", "consensus"], 3, None, ["it"]
+            {"gallery": ["similar photos"], "guesses": ["guesses"]},
+            ["argmax", "consensus"],
+            3,
+            None,
+            ["the GeoRanker in /srv/models/ranker"],
         )
         self.judge = self
         self.gate, self.began = threading.Event(), threading.Semaphore(0)
@@ -114,12 +118,13 @@ def app_served(
     port: int = 0,
     max_queue: int = 16,
     max_upload_bytes: int = 2**20,
+    max_pixels: int = 50_000_000,
     keep: Path | None = None,
 ) -> Iterator[Served]:
     """The app, by default at a free port, within the block."""
     finder = finder or StubFinder()
     with listen(host, port) as listening:
-        limits = {"max_queue": max_queue, "max_upload_bytes": max_upload_bytes}
+        limits = {"max_queue": max_queue, "max_upload_bytes": max_upload_bytes, "max_pixels": max_pixels}
         server = Server.of(finder, listening, host, **limits, keep=keep)
         thread = threading.Thread(target=server.work)
         thread.start()

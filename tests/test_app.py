@@ -31,6 +31,7 @@ def test_without_flags_it_is_this_machine_that_chooses():
     args = app.parse_arguments(["--model_name", "m", "--base_url", "http://host/v1", "--min_confidence", "0.5"])
     assert not args.chosen
     assert (args.host, args.port, args.max_queue, args.max_upload_mb, args.keep) == ("127.0.0.1", 8000, 16, 32, None)
+    assert args.max_megapixels == 100
     assert app.parse_arguments(["--retriever", "geoclip"]).chosen
 
 
@@ -50,4 +51,4 @@ def test_what_another_host_means_is_said(monkeypatch, capsys):
         with pytest.raises(SystemExit) as stopped:
             app.main(["--host", host])
         assert stopped.value.code == "error: not here"
-        assert ("anyone who reaches it can upload photos" in capsys.readouterr().err) == said
+        assert ("neither encryption nor a password: anyone who reaches it can" in capsys.readouterr().err) == said

@@ -152,7 +152,9 @@ def test_what_a_vote_is_worth(world, run, tmp_path, capsys):
     for extra, said in (([], "another gallery"), (["--topn", "3"], f"topn {RETRIEVED}, not 3, another gallery")):
         _, report = run(world, tmp_path / "other", *command, *extra)
         assert "regions" not in report
-        assert f"answers: consensus was calibrated on other candidates: {said}" in (capsys.readouterr().err)
+        assert f"answers: a vote of the candidates (consensus) was calibrated on other candidates: {said}" in (
+            capsys.readouterr().err
+        )
 
 
 def test_resumes_after_a_kill(world, run, tmp_path, tiny_base, monkeypatch):

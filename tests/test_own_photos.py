@@ -283,5 +283,5 @@ def test_a_gallery_alone_votes(own, tmp_path, monkeypatch, capsys) -> None:
     assert (written["ranker"], written["decode"], written["confidence"]) == ("consensus", None, None)
     assert {record["reward"] for record in written["candidates"]} == {None}
     printed = capsys.readouterr().out
-    assert "Decided by: consensus (a vote of the candidates)" in printed
-    assert "Confidence: unknown; consensus was not calibrated" in printed
+    assert "Decided by: a vote of the candidates (no ranker)" in printed
+    assert "Confidence: unknown; a vote of the candidates (consensus) was not calibrated" in printed

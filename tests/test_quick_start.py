@@ -149,7 +149,7 @@ def test_what_an_answer_is_worth_is_stated_where_it_is_known(world, calibrated, 
         run(*query, *change)
         assert json.loads((tmp_path / "ranking.json").read_text())["confidence"] is None
         assert "Confidence: unknown" in capsys.readouterr().out
-        with pytest.raises(SystemExit, match=r"--min_confidence: nothing is known .*evaluate\.py --calibrate"):
+        with pytest.raises(SystemExit, match=r"--min_confidence: no confidence can be .*evaluate\.py --calibrate"):
             run(*query, *change, "--min_confidence", "0.6")
 
 
@@ -245,7 +245,7 @@ def test_listed_places_vote_where_there_is_no_ranker(own_photo, run, capsys):
     code, ranking = run(*without)
     assert code == 1  # for a place that is none, and a photo that is missing
     assert {record["reward"] for record in ranking} == {None}
-    assert "Decided by: consensus (a vote of the candidates)" in capsys.readouterr().out
+    assert "Decided by: a vote of the candidates (no ranker)" in capsys.readouterr().out
 
 
 def test_a_query_can_be_voted_on_and_what_is_known_of_such_votes_is_stated(world, run, tiny_base, tmp_path, capsys):

@@ -31,6 +31,10 @@ class Demand:
         return None if confidence is None else cls(confidence, within_km)
 
 
+class NothingKnown(ValueError):
+    """Something is demanded of an answer of which nothing is known."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A candidate that was ranked."""
@@ -111,19 +115,23 @@ class Answer:
 
 
 def answer(
-    candidate: Candidate, place: str, known: Outlook, calibration: Calibration | None, demand: Demand | None = None
+    candidate: Candidate,
+    place: str,
+    known: Outlook,
+    calibration: Calibration | None,
+    demand: Demand | None = None,
+    why_unknown: str = "",
 ) -> Answer:
-    """``candidate`` as the answer; without a ``calibration`` nothing is stated of it.
+    """``candidate`` as the answer; without a ``calibration`` nothing is stated of it, and ``why_unknown`` says why.
 
-    Raises ``ValueError`` where something is demanded and nothing is known.
+    Raises ``NothingKnown`` where something is demanded then.
     """
     if calibration is None:
         if demand is not None:
-            raise ValueError(
-                "--min_confidence: nothing is known of how sure answers from these candidates are; "
-                "`python evaluate.py --calibrate` on validation queries with the same candidates finds out"
-            )
-        return Answer(candidate.latitude, candidate.longitude, place, candidate, None, None, True)
+            raise NothingKnown(f"no confidence can be asked for: {why_unknown}")
+        return Answer(
+            candidate.latitude, candidate.longitude, place, candidate, None, None, True, why_unknown=why_unknown
+        )
     stated = calibration.confidence(known)
     return Answer(
         candidate.latitude,

@@ -11,6 +11,14 @@ from utils.vote_calibration import VoteCalibration
 
 logger = logging.getLogger(__name__)
 
+# What readers call the votes of ``WITHOUT_RANKER``.
+VOTES = {"consensus": "a vote of the candidates", "consensus_equal": "a vote of the candidates, all of equal weight"}
+
+
+def who_decides(name: str, is_vote: bool) -> str:
+    """The vote of that name, or the GeoRanker whose adapter lies in that folder, in words."""
+    return f"{VOTES[name]} (no ranker)" if is_vote else f"the GeoRanker in {name}"
+
 
 @dataclass(frozen=True)
 class Decider:
@@ -72,12 +80,14 @@ class Decider:
 
     def why_unknown(self, sources: Sources | None, counts: tuple[int, int]) -> str:
         """Why nothing is known of answers from so many candidates (as for ``knows``) of ``sources``, in words."""
+        is_vote = self.ranker in WITHOUT_RANKER
+        this = f"{VOTES[self.name] if is_vote else f'deciding by {METHODS[self.name].words}'} ({self.name})"
         if self.calibrations is None or self.name not in self.calibrations.methods:
-            return f"{self.name} was not calibrated"
+            return f"{this} was not calibrated"
         if self.quantized:
-            return f"{self.name} was calibrated on rewards of weights that are not quantised"
+            return f"{this} was calibrated on rewards of weights that are not quantised"
         if sources is None:
-            return f"{self.name} was calibrated on candidates from elsewhere"
+            return f"{this} was calibrated on candidates from elsewhere"
         if difference := self.calibrations.sources.unlike(sources):
-            return f"{self.name} was calibrated on other candidates: {difference}"
-        return f"{self.name} was not calibrated on {counts[0]} retrieved candidates with {counts[1]} guesses"
+            return f"{this} was calibrated on other candidates: {difference}"
+        return f"{this} was not calibrated on {counts[0]} retrieved candidates with {counts[1]} guesses"

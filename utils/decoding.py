@@ -98,6 +98,7 @@ class Method:
     """A decoding of rewards that users choose by name; temperature and similarity weight are the adapter's."""
 
     ranker: str  # what a report calls it
+    words: str  # what readers call that by which it decides
     fused: bool  # whether it adds similarities to the rewards
     scale_km: float | None  # as in ``Decoder``
 
@@ -108,10 +109,15 @@ class Method:
 
 
 METHODS = {
-    "argmax": Method("model", fused=False, scale_km=None),  # as published
-    "consensus": Method("model_consensus", fused=False, scale_km=CONSENSUS_SCALE_KM),
-    "fused": Method("model_fused", fused=True, scale_km=None),
-    "fused_consensus": Method("model_fused_consensus", fused=True, scale_km=CONSENSUS_SCALE_KM),
+    "argmax": Method("model", "the highest reward", fused=False, scale_km=None),  # as published
+    "consensus": Method("model_consensus", "the agreement of the candidates", fused=False, scale_km=CONSENSUS_SCALE_KM),
+    "fused": Method("model_fused", "the highest reward with similarity", fused=True, scale_km=None),
+    "fused_consensus": Method(
+        "model_fused_consensus",
+        "the agreement of the candidates, with similarity",
+        fused=True,
+        scale_km=CONSENSUS_SCALE_KM,
+    ),
 }
 
 # Rankers of a report that look at no photo. The weights of ``consensus`` are fitted on real photos by

@@ -1,13 +1,18 @@
 """The app's page in a browser: photos in by every way, progress, and what is said where something fails."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree.ElementTree import canonicalize
 
 import pytest
 
-from tests.served import SECONDS, Served, app_served, png, until
+from tests.served import SECONDS, Served, app_served, located, png, until
+from utils.page.entry import Located, entry
+from utils.page.report import TITLE, map_files
+from utils.web.problems import told
 
 pytestmark = pytest.mark.usefixtures("browser")
 
@@ -82,6 +87,27 @@ def test_a_chosen_photo_is_followed_to_its_report(app, visit):
     page.get_by_role("button", name="All on one map").click()
     assert page.locator("#result .verdict h1").inner_text() == "2 of 2 photos have a place"
     assert (opened.elsewhere, opened.messages) == ([], [])
+
+
+def test_all_photos_are_taken_along_in_one_file(app, visit):
+    """The same files as a folder's report has."""
+    opened = visit(app.url)
+    page, names = opened.page, ("beach.png", "<&>.png", "tower.png")
+    for name in names:
+        page.set_input_files("#files", [photo(name)])
+        opened.reaches(name, "Lisbon, Portugal")
+    page.get_by_role("button", name="All on one map").click()
+    page.locator("#result .verdict h1", has_text="3 of 3 photos").wait_for()
+    entries = [told(dict(entry(Located(name, located())))) for name in names]
+    texts = {}
+    for kind in ("GeoJSON", "KML"):
+        with page.expect_download() as download:
+            page.locator("#result").get_by_role("button", name=kind, exact=True).click()
+        texts[kind.lower()] = Path(download.value.path()).read_text(encoding="utf-8")
+    expected = map_files(entries, TITLE)
+    assert json.loads(texts["geojson"]) == json.loads(expected["geojson"])
+    assert canonicalize(texts["kml"]) == canonicalize(expected["kml"])
+    assert opened.messages == []
 
 
 def test_a_photo_is_pasted(app, visit):
@@ -214,8 +240,13 @@ def test_what_cannot_be_read_costs_only_itself(app, visit):
     opened.reaches("good.png", "Lisbon, Portugal")
     assert len(app.finder.asked) == 1
     assert opened.messages == []
-    opened.page.get_by_role("button", name="Try again: broken.png").click()
-    opened.reaches("broken.png", "No place: not an image")
+    assert opened.page.locator("[data-do=again]:visible").count() == 0  # which would change nothing
+    app.finder.failing = MemoryError()
+    opened.page.set_input_files("#files", [photo("unlucky.png")])
+    opened.reaches("unlucky.png", "No place: the photo does not fit into memory")
+    app.finder.failing = None
+    opened.page.get_by_role("button", name="Try again: unlucky.png").click()
+    opened.reaches("unlucky.png", "Lisbon, Portugal")
 
 
 def test_photos_that_have_ended_before_the_page_hears_that_they_were_taken(app, visit):

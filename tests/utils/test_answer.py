@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils.answer import Demand, answer, format_chance
+from utils.answer import Demand, NothingKnown, answer, format_chance
 from utils.calibration import FEATURES, Calibration, outlook
 from utils.candidates import Candidate
 
@@ -15,13 +15,13 @@ FITTED = Calibration(ODDS, (3.0, *[0.0] * FEATURES), (1.0, 2.0, 3.0, 4.0), 500)
 
 
 def test_without_a_calibration_nothing_is_stated():
-    found = answer(PLACE, "Martigny", KNOWN, None)
+    found = answer(PLACE, "Martigny", KNOWN, None, why_unknown="it is new")
     assert (found.latitude, found.longitude, found.place, found.candidate) == (46.1, 7.07, "Martigny", PLACE)
     assert (found.confidence, found.regions, found.answered) == (None, None, True)
     written = found.as_json()
-    assert (written["confidence"], written["regions"]) == (None, None)
-    with pytest.raises(ValueError, match=r"--min_confidence: nothing is known"):
-        answer(PLACE, "Martigny", KNOWN, None, Demand(0.5, 200))
+    assert (written["confidence"], written["regions"], written["why_unknown"]) == (None, None, "it is new")
+    with pytest.raises(NothingKnown, match=r"^no confidence can be asked for: it is new$"):
+        answer(PLACE, "Martigny", KNOWN, None, Demand(0.5, 200), "it is new")
 
 
 def test_an_answer_is_given_where_it_is_sure_enough():

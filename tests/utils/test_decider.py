@@ -38,7 +38,7 @@ def test_of_an_adapter(method):
 def test_of_an_adapter_that_nobody_calibrated():
     decider = Decider.of_adapter(AdapterInfo("base"), "argmax")
     assert decider.calibration(SOURCES) is None
-    assert decider.why_unknown(SOURCES, (6, 2)) == "argmax was not calibrated"
+    assert decider.why_unknown(SOURCES, (6, 2)) == "deciding by the highest reward (argmax) was not calibrated"
 
 
 @pytest.mark.parametrize("name", WITHOUT_RANKER)
@@ -56,4 +56,7 @@ def test_a_vote_that_the_file_lacks(tmp_path):
     VoteCalibration("invented", fit_decoders(random_cases(220, rewards=False), SOURCES, one)).save(tmp_path / "v.json")
     decider = Decider.of_vote("consensus_equal", tmp_path / "v.json")
     assert decider.calibration(SOURCES) is None
-    assert decider.why_unknown(SOURCES, (6, 2)) == "consensus_equal was not calibrated"
+    assert (
+        decider.why_unknown(SOURCES, (6, 2))
+        == "a vote of the candidates, all of equal weight (consensus_equal) was not calibrated"
+    )

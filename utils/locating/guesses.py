@@ -71,7 +71,7 @@ class Guesses:
 
 def _found(reply: Reply) -> Found:
     if reply.problem is not None:
-        return Found([], problems=(f"no guesses: {reply.problem}",))
+        return Found([], problems=(f"no guesses: {reply.problem}",), unanswered=True)
     places, _ = parse_answers(reply.whole)
     lost = len(reply.answers) - len(places)
     notes = (f"{lost} of {len(reply.answers)} guesses name no usable place and are left out",) if lost else ()

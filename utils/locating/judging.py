@@ -25,6 +25,10 @@ from utils.photos.jpeg import as_jpeg
 logger = logging.getLogger(__name__)
 
 
+class PhotoDoesNotFit(ImageError):
+    """Not even with a single candidate does a photo fit into memory."""
+
+
 class Shown(NamedTuple):
     """A task's readable candidates with their photos; None for one that has none."""
 
@@ -80,11 +84,12 @@ class Judge:
     def answers(self, tasks: Sequence[Task]) -> list[Answer | ValueError]:
         """The answer to each task, or what keeps one away.
 
-        That is an ``ImageError`` where no candidate is left or memory does not suffice, and a ``ValueError`` where a
-        reward is no number, the decoder lacks what it goes by, or something is demanded of candidates of which nothing
-        is known. How sure an answer is, is stated where the decider was calibrated on candidates of the same sources.
-        Of a photo unlike those that it was calibrated on nothing is stated, with a warning; where something is
-        demanded, ``answered`` is None. A candidate whose photo cannot be read goes to the answer's problems.
+        That is an ``ImageError`` where no candidate is left (``Unanswered`` where that may pass), a ``PhotoDoesNotFit``
+        where memory does not suffice, a ``NothingKnown`` where something is demanded of candidates of which nothing is
+        known, and a ``ValueError`` where a reward is no number or the decoder lacks what it goes by. How sure an answer
+        is, is stated where the decider was calibrated on candidates of the same sources. Of a photo unlike those that
+        it was calibrated on nothing is stated, with a warning; where something is demanded, ``answered`` is None. A
+        candidate whose photo cannot be read goes to the answer's problems.
         """
         answers: list[Answer | ValueError | None] = [None] * len(tasks)
         shown: dict[int, Shown] = {}
@@ -115,7 +120,7 @@ class Judge:
             if len(shown) == 1:
                 path = shown[0].task.photo.path
                 known = isinstance(error, ValueError)
-                return [error.with_traceback(None) if known else ImageError(f"{path}: {error}")]
+                return [error.with_traceback(None) if known else PhotoDoesNotFit(f"{path}: {error}")]
         return [rewards for part in shown for rewards in self._rewards([part])]
 
     def _seen(self, task: Task) -> Image.Image:
@@ -140,17 +145,17 @@ class Judge:
         unlike = self._is_unlike(task)
         if unlike and self.known_only:
             raise ValueError(
-                f"{task.photo.path} is unlike {self.ranker.info.domain}, all that {self.name} knows: ask about it alone"
+                f"{task.photo.path} is unlike {self.ranker.info.domain}, all that {self.name} knows: "
+                "asked about alone, it is located as other photos are"
             )
         if unlike:
-            found = answer(candidates[index], names[index], known, None)
-            answered = True if self.demand is None else None
-            found = replace(found, answered=answered, why_unknown="the photo is unlike those of the calibration")
+            why = "the photo is unlike those of the calibration"
+            found = answer(candidates[index], names[index], known, None, why_unknown=why)
+            found = replace(found, answered=True if self.demand is None else None)
         else:
             calibration = self.decider.calibration(task.sources) if self.decider.knows(ranked) else None
-            found = answer(candidates[index], names[index], known, calibration, self.demand)
             why = "" if calibration else self.decider.why_unknown(task.sources, ranked)
-            found = replace(found, why_unknown=why)
+            found = answer(candidates[index], names[index], known, calibration, self.demand, why)
         return replace(
             found,
             places=self._places(evidence, options, names),

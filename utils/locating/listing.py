@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from utils.answer import Answer, format_chance
+from utils.decider import who_decides
+from utils.decoding import METHODS
 from utils.geography.discs import Region
 from utils.geography.geodesy import geodesic_km
 
@@ -55,8 +57,8 @@ def format_answer(answer: Answer, truth: tuple[float, float] | None = None) -> s
 
 def format_ranker(answer: Answer) -> str:
     """Who decided, and how."""
-    how = "a vote of the candidates" if answer.decode is None else f"a GeoRanker, {answer.decode}"
-    return f"{answer.ranker} ({how})"
+    who = who_decides(answer.ranker, is_vote=answer.decode is None)
+    return who if answer.decode is None else f"{who}, by {METHODS[answer.decode].words}"
 
 
 def format_region(level: int, found: Region) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from utils.photos.exif import has_gps
-from utils.photos.images import open_image, upright_rgb
+from utils.photos.images import MAX_PIXELS, open_image, upright_rgb
 
 IN_MEMORY = "photo in memory"
 
@@ -28,15 +28,24 @@ class Photo:
         return Path(self.path).name
 
     @classmethod
-    def open(cls, source: str | os.PathLike | bytes | Image.Image, image_id: str | None = None) -> "Photo":
+    def open(
+        cls,
+        source: str | os.PathLike | bytes | Image.Image,
+        image_id: str | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> "Photo":
         """From a path, the bytes of a file, or a picture of PIL; ``image_id`` is by default the file's name.
+
+        A file has at most ``max_pixels``.
 
         Raises ``ImageError`` naming a photo that cannot be read, and ``TypeError`` for anything else.
         """
         if isinstance(source, (str, os.PathLike)):
-            return cls(open_image(source), str(source), image_id or Path(source).name, has_gps(Path(source)))
+            image = open_image(source, max_pixels=max_pixels)
+            return cls(image, str(source), image_id or Path(source).name, has_gps(Path(source)))
         if not isinstance(source, (bytes, Image.Image)):
             raise TypeError(f"a photo is a path, the bytes of a file or a picture of PIL, no {type(source).__name__}")
-        image = upright_rgb(source, IN_MEMORY) if isinstance(source, Image.Image) else open_image(source, IN_MEMORY)
+        is_picture = isinstance(source, Image.Image)
+        image = upright_rgb(source, IN_MEMORY) if is_picture else open_image(source, IN_MEMORY, max_pixels)
         name = f"{IN_MEMORY} {hashlib.sha256(image.tobytes()).hexdigest()[:8]}"
         return cls(image, name, image_id or name, has_gps(source))

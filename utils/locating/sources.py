@@ -26,6 +26,7 @@ class Found:
     problems: tuple[str, ...] = ()  # what could not be used
     notes: tuple[str, ...] = ()  # what else there is to know
     credits: Mapping[str, Credit] = field(default_factory=dict)  # of their photos, by id, where they are known
+    unanswered: bool = False  # whether it was asked in vain, and may have more another time
 
 
 class Source(Protocol):

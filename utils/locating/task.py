@@ -19,6 +19,10 @@ from utils.tables.ledger import find_credits, ledgers_of
 from utils.tables.metadata import gallery_hash
 
 
+class Unanswered(ImageError):
+    """A photo has no candidates because whoever was asked for them did not answer, which may pass."""
+
+
 @dataclass(frozen=True)
 class Option:
     """A candidate of a task."""
@@ -50,6 +54,7 @@ class Task:
     used: tuple[str, ...] = ()  # the same in words
     notes: tuple[str, ...] = ()
     problems: list[str] = field(default_factory=list)
+    unanswered: bool = False  # whether any source was asked in vain
 
 
 def counts(options: Sequence[Option]) -> tuple[int, int]:
@@ -74,7 +79,8 @@ def task_of(
     negatives = next((part.negatives for part in found if part.negatives), ())
     notes = tuple(note for part in found for note in part.notes)
     problems = [problem for part in found for problem in part.problems]
-    return Task(photo, tuple(options), negatives, None, known_as, tuple(used), notes, problems)
+    unanswered = any(part.unanswered for part in found)
+    return Task(photo, tuple(options), negatives, None, known_as, tuple(used), notes, problems, unanswered)
 
 
 def _options(
@@ -129,7 +135,8 @@ def benchmark_task(
 def readable_options(task: Task) -> tuple[list[Option], list[Image.Image | None]]:
     """The candidates but for those whose photo cannot be read, and their photos; None for one that has none.
 
-    What cannot be read goes to the task's problems. Raises ``ImageError`` where nothing is left.
+    What cannot be read goes to the task's problems. Raises ``ImageError`` where nothing is left, ``Unanswered``
+    where that may pass.
     """
     options: list[Option] = []
     photos: list[Image.Image | None] = []
@@ -145,5 +152,6 @@ def readable_options(task: Task) -> tuple[list[Option], list[Image.Image | None]
         options.append(option)
         photos.append(None if name is None else opened[option.open, name])
     if not options:
-        raise ImageError("\n".join(["no place to rank", *task.notes, *task.problems]))
+        error = Unanswered if task.unanswered else ImageError
+        raise error("\n".join(["no place to rank", *task.notes, *task.problems]))
     return options, photos

@@ -34,7 +34,7 @@ def verdict(
         )
         below = f"Less sure than {asked} demanded. The best candidate: {place}."
         return {"state": "unsure", "before": "No answer", "title": "Not sure", "below": below}
-    said = {"title": place[:1].upper() + place[1:], "below": ""}
+    said = {"title": place, "below": ""}
     if confidence is None:
         below = f"How sure this is, is unknown{why_unknown and ': '}{why_unknown}."
         return said | {"state": "unknown", "before": "The best candidate", "below": below}

@@ -37,7 +37,9 @@ class _BadSize(ValueError):
     pass
 
 
-def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = None) -> Image.Image:
+def open_image(
+    source: str | os.PathLike | bytes | BinaryIO, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Decode one photo of any of the formats of ``utils/photos/formats.py`` to upright 8-bit RGB.
 
     EXIF rotation is applied, transparency composited over white, 16-bit grey scaled to 8 bits, of an
@@ -47,9 +49,10 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
     Args:
         source: path, encoded bytes, or a binary file.
         name: what an error calls the photo; a path names itself.
+        max_pixels: that a photo may have, MAX_PIXELS at most.
 
     Raises:
-        ImageError: for what is missing, truncated, no image, over MAX_PIXELS or MAX_ASPECT, or of a pixel type
+        ImageError: for what is missing, truncated, no image, over max_pixels or MAX_ASPECT, or of a pixel type
             without a defined range (floating point, 32-bit integers).
     """
     if name is None:
@@ -59,11 +62,11 @@ def open_image(source: str | os.PathLike | bytes | BinaryIO, name: str | None = 
             if os.path.exists(source) and not os.path.isfile(source):  # a pipe would be waited for, a device never end
                 raise UnknownFormat("no regular file")
             with open(source, "rb") as file:
-                return _decoded(file)
-        return _decoded(io.BytesIO(source) if isinstance(source, bytes) else source)
+                return _decoded(file, max_pixels)
+        return _decoded(io.BytesIO(source) if isinstance(source, bytes) else source, max_pixels)
     # Malformed bytes lead PIL's decoders into exceptions of any type, and none may cost the other photos.
     except Exception as error:
-        raise _named(error, name) from error
+        raise _named(error, name, max_pixels) from error
 
 
 def upright_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -72,23 +75,23 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
     Raises ``ImageError``, which calls it ``name``, as there.
     """
     try:
-        _check_size(image)
+        _check_size(image, MAX_PIXELS)
         return _converted(image)
     except Exception as error:
-        raise _named(error, name) from error
+        raise _named(error, name, MAX_PIXELS) from error
 
 
-def _named(error: Exception, name: str) -> ImageError:
+def _named(error: Exception, name: str, max_pixels: int) -> ImageError:
     if isinstance(error, (UnknownFormat, _BadSize)):
         return ImageError(f"{name}: {error}")
     if isinstance(error, Image.DecompressionBombError):
-        return ImageError(f"{name}: more than {MAX_PIXELS:,} pixels ({error})")
+        return ImageError(f"{name}: more than {_megapixels(max_pixels)} megapixels ({error})")
     return ImageError(f"{name}: {type(error).__name__}: {error}")
 
 
-def _decoded(file: BinaryIO) -> Image.Image:
+def _decoded(file: BinaryIO, max_pixels: int) -> Image.Image:
     try:
-        image = _loaded(file)
+        image = _loaded(file, max_pixels)
     except (_BadSize, Image.DecompressionBombError):
         raise
     except Exception:
@@ -96,7 +99,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
         data = mended(file)
         if data is None:
             raise
-        image = _loaded(io.BytesIO(data))
+        image = _loaded(io.BytesIO(data), max_pixels)
     return _converted(image)
 
 
@@ -106,22 +109,27 @@ def _converted(image: Image.Image) -> Image.Image:
     return photo
 
 
-def _loaded(file: BinaryIO) -> Image.Image:
+def _loaded(file: BinaryIO, max_pixels: int) -> Image.Image:
     """The photo with its pixels, once its head has said that they are not too many."""
     image = open_photo(file)
-    _check_size(image)
+    _check_size(image, max_pixels)
     image.load()
     return image
 
 
-def _check_size(image: Image.Image) -> None:
+def _check_size(image: Image.Image, max_pixels: int) -> None:
     size = f"{image.width} x {image.height} pixels"
-    if not image.width * image.height:
+    pixels = image.width * image.height
+    if not pixels:
         raise _BadSize(f"{size}")
-    if image.width * image.height > MAX_PIXELS:
-        raise _BadSize(f"{size} are more than {MAX_PIXELS:,}")
+    if pixels > max_pixels:
+        raise _BadSize(f"{size}, {_megapixels(pixels)} megapixels, are more than {_megapixels(max_pixels)}")
     if max(image.size) > MAX_ASPECT * min(image.size):
         raise _BadSize(f"{size} are longer than {MAX_ASPECT} : 1")
+
+
+def _megapixels(pixels: int) -> str:
+    return f"{pixels / 1e6:.6g}"
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
 """The interface for programs, which the page uses, too: photos in, JSON out."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from utils.page.report import report_page
 from utils.web.jobs import Job, Jobs
-from utils.web.problems import Problem
+from utils.web.problems import Problem, told
 from utils.web.schema import Error, Health, JobState, Options, Ranking
 from utils.web.settings import Offer, Settings
 from utils.web.upload import read_upload
@@ -34,23 +34,28 @@ LOCATING = (422, 500, 502, 503, 507)
 
 
 class Api:
-    """Its ``router``; ``most_bytes`` is how large a photo's file may be, ``kept`` whether photos are."""
+    """Its ``router``; ``most_bytes`` and ``most_pixels`` is what a photo may have, ``kept`` whether photos are."""
 
-    def __init__(self, jobs: Jobs, offer: Offer, most_bytes: int, kept: bool) -> None:
-        self.jobs, self.offer, self.most_bytes, self.kept = jobs, offer, most_bytes, kept
+    def __init__(self, jobs: Jobs, offer: Offer, most_bytes: int, most_pixels: int, kept: bool) -> None:
+        self.jobs, self.offer, self.kept = jobs, offer, kept
+        self.most_bytes, self.most_pixels = most_bytes, most_pixels
         self.router = APIRouter(prefix="/api")
         add = self.router.add_api_route
-        add("/health", self.health, methods=["GET"])
-        add("/options", self.options, methods=["GET"])
+        self._get("/health", self.health)
+        self._get("/options", self.options)
         add("/locate", self.locate, methods=["POST"], responses=_answers(Ranking, *SENDING, *LOCATING), **FORM)
         add("/jobs", self.submit, methods=["POST"], status_code=202, responses=_errors(*SENDING), **FORM)
-        add("/jobs/{name}", self.state, methods=["GET"], responses=_errors(400, 404))
+        self._get("/jobs/{name}", self.state, responses=_errors(400, 404))
         add("/jobs/{name}", self.drop, methods=["DELETE"], status_code=204, responses=_errors(400, 403, 404))
         kept = (400, 404, 409, *LOCATING)
-        add("/jobs/{name}/ranking", self.ranking, methods=["GET"], responses=_answers(Ranking, *kept))
-        page = {"response_class": HTMLResponse, "responses": _errors(*kept)}
-        add("/jobs/{name}/report", self.report, methods=["GET"], **page)
-        add("/jobs/{name}/shown", self.shown, methods=["GET"], include_in_schema=False)
+        self._get("/jobs/{name}/ranking", self.ranking, responses=_answers(Ranking, *kept))
+        self._get("/jobs/{name}/report", self.report, response_class=HTMLResponse, responses=_errors(*kept))
+        self._get("/jobs/{name}/shown", self.shown, include_in_schema=False)
+
+    def _get(self, path: str, answer: Callable[..., Awaitable[Any]], **described: Any) -> None:
+        """A route for GET, and for HEAD, which needs no description of its own."""
+        self.router.add_api_route(path, answer, methods=["GET"], **described)
+        self.router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
 
     async def health(self) -> Health:
         """Whether the app answers, and how many photos wait."""
@@ -58,7 +63,8 @@ class Api:
 
     async def options(self) -> Options:
         """What the fields of a form may be."""
-        return Options(**self.offer.as_json(), most_upload_bytes=self.most_bytes, kept=self.kept)
+        most = {"most_upload_bytes": self.most_bytes, "most_pixels": self.most_pixels}
+        return Options(**told(self.offer.as_json()), **most, kept=self.kept)
 
     async def locate(self, request: Request) -> JSONResponse:
         """The place of a photo, once it is found."""
@@ -102,7 +108,8 @@ class Api:
 
     def _state(self, job: Job) -> JobState:
         problem = job.outcome.exception() if job.outcome.done() else None
-        return JobState(id=job.id, stage=job.stage, before=self.jobs.before(job), error=problem and problem.text)
+        about = {} if problem is None else {"error": problem.text, "retry": problem.may_pass}
+        return JobState(id=job.id, stage=job.stage, before=self.jobs.before(job), **about)
 
     def _found(self, name: str) -> Mapping[str, Any]:
         job = self.jobs.get(name)

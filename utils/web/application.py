@@ -23,12 +23,19 @@ DESCRIPTION = "Where was a photo taken? A photo in, its place out. See docs/web.
 
 
 def application(
-    jobs: Jobs, offer: Offer, most_bytes: int, hosts: list[str], *, any_address: bool = False, kept: bool = False
+    jobs: Jobs,
+    offer: Offer,
+    most_bytes: int,
+    most_pixels: int,
+    hosts: list[str],
+    *,
+    any_address: bool = False,
+    kept: bool = False,
 ) -> FastAPI:
-    """``hosts`` and ``any_address`` are those of ``Guard``, ``most_bytes`` and ``kept`` those of ``Api``."""
+    """``hosts`` and ``any_address`` are those of ``Guard``, what else there is those of ``Api``."""
     # FastAPI's own pages about the interface load scripts from other hosts.
     app = FastAPI(title="GeoRanker", version=_version(), description=DESCRIPTION, docs_url=None, redoc_url=None)
-    app.include_router(Api(jobs, offer, most_bytes, kept).router)
+    app.include_router(Api(jobs, offer, most_bytes, most_pixels, kept).router)
     app.include_router(pages())
     app.add_middleware(Guard, hosts=hosts, any_address=any_address)
     app.add_middleware(Log)

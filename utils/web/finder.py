@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from utils.answer import Demand
+from utils.decider import who_decides
 from utils.decoding import METHODS
 from utils.locating.automatic import nothing, of_photographs, of_tiles
 from utils.locating.choices import Choices
@@ -14,8 +15,8 @@ from utils.web.problems import Problem
 from utils.web.settings import Offer, Settings
 
 NO_PHOTOGRAPHS = (
-    "this photo is unlike the tiles of the embedded world, and the app was started with nothing that finds places for "
-    "others: see `python app.py --help`"
+    "this photo is unlike the tiles of the embedded world, all that this app can locate; whoever started it can add "
+    "what finds places for photographs, such as GeoCLIP's points (docs/web.md)"
 )
 
 
@@ -84,7 +85,7 @@ def offer_of(locators: Sequence[Locator]) -> Offer:
         _methods(locators, "gallery" in sources),
         next((found.choices.generate for found in locators if found.choices.generate), None),
         locators[0].choices.demand,
-        [found.judge.name for found in locators],
+        [who_decides(found.judge.name, found.judge.ranker is None) for found in locators],
         next((found.choices.model_name for found in locators if found.choices.model_name), None),
     )
 

@@ -19,6 +19,22 @@ def url(host: str, port: int) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
+def url_for_others(host: str, port: int) -> str | None:
+    """Where browsers on other machines find an app that listens at a wildcard; None where that is not known.
+
+    It is the address that this machine has on the way to all others. Nothing is sent: a datagram socket learns it from
+    naming a peer, here an address that nobody has (RFC 5737, RFC 3849).
+    """
+    family, peer = (socket.AF_INET6, "2001:db8::1") if ":" in host else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((peer, 9))
+            own = probe.getsockname()[0]
+    except OSError:  # there is no way to any other
+        return None
+    return None if ipaddress.ip_address(own).is_loopback else url(own, port)
+
+
 def host_name(header: str) -> str | None:
     """The host of a Host header, in small letters, without port and brackets; None where it is none."""
     try:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from utils.answer import Answer
 from utils.jobs.files import atomic_path, write_json
+from utils.locating.judging import PhotoDoesNotFit
 from utils.locating.photo import IN_MEMORY, Photo
-from utils.locating.task import Task
+from utils.locating.task import Task, Unanswered
 from utils.page.assets import towns
 from utils.page.entry import Located, entry
 from utils.page.features import features
@@ -52,10 +53,13 @@ class Finds(Protocol):
 
 
 class Worker:
-    """Locates photos with ``finder``; with ``keep`` it writes each, and its ranking, into that folder."""
+    """Locates photos of at most ``max_pixels`` with ``finder``.
 
-    def __init__(self, finder: Finds, keep: Path | None = None) -> None:
-        self.finder, self.keep = finder, keep
+    One is decoded at a time. With ``keep`` it writes each, and its ranking, into that folder.
+    """
+
+    def __init__(self, finder: Finds, max_pixels: int, keep: Path | None = None) -> None:
+        self.finder, self.max_pixels, self.keep = finder, max_pixels, keep
 
     def __call__(self, job: Job) -> Mapping[str, Any]:
         """The entry of its photo for a page, with what its map needs, ready for JSON; see ``Jobs``."""
@@ -63,14 +67,13 @@ class Worker:
         upload = job.upload
         try:
             answer, photo = self._located(job, upload)
-        except MemoryError:
+        except (MemoryError, PhotoDoesNotFit):  # whose words name flags, which nobody has at the page
             raise Problem(507, "the photo does not fit into memory") from None
         except ServerError as error:
             raise Problem(502, f"the server that guesses: {error}") from None
         except ValueError as error:
-            raise Problem(
-                422, str(error).replace(photo_name(upload), IN_MEMORY).removeprefix(f"{IN_MEMORY}: ")
-            ) from None
+            text = str(error).replace(photo_name(upload), IN_MEMORY).removeprefix(f"{IN_MEMORY}: ")
+            raise Problem(502 if isinstance(error, Unanswered) else 422, text) from None
         found = told(dict(entry(Located(upload.name, answer, photo.image))))
         if self.keep is not None:
             self._keep(upload, found["ranking"])
@@ -87,7 +90,7 @@ class Worker:
             logger.warning("a photo could not be kept: %s", error)
 
     def _located(self, job: Job, upload: Upload) -> tuple[Answer, Photo]:
-        photo = replace(Photo.open(upload.data), path=photo_name(upload))
+        photo = replace(Photo.open(upload.data, max_pixels=self.max_pixels), path=photo_name(upload))
         locator = self.finder.locator(photo.image, upload.settings)
         job.reach(Stage.CANDIDATES)
         (task,) = locator.find([photo])
@@ -96,7 +99,7 @@ class Worker:
         job.reach(Stage.RANKING)
         (answer,) = locator.judge.answers([task])
         if isinstance(answer, ValueError):
-            raise ValueError(str(answer))
+            raise type(answer)(str(answer))
         return answer, photo
 
 

@@ -6,12 +6,20 @@ import re
 FOLDERS = re.compile(r"(?<![\w:/.,])/(?:[^/\s'\"]+/)+")
 
 
+TOO_SLOW = 408  # the body, on its way
+
+
 class Problem(Exception):
     """``status`` is HTTP's; ``retry_after`` seconds it may be asked again."""
 
     def __init__(self, status: int, text: str, retry_after: int | None = None) -> None:
         super().__init__(text)
         self.status, self.text, self.retry_after = status, one_line(text), retry_after
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same photo may be located another time: the app or a server failed, not the photo."""
+        return self.status >= 500 or self.status == TOO_SLOW
 
     def anew(self) -> "Problem":
         """The same without the frames that raised it, which hold the photo as long as the error is kept."""

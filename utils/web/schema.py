@@ -85,12 +85,16 @@ class Ranking(Answered):
 
 
 class JobState(Answered):
-    """A photo on its way; ``before``: so many are located before it; ``error`` where it failed."""
+    """A photo on its way; ``before``: so many are located before it.
+
+    Where it failed ``error`` says why, and ``retry`` whether the same photo may be located if it is sent again.
+    """
 
     id: str
     stage: Stage
     before: int
     error: str | None = None
+    retry: bool = False
 
 
 class Health(Answered):
@@ -114,6 +118,7 @@ class Options(Answered):
     sent_to: str | None
     kept: bool
     most_upload_bytes: int
+    most_pixels: int
 
 
 class Error(Answered):

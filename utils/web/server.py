@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from utils.web.application import application
-from utils.web.hosts import WILDCARDS, names, url
+from utils.web.hosts import WILDCARDS, names, url, url_for_others
 from utils.web.jobs import Jobs
 from utils.web.locating import Finds, Worker
 
@@ -24,7 +24,10 @@ END_SECONDS = 10  # of the photo that is located while the app ends
 
 
 class _Protocol(H11Protocol):
-    """Hangs up on who says nothing, or says slowly what they want, or goes on sending what was refused."""
+    """Hangs up on who says nothing, or says slowly what they want, or goes on sending what was refused.
+
+    Who wants another protocol gets an answer in this one, as RFC 9110, 7.8 allows.
+    """
 
     def connection_made(self, transport: Transport) -> None:
         super().connection_made(transport)
@@ -33,6 +36,9 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._expect_request()
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _expect_request(self) -> None:
         """The next one, in time; until it has a head, ``cycle`` is that of the one before."""
@@ -46,9 +52,11 @@ class _Protocol(H11Protocol):
 class Server(uvicorn.Server):
     """The app at one address. Says when it is ready, and ends the queue before it ends."""
 
-    def __init__(self, config: uvicorn.Config, jobs: Jobs, listening: socket.socket, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, jobs: Jobs, listening: socket.socket, host: str) -> None:
         super().__init__(config)
-        self.jobs, self.listening, self.url = jobs, listening, url
+        self.jobs, self.listening, self.host = jobs, listening, host
+        self.port = listening.getsockname()[1]
+        self.url = url(host, self.port)
 
     @classmethod
     def of(
@@ -59,12 +67,13 @@ class Server(uvicorn.Server):
         *,
         max_queue: int,
         max_upload_bytes: int,
+        max_pixels: int,
         keep: str | os.PathLike | None = None,
     ) -> "Server":
         """With what ``finder`` finds, at a socket of ``listen``; ``keep`` is the folder that photos are written to."""
-        jobs = Jobs(Worker(finder, None if keep is None else Path(keep)), max_queue)
+        jobs = Jobs(Worker(finder, max_pixels, None if keep is None else Path(keep)), max_queue)
         allowed = {"hosts": names(host), "any_address": host in WILDCARDS}
-        app = application(jobs, finder.offer, max_upload_bytes, **allowed, kept=keep is not None)
+        app = application(jobs, finder.offer, max_upload_bytes, max_pixels, **allowed, kept=keep is not None)
         config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -78,7 +87,7 @@ class Server(uvicorn.Server):
             timeout_keep_alive=PATIENCE_SECONDS,
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        return cls(config, jobs, listening, url(host, listening.getsockname()[1]))
+        return cls(config, jobs, listening, host)
 
     def work(self) -> None:
         """Serve until a signal ends it; Ctrl-C goes on from here."""
@@ -90,7 +99,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(f"Ready: {self.url} (Ctrl-C ends it)", flush=True)
+        others = url_for_others(self.host, self.port) if self.host in WILDCARDS else None
+        print(f"Ready: {self.url}{f', for others {others}' if others else ''} (Ctrl-C ends it)", flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.jobs.close()  # whoever waits for a place is told

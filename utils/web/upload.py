@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from utils.web.problems import Problem
+from utils.web.problems import TOO_SLOW, Problem
 from utils.web.settings import Settings
 
 FIELDS, FIELD_BYTES = 16, 1024  # of a form, beside its photo
@@ -45,7 +45,7 @@ async def read_upload(request: Request, most_bytes: int) -> Upload:
         async with asyncio.timeout(BODY_SECONDS):
             return await _parsed(request, most_bytes)
     except TimeoutError:
-        raise Problem(408, f"the body took longer than {BODY_SECONDS} s") from None
+        raise Problem(TOO_SLOW, f"the body took longer than {BODY_SECONDS} s") from None
     except MultiPartException as error:
         raise Problem(400, f"the form cannot be read: {error.message}") from None
     except UnicodeError:  # of what an odd charset in the content type makes of a name

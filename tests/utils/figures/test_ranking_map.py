@@ -142,7 +142,7 @@ def test_the_list_and_the_title_name_places_distance_and_sources():
         "$Barcelonnette$",
         "Chamonix",
         "Laruns",
-        "near a place with a very long name, in a county with a long one, far away from here, 12 km",
+        "12 km from a place with a very long name, in a county with a long one, far away from here",
     ]
     figure = ranking_map(ALPS, SHARES, 1, truth=(46.167, 7.1), labels=labels, photo=Image.new("RGB", (30, 20)))
     listed = words(part(figure, "list"))
@@ -157,8 +157,8 @@ def test_the_list_and_the_title_name_places_distance_and_sources():
 
 
 def test_an_answer_that_is_not_sure_says_so():
-    figure = ranking_map(ALPS, SHARES, 1, labels=["Bern", "near Gap, France, 9 km", "c", "d", "e"], sure=False)
-    assert figure.texts[0].get_text() == "Not sure; the best candidate: near Gap, France, 9 km"
+    figure = ranking_map(ALPS, SHARES, 1, labels=["Bern", "9 km from Gap, France", "c", "d", "e"], sure=False)
+    assert figure.texts[0].get_text() == "Not sure; the best candidate: 9 km from Gap, France"
 
 
 def test_the_list_says_how_many_it_leaves_out():

@@ -47,6 +47,7 @@ def test_only_usable_places_are_candidates(photos):
     assert {candidate.source for candidate in first.candidates} == {"generation"}
     assert first.notes == ("2 of 4 guesses name no usable place and are left out",)
     assert (second.candidates, second.problems) == ([], ("no guesses: 1.png: the server is busy",))
+    assert (first.unanswered, second.unanswered) == (False, True)
 
 
 def served(url: str) -> Guesses:

@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 
 from tests.released import saved_as_jpeg
-from utils.answer import Demand
+from utils.answer import Demand, NothingKnown
 from utils.calibration import FEATURES, Calibration, Calibrations, Sources
 from utils.candidates import Candidate
 from utils.decider import Decider
 from utils.decoding import WITHOUT_RANKER, Evidence, shares
-from utils.locating.judging import Judge
+from utils.locating.judging import Judge, PhotoDoesNotFit
 from utils.locating.photo import Photo
 from utils.locating.task import Option, Task
 from utils.model.adapter_info import AdapterInfo
@@ -113,9 +113,12 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     ranker.info = replace(ranker.info, calibration=replace(known, counts=((2, 1), (4, 0))))
     (fewer,) = judge_of(ranker).answers([task])
     assert fewer.confidence is None
-    assert fewer.why_unknown == "argmax was not calibrated on 2 retrieved candidates with 0 guesses"
+    assert fewer.why_unknown == (
+        "deciding by the highest reward (argmax) was not calibrated on 2 retrieved candidates with 0 guesses"
+    )
     (refused,) = judge_of(ranker, demand=Demand(0.1, 25)).answers([task])
-    assert str(refused).startswith("--min_confidence: nothing is known")
+    assert isinstance(refused, NothingKnown)
+    assert str(refused) == f"no confidence can be asked for: {fewer.why_unknown}"
     ranker.info = replace(ranker.info, calibration=known)
 
     ranker.knows = lambda photo: False
@@ -127,7 +130,7 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     caplog.clear()
     (none,) = judge_of(ranker, demand=demand, known_only=True).answers([task])
     assert caplog.messages == []  # it has no answer of which anything could be stated
-    assert str(none) == "q.jpg is unlike tiles, all that path/adapter knows: ask about it alone"
+    assert str(none).startswith("q.jpg is unlike tiles, all that path/adapter knows: asked about alone, it is")
 
 
 def test_a_vote_needs_no_ranker():
@@ -140,7 +143,7 @@ def test_a_vote_needs_no_ranker():
     assert found.candidate is near is found.places[0].candidate
     assert [place.share for place in found.places] == pytest.approx(sorted(support / support.sum(), reverse=True))
     assert (found.ranker, found.decode, found.places[0].reward) == ("consensus", None, None)
-    assert (found.confidence, found.why_unknown) == (None, "consensus was not calibrated")
+    assert (found.confidence, found.why_unknown) == (None, "a vote of the candidates (consensus) was not calibrated")
 
 
 def test_the_very_same_photo_is_pointed_out():
@@ -174,7 +177,7 @@ def test_a_task_costs_only_itself():
     assert str(empty) == "no place to rank\nas before\nbroken.jpg cannot be read; place left out"
     assert (first.candidate, last.candidate) == (A, B)
     assert str(large) == "q.jpg: does not fit into memory: --quantize 8bit would do"
-    assert isinstance(large, ImageError)
+    assert isinstance(large, PhotoDoesNotFit)
     assert str(nan) == "a reward is no number: [nan]"
     assert (empty.__traceback__, nan.__traceback__) == (None, None)  # whose frames hold the photos
     (fused,) = judge_of(ranker, "fused").answers([task_of(replace(A, similarity=None))])

@@ -8,7 +8,7 @@ from utils.locating.listing import distances_to, format_answer, format_ranking
 
 TRUTH = (46.0, 7.0)
 MADE_OF = [
-    "Decided by: path/adapter (a GeoRanker, consensus)",
+    "Decided by: the GeoRanker in path/adapter, by the agreement of the candidates",
     "Candidates: 1 similar photo of a gallery; 1 guess",
 ]
 
@@ -66,4 +66,4 @@ def test_a_vote_has_no_rewards(answer):
         "   1    46.10000     7.07000    75.0%  Martigny (retrieval)",
         "   2   -33.90000   151.20000    25.0%  Sydney, Australia (generation)",
     ]
-    assert "Decided by: consensus (a vote of the candidates)" in format_answer(voted).splitlines()
+    assert "Decided by: a vote of the candidates (no ranker)" in format_answer(voted).splitlines()

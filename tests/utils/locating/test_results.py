@@ -21,13 +21,13 @@ def write(folder, regions):
     answer = Answer(
         46.2,
         7.1,
-        "near Sion, Switzerland, 20 km",
+        "20 km from Sion, Switzerland",
         candidate,
         stated,
         regions,
         None if regions is None else False,
         Demand(0.5, 25),
-        places=(Place(candidate, "near Sion, Switzerland, 20 km", None, 1.0),),
+        places=(Place(candidate, "20 km from Sion, Switzerland", None, 1.0),),
     )
     write_results(
         answer, Image.new("RGB", (8, 8)), {"photo": "a.jpg"}, folder / "r.json", folder / "m.png", (46.0, 7.0)

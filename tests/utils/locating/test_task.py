@@ -5,7 +5,7 @@ from PIL import Image
 from utils.candidates import Candidate
 from utils.locating.photo import Photo
 from utils.locating.sources import Found, ListedPlaces
-from utils.locating.task import Task, benchmark_task, counts, readable_options, task_of
+from utils.locating.task import Task, Unanswered, benchmark_task, counts, readable_options, task_of
 from utils.photos.images import ImageError
 from utils.tables.candidate_table import CandidateRow, write_candidate_table
 
@@ -52,6 +52,16 @@ def test_places_of_a_list_are_equals(make_image, tmp_path):
     assert (task.used, task.problems) == (("2 places of places.csv",), ["a row left out"])
     _, photos = readable_options(task)
     assert [photo and photo.size for photo in photos] == [(24, 16), None]
+
+
+@pytest.mark.parametrize("unanswered", [True, False])
+def test_nothing_to_rank_may_pass_where_nobody_answered(unanswered):
+    """A server that is down is no fault of the photo; a list without places is one of the list."""
+    guesses = Gallery("guesses", [], 3, "generation")
+    task = task_of(PHOTO, [guesses], [Found([], problems=("no guesses",), unanswered=unanswered)])
+    with pytest.raises(ImageError, match="no place to rank\nno guesses") as error:
+        readable_options(task)
+    assert isinstance(error.value, Unanswered) is unanswered
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_an_entry_has_the_ranking_and_what_a_reader_lacks_of_it():
     assert [place["to_truth"] for place in found["candidates"]] == distances
     assert [chance["text"] for chance in found["chances"]] == ["hardly ever", "25%", "62%", "70%", "nearly always"]
     assert found["regions"][0] == "Holds the truth 50% of the time: one disc, as large as one of 40 km radius"
-    assert found["decided"] == "path/adapter (a GeoRanker, consensus)"
+    assert found["decided"] == "the GeoRanker in path/adapter, by the agreement of the candidates"
     assert "torch" in found["made"]["versions"]
 
 

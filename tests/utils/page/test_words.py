@@ -7,11 +7,11 @@ CHANCES = {1: 0.004, 25: 0.25, 200: 0.625, 750: 0.7, 2500: 0.995}
 
 
 def test_probably_is_said_of_the_smallest_radius_that_is_likelier_than_not():
-    found = verdict("near Hay River, Canada, 61 km", CHANCES, True)
+    found = verdict("61 km from Hay River, Canada", CHANCES, True)
     assert found == {
         "state": "likely",
         "before": "Probably within 200 km of this point (62%)",
-        "title": "Near Hay River, Canada, 61 km",
+        "title": "61 km from Hay River, Canada",
         "below": "",
     }
     assert verdict("x", CHANCES | {25: 0.5}, True)["before"] == "Probably within 25 km of this point (50%)"

@@ -30,9 +30,10 @@ def test_what_is_offered(ranked):
         "guesses": ["guesses of checkpoints/earth-base"],
     }
     assert (offer.decode, offer.generate, offer.demand) == (["argmax", "consensus"], 3, Demand(0.5, 25))
-    assert (offer.decides, offer.sent_to) == (["checkpoints/earth"], None)
+    assert (offer.decides, offer.sent_to) == (["the GeoRanker in checkpoints/earth"], None)
     vote = Finder.chosen(Choices(places=PLACES, ranker="consensus_equal"), "cpu").offer
-    assert (vote.decode, vote.generate, vote.decides) == ([], None, ["consensus_equal"])
+    assert (vote.decode, vote.generate) == ([], None)
+    assert vote.decides == ["a vote of the candidates, all of equal weight (no ranker)"]
     with pytest.raises(Problem, match="decode: a vote decides"):
         vote.check(Settings(decode="argmax"))
     with pytest.raises(Problem, match="generate: the app was started without"):

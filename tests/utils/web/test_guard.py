@@ -25,6 +25,14 @@ def app():
         ("GET", "/openapi.json", 200),
         ("GET", "/api/jobs/away", 404),
         ("GET", "/away", 404),
+        ("HEAD", "/", 200),
+        ("HEAD", "/api/health", 200),
+        ("HEAD", "/api/options", 200),
+        ("HEAD", "/openapi.json", 200),
+        ("HEAD", "/api/jobs/away", 404),
+        ("HEAD", "/api/jobs/away/ranking", 404),
+        ("HEAD", "/api/jobs/away/report", 404),
+        ("HEAD", "/api/jobs/away/shown", 404),
         ("PUT", "/api/locate", 405),
         ("POST", "/api/locate", 415),
     ],
@@ -34,6 +42,10 @@ def test_every_answer_has_the_headers(app, method, path, status):
     assert response.status_code == status
     assert {name: response.headers[name] for name in HEADERS} == HEADERS
     assert "server" not in response.headers
+    if method == "HEAD":  # as GET, without a body
+        assert response.content == b""
+        assert response.headers["content-type"] == app.client.get(path).headers["content-type"]
+        assert int(response.headers["content-length"]) == len(app.client.get(path).content)
     assert "access-control-allow-origin" not in response.headers
     policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
     assert policy.pop("img-src") == "'self' data: blob:"
@@ -111,6 +123,34 @@ def test_behind_a_wildcard_any_address_will_do():
         assert app.url.startswith("http://127.0.0.1:")
         answers = {host: app.client.get("/api/health", headers={"host": host}) for host in ("10.0.0.7", "evil.example")}
         assert [answer.status_code for answer in answers.values()] == [200, 400]
+
+
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [("10.1.2.3", "http://10.1.2.3:80/"), ("fd00::7", "http://[fd00::7]:80/"), ("127.0.0.1", None), (None, None)],
+)
+def test_the_address_for_others(monkeypatch, own, shown):
+    """The one that this machine has on its way to them, if there is a way."""
+
+    class Probe:
+        def __init__(self, family, kind):
+            assert (family, kind) == (socket.AF_INET6 if own and ":" in own else socket.AF_INET, socket.SOCK_DGRAM)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def connect(self, peer):
+            if own is None:
+                raise OSError("Network is unreachable")
+
+        def getsockname(self):
+            return own, 50_000
+
+    monkeypatch.setattr(hosts.socket, "socket", Probe)
+    assert hosts.url_for_others("::" if own and ":" in own else "0.0.0.0", 80) == shown
 
 
 def test_hosts_and_addresses():

@@ -7,11 +7,18 @@ import weakref
 import pytest
 
 from tests.served import StubFinder, png
+from utils.candidates import Candidate
+from utils.locating.choices import Choices
+from utils.locating.judging import PhotoDoesNotFit
+from utils.locating.sources import ListedPlaces
+from utils.web.finder import Finder
 from utils.web.jobs import Dropped, Job
 from utils.web.locating import Worker, keep, photo_name
 from utils.web.problems import Problem
 from utils.web.settings import Settings
 from utils.web.upload import Upload
+
+MOST = 10_000  # pixels
 
 
 def job(data=None, name="beach.png") -> Job:
@@ -19,7 +26,7 @@ def job(data=None, name="beach.png") -> Job:
 
 
 def test_the_entry_of_a_photo_for_a_page():
-    found = Worker(StubFinder())(job())
+    found = Worker(StubFinder(), MOST)(job())
     assert found["entry"]["name"] == "beach.png"
     assert found["entry"]["verdict"]["title"] == "Lisbon, Portugal"
     assert found["entry"]["photo"]["uri"].startswith("data:image/jpeg;base64,")
@@ -51,7 +58,23 @@ def test_it_stops_where_nobody_waits(stage):
 
         setattr(finder, within, last)
     with pytest.raises(Dropped):
-        Worker(finder)(dropped)
+        Worker(finder, MOST)(dropped)
+
+
+def test_what_nobody_at_the_page_can_use_is_not_said():
+    """Flags and commands are for whoever started the app."""
+    finder = StubFinder()
+    finder.answers = lambda tasks: [PhotoDoesNotFit("a.jpg: does not fit into memory: --quantize 8bit would do")]
+    with pytest.raises(Problem, match=r"^the photo does not fit into memory$") as problem:
+        Worker(finder, MOST)(job())
+    assert problem.value.status == 507
+
+    places = ListedPlaces([Candidate(46.2, 7.1, source="csv")])
+    demanding = Job(Upload("beach.png", png(), Settings(min_confidence=0.5)))
+    with pytest.raises(Problem, match=r"^no confidence can be asked for: a vote of the candidates ") as problem:
+        Worker(Finder.chosen(Choices(places=places), "cpu"), MOST)(demanding)
+    assert problem.value.status == 422
+    assert "--" not in problem.value.text
 
 
 @pytest.mark.parametrize("step", ["find", "answers"])
@@ -69,7 +92,7 @@ def test_no_photo_outlives_its_error(step):
     gc.disable()  # so that nothing goes but what nobody refers to
     try:
         with pytest.raises(Problem, match="no candidate is left"):
-            Worker(finder)(job())
+            Worker(finder, MOST)(job())
         assert photos[0]() is None
     finally:
         gc.enable()
@@ -77,7 +100,7 @@ def test_no_photo_outlives_its_error(step):
 
 def test_a_disk_that_cannot_be_written_costs_nobody_the_answer(tmp_path, caplog):
     (tmp_path / "file").touch()
-    found = Worker(StubFinder(), tmp_path / "file")(job())
+    found = Worker(StubFinder(), MOST, tmp_path / "file")(job())
     assert found["entry"]["verdict"]["title"] == "Lisbon, Portugal"
     assert "a photo could not be kept: " in caplog.text
 

@@ -52,6 +52,17 @@ def test_who_says_nothing_is_not_listened_to(monkeypatch):
         assert app.client.get("/api/health").status_code == 200
 
 
+def test_who_wants_another_protocol_gets_an_answer_in_this_one(caplog):
+    """And the log has no advice to install anything."""
+    upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    upgrade["sec-websocket-key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    with app_served() as app:
+        response = app.client.get("/api/health", headers=upgrade)
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
+    assert "WebSocket" not in caplog.text
+    assert "pgrade" not in caplog.text
+
+
 def test_too_many_connections_are_refused(monkeypatch):
     monkeypatch.setattr(server, "CONNECTIONS", 3)
     with app_served() as app:

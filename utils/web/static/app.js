@@ -1,3 +1,4 @@
+import { together } from "./files.js";
 import { List, stateOf } from "./list.js";
 import { Photos } from "./photos.js";
 import { ask } from "./server.js";
@@ -69,7 +70,9 @@ async function open(some) {
   report ??= new Report(at("result"), world);
   history.replaceState(null, "", location.pathname);
   report.map.towns = [...some.flatMap((photo) => photo.shown.towns), ...world.towns];
-  report.show(some.map((photo) => photo.shown.entry), some.length === 1 ? some[0].shown.files : {});
+  const files = some.map((photo) => photo.shown.files);
+  const entries = some.map((photo) => photo.shown.entry);
+  report.show(entries, files.length === 1 ? files[0] : together(files, "Where were these photos taken?"));
   list.mark(some.length === 1 ? some[0] : null);
 }
 
@@ -111,6 +114,8 @@ try {
   settings = new Settings(at("settings"), options);
   const places = Object.values(options.sources).flat();
   at("decides").textContent = `Decided by ${options.decides.join(" or ")}. Candidates: ${places.join("; ")}.`;
+  const megapixels = Math.floor(options.most_pixels / 1e6);
+  at("most").textContent = `, of at most ${Math.round(options.most_upload_bytes / 2 ** 20)} MB and ${megapixels} megapixels each`;
   const kept = options.kept ? "The app keeps photos and places on its disk." : "The app keeps no photo.";
   at("whereto").textContent = options.sent_to ? `${kept} It sends them to the server of ${options.sent_to}.` : kept;
 } catch (error) {

@@ -29,12 +29,12 @@ export class List {
     const row = this.rows.get(photo) || this.added(photo);
     const part = (name) => row.querySelector(`[data-part=${name}]`);
     const button = (name) => row.querySelector(`[data-do=${name}]`);
-    const { stage, shown } = photo;
+    const { stage, shown, retry } = photo;
     part("state").textContent = stateOf(photo);
     row.classList.toggle("failed", stage === "failed");
     row.querySelector("progress").hidden = ["done", "failed"].includes(stage);
     button("show").hidden = button("save").hidden = stage !== "done";
-    button("again").hidden = stage !== "failed";
+    button("again").hidden = stage !== "failed" || !retry;
     if (shown?.entry.photo) this.picture(row, shown.entry.photo.uri);
   }
 

@@ -2,7 +2,8 @@ import { ask, forget, Refusal, Silence } from "./server.js";
 
 // The photos of this page, sent some at a time and followed until they have a place.
 //   photo.stage   new, sending, or one of the app's: waiting, reading, candidates, ranking, done, failed
-//   photo.shown   {entry, towns, files} once it is done; photo.problem where it failed
+//   photo.shown   {entry, towns, files} once it is done
+//   photo.problem why it failed, photo.retry whether it may be located another time
 
 const [AT_ONCE, PAUSE, SILENT_PAUSE] = [2, 400, 2000];
 const RESTING = ["new", "sending", "done", "failed"];
@@ -28,7 +29,7 @@ export class Photos {
   }
 
   again(photo) {
-    this.change(photo, { stage: "new", problem: null, job: null });
+    this.change(photo, { stage: "new", problem: null, retry: false, job: null });
     this.send();
   }
 
@@ -78,7 +79,9 @@ export class Photos {
           this.notBefore = Date.now() + 1000 * Math.min(error.retryAfter, 10);
           this.change(photo, { stage: "new", isFull: true });
         } else {
-          this.change(photo, { stage: "failed", problem: error.message, job: error.status === 404 ? null : photo.job });
+          const isForgotten = error.status === 404;
+          const retry = isForgotten || error.mayPass;
+          this.change(photo, { stage: "failed", problem: error.message, retry, job: isForgotten ? null : photo.job });
         }
       } else throw error;
     }
@@ -103,8 +106,8 @@ export class Photos {
   }
 
   async look(photo) {
-    const { stage, before, error } = await ask(`jobs/${photo.job}`);
-    if (stage === "failed") this.change(photo, { stage, problem: error });
+    const { stage, before, error, retry } = await ask(`jobs/${photo.job}`);
+    if (stage === "failed") this.change(photo, { stage, problem: error, retry });
     else if (stage === "done") this.change(photo, { stage, shown: await ask(`jobs/${photo.job}/shown`) });
     else if (stage !== photo.stage || before !== photo.before) this.change(photo, { stage, before });
   }

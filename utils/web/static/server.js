@@ -5,6 +5,11 @@ export class Refusal extends Error {
     super(text);
     [this.status, this.retryAfter] = [status, retryAfter];
   }
+
+  // Whether the app failed, or the network was slow, and not the photo.
+  get mayPass() {
+    return this.status >= 500 || this.status === 408;
+  }
 }
 
 // Nobody answers: the app was stopped, or the network is gone.

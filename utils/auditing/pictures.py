@@ -6,7 +6,6 @@ from pathlib import Path
 
 from utils.auditing.hash_pass import hash_photos
 from utils.auditing.near_duplicates import (
-    LIKENESS,
     Match,
     Photos,
     add_candidates,
@@ -14,9 +13,8 @@ from utils.auditing.near_duplicates import (
     hash_candidates,
     probe_queries,
 )
+from utils.auditing.thresholds import LIKENESS, MANY
 from utils.tables.leak_table import Leak
-
-MANY = 5  # queries that show one picture, from which it is a placeholder
 
 
 def picture_leaks(

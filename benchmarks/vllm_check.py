@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(args: argparse.Namespace) -> list[str]:
     """Serve and ask, print the table and write the figures."""
     check_shipped()
-    check((args.python, TEST_CANDIDATES))
+    check((TEST_CANDIDATES,))
+    if not args.python.exists():
+        raise FileNotFoundError(f"--python {args.python} does not exist: `make vllm-check` builds it and runs this")
     check_outputs([("--output", args.output)])
     from benchmarks.work.vllm_check import run
 

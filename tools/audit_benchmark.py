@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.auditing.thresholds import LIKENESS, MANY
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_gallery_photos, add_workers, at_least, probability, script_parser
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, FLICKR_OWNER, PUBLISHED_METADATA, check_files
@@ -48,8 +49,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="REGEX",
         help="its group matches the owner in an IMG_ID; default: Flickr's where the gallery's name one",
     )
-    add("--many", type=at_least(2), default=5, help="queries that show one picture, a placeholder (%(default)s)")
-    add("--likeness", type=probability, default=0.92, help="of photos of one picture, docs/audit.md (%(default)s)")
+    add("--many", type=at_least(2), default=MANY, help="queries that show one picture, a placeholder (%(default)s)")
+    add("--likeness", type=probability, default=LIKENESS, help="of photos of one picture, docs/audit.md (%(default)s)")
     add("--hashes", type=Path, default=Path("outputs/audit/hashes"), help="folder for hashes (%(default)s)")
     add("--output", type=Path, help="table to write; default: outputs/audit/DATASET.csv")
     add_device(add)

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import logging
 import socket
 import tempfile
 import time
@@ -32,6 +33,8 @@ from utils.serving.identity import reward_label
 from utils.serving.reward_server import RewardServer
 from utils.serving.vllm_checkpoint import write_vllm_checkpoint
 
+logger = logging.getLogger(__name__)
+
 SHOWN: tuple[tuple[Part, ...], ...] = ((), ("images",))  # what prompts leave out
 LOGS = Path("outputs/vllm-check")
 QUERIES_AT_ONCE = 16
@@ -43,6 +46,7 @@ Rewards = dict[int, np.ndarray]  # by position of the query
 def run(args: argparse.Namespace) -> None:
     """Measure all of ``args.models`` and print a table of each."""
     torch.set_num_threads(args.threads)
+    transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()  # it lists the head that no ranker has, for each of them
     LOGS.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"machine": machine(torch.device("cpu"))}
@@ -66,13 +70,9 @@ def measure(args: argparse.Namespace, model: str, folder: Path) -> list[dict[str
     inputs = make_inputs(args, name, next(iter(rankers.values())), folder, sizes)
     write_vllm_checkpoint(adapter, folder / "served", base)
     label = reward_label(adapter, adapter_info(adapter, base))
-    with serving(
-        args.python,
-        folder / "served",
-        "bfloat16" if variant == "bfloat16" else "float32",
-        free_port(),
-        LOGS / f"{model}.log",
-    ) as server:
+    dtype, log = "bfloat16" if variant == "bfloat16" else "float32", LOGS / f"{model}.log"
+    logger.info("%s: vLLM starts, which takes a minute or more; what it says goes into %s", model, log)
+    with serving(args.python, folder / "served", dtype, free_port(), log) as server:
         ask(server, label, next(iter(rankers.values())), (inputs[0][:2], *inputs[1:]), folder)  # warms it up
         return [
             {"layout": layout, "omit": list(omit), **side_by_side(server, label, ranker, inputs, folder)}
@@ -93,6 +93,8 @@ def make_inputs(
 
 def side_by_side(server: VllmServer, label: str, ranker: GeoRanker, inputs: Inputs, folder: Path) -> dict[str, Any]:
     """Rewards, tokens and seconds of both engines."""
+    shown = "without" if ranker.info.omit else "with"
+    logger.info("%s, %s the candidates' photos: first vLLM, then ours", ranker.info.layout, shown)
     server.forget()
     before = server.metrics()
     theirs, their_times = timed(lambda: ask(server, label, ranker, inputs, folder), server)

@@ -10,6 +10,8 @@ from utils.auditing.hashes import CROP, WHOLE, Window
 
 KEPT = 96  # pixels, the sides of the copies that windows are cut from
 SIDE = 24  # pixels, of what is compared: finer detail is lost in re-encoding
+AVERAGED = 2  # pixels of a photo, one way, that make one which is compared: each by itself is noise after re-encoding
+LEAST_SIDE = 8  # pixels, of the smallest photos
 STEPS = (0.025, 0.0125, 0.00625, 0.003)  # by which the borders of a window are moved, in shares of a side
 # Which borders are moved: one, or two that face each other; each of them in and out.
 MOVES = [
@@ -28,30 +30,45 @@ class Start(NamedTuple):
     of_query: bool = False
 
 
-def small(photo: Image.Image) -> Image.Image:
-    """The copy of an RGB photo that ``likeness`` compares."""
-    return photo.resize((KEPT, KEPT), Image.Resampling.BILINEAR)
+class Small(NamedTuple):
+    """A photo as ``likeness`` takes it."""
+
+    copy: Image.Image  # KEPT pixels wide and high
+    side: int  # pixels, the finest at which the photo can be compared
 
 
-def likeness(query: Image.Image, gallery: Image.Image, starts: Iterable[Start]) -> float:
+def small(photo: Image.Image) -> Small:
+    """Of an RGB photo."""
+    side = min(SIDE, max(LEAST_SIDE, min(photo.size) // AVERAGED))
+    return Small(photo.resize((KEPT, KEPT), Image.Resampling.BILINEAR), side)
+
+
+def likeness(query: Small, gallery: Small, starts: Iterable[Start]) -> float:
     """Correlation, -1 to 1, of the differences between neighbouring pixels of two photos, made ``small``.
 
-    The photos are laid over each other as that of ``starts`` says which fits best, then better. Brightness and contrast
-    change nothing in it. Photos without edges are like each other, 1, where their colours agree, else 0.
+    Each photo is laid over the other as that of ``starts`` says which fits best, then better: which of the two is a
+    part of the other is known only then. Brightness and contrast change nothing in it. Photos without edges are like
+    each other, 1, where their colours agree, else 0.
     """
-    beginnings = []
-    for start in starts:
-        larger, whole = (query, gallery) if start.of_query else (gallery, query)
-        target = _pixels(whole)
-        beginnings.append((_correlation(target, _pixels(larger, start.window)), start.window, target, larger))
-    return _improved(*max(beginnings, key=lambda beginning: beginning[0]))
+    starts = list(starts)
+    side = min(query.side, gallery.side)
+    values = []
+    for of_query, larger, whole in ((False, gallery.copy, query.copy), (True, query.copy, gallery.copy)):
+        target = _pixels(whole, side)
+        windows = {start.window for start in starts if start.of_query == of_query}
+        beginnings = [(_correlation(target, _pixels(larger, side, window)), window) for window in windows]
+        if beginnings:
+            values.append(_improved(*max(beginnings), target, larger))
+    return max(values)
 
 
 def _improved(best: float, window: Window, target: np.ndarray, larger: Image.Image) -> float:
     """The correlation of ``target`` with that window of ``larger`` which fits best, near one whose fit is ``best``."""
     for step in STEPS:
         while True:
-            moved = [(_correlation(target, _pixels(larger, other)), other) for other in _moved(window, step)]
+            moved = [
+                (_correlation(target, _pixels(larger, len(target), other)), other) for other in _moved(window, step)
+            ]
             value, other = max(moved)
             if value <= best:
                 break
@@ -69,9 +86,9 @@ def _moved(window: Window, step: float) -> list[Window]:
     ]
 
 
-def _pixels(photo: Image.Image, window: Window = WHOLE) -> np.ndarray:
-    """(SIDE, SIDE, 3) levels."""
-    shrunk = photo.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=window.box(photo))
+def _pixels(photo: Image.Image, side: int, window: Window = WHOLE) -> np.ndarray:
+    """(side, side, 3) levels."""
+    shrunk = photo.resize((side, side), Image.Resampling.BILINEAR, box=window.box(photo))
     return np.asarray(shrunk, dtype=np.float32)
 
 

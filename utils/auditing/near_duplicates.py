@@ -10,12 +10,12 @@ from utils.auditing.alignment import Start, likeness, small
 from utils.auditing.buckets import Buckets
 from utils.auditing.hash_pass import Hashes
 from utils.auditing.hashes import CROPS, query_hashes
+from utils.auditing.thresholds import LIKENESS
 from utils.jobs.progress import progress_bar
 from utils.photos.images import ImageError
 from utils.photos.store import ImageStore
 
 MOST = 32  # candidates that are looked at, of each query
-LIKENESS = 0.92  # from which two photos are the same picture: docs/audit.md
 
 
 @dataclass(frozen=True)

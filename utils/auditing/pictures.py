@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from utils.auditing.hash_pass import hash_photos
 from utils.auditing.near_duplicates import (
-    LIKENESS,
     Match,
     Photos,
     add_candidates,
@@ -14,9 +17,8 @@ from utils.auditing.near_duplicates import (
     hash_candidates,
     probe_queries,
 )
+from utils.auditing.thresholds import LIKENESS, MANY
 from utils.tables.leak_table import Leak
-
-MANY = 5  # queries that show one picture, from which it is a placeholder
 
 
 def picture_leaks(
@@ -49,15 +51,30 @@ def picture_leaks(
     add_candidates(candidates, {number: rows for number, rows in (similar or {}).items() if number in probes})
     matches = confirm(queries, gallery, candidates, workers, least)
     copies = confirm(queries, queries, hash_candidates(probes, own, same=True), workers, least)
+    sizes = group_sizes({number: [match.row for match in found] for number, found in copies.items()})
     leaks = []
-    for number in sorted(matches.keys() | copies.keys()):
+    for number in sorted(matches.keys() | sizes.keys()):
         found = matches.get(number, [])
-        leak = _leak(queries.image_ids[number], found, 1 + len(copies.get(number, [])), many, gallery.image_ids)
+        leak = _leak(queries.image_ids[number], found, sizes.get(number, 1), many, gallery.image_ids)
         if leak is not None and found and cosine is not None:
             leak = replace(leak, cosine=cosine(number, found[0].row))
         if leak is not None:
             leaks.append(leak)
     return leaks, unreadable + problems
+
+
+def group_sizes(copies: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """Query -> how many queries show its picture: its ``copies``, their copies, and so on, and itself.
+
+    Of a picture that hundreds show, each is compared with the nearest few alone, and two of the worst quality may not
+    be alike though both are like a third.
+    """
+    links = [(number, copy) for number, found in copies.items() for copy in found]
+    numbers, ends = np.unique(links, return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    pairs = coo_array((np.ones(len(first)), (first, second)), shape=(len(numbers), len(numbers)))
+    _, group = connected_components(pairs, directed=False)
+    return dict(zip(numbers.tolist(), np.bincount(group)[group].tolist(), strict=True))
 
 
 def _leak(image: str, found: Sequence[Match], same: int, many: int, gallery_ids: Sequence[str]) -> Leak | None:

@@ -36,8 +36,21 @@ def test_likeness_survives_what_is_done_to_a_copy():
     near = Start(Window(0.05, 0, 1, 0.9))
     assert likeness(small(crop), small(photo), [near]) > 0.9
     assert likeness(small(photo), small(crop), [near._replace(of_query=True)]) > 0.9
+    # Nobody knows which of the two is the crop.
+    assert likeness(small(crop), small(photo), BOTH) > 0.9
+    assert likeness(small(photo), small(crop), BOTH) > 0.9
     assert near.window in [pytest.approx(window) for window in CROPS]
     assert likeness(small(picture(2)), small(photo), BOTH) < 0.5
+
+
+def test_small_photos_are_compared_at_fewer_pixels():
+    photo = picture(1).convert("L").convert("RGB")
+    sizes = {(480, 360): 24, (48, 60): 24, (40, 30): 15, (9, 9): 8}
+    assert {size: small(photo.resize(size)).side for size in sizes} == sizes
+    tiny = open_image(as_jpeg(photo.resize((40, 30)), 50))
+    as_large_ones = small(tiny)._replace(side=24)
+    assert likeness(as_large_ones, small(photo), BOTH) < likeness(small(tiny), small(photo), BOTH)
+    assert likeness(small(tiny), small(photo), BOTH) > 0.925
 
 
 def test_photos_without_edges_are_alike_by_their_colour():

@@ -24,9 +24,7 @@ def test_a_photo_is_large_as_a_query_and_small_as_a_candidate(tmp_path, tiny_bas
     torch.nn.init.normal_(ranker.score.weight)
     store = ImageStore.from_paths([world / "photos"])
     data = TrainingData.read(world / "train.parquet", 2)
-    photos, known = open_photos(
-        store, data, rule, ranker, None, tmp_path / "cache" if cached else None, Processes(), 0
-    )
+    photos, known = open_photos(store, data, rule, ranker, None, tmp_path / "cache" if cached else None, Processes(), 0)
     assert all(name in known for name in [*data.query_photos(), *data.candidate_photos(rule)])
     assert data.usable(rule, known) == data
     one, two = (evaluation_group(row, rule) for row in data.training.rows)
@@ -35,7 +33,9 @@ def test_a_photo_is_large_as_a_query_and_small_as_a_candidate(tmp_path, tiny_bas
     if cached:
         photos.candidates.fill(ranker.backbone, SharedWork([one.image], Processes(), "one"))
     batch = GroupCollator(ranker.packer)([show(query, photos) for query in queries])["packed"]
-    shown = {name: store.open(name) for query in queries for name in [query.image, *(c.image for c in query.candidates)]}
+    shown = {
+        name: store.open(name) for query in queries for name in [query.image, *(c.image for c in query.candidates)]
+    }
     smaller = load_image_processor(tiny_base)
     smaller.size = {"shortest_edge": 64, "longest_edge": 64}
     with torch.no_grad():

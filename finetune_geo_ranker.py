@@ -80,6 +80,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_vision_attention(add)
     add("--min_pixels", type=at_least(1), help="enlarge smaller photos; default: the base model's limit")
     add("--max_pixels", type=at_least(1), help="shrink larger photos; default: the base model's limit")
+    add("--candidate_max_pixels", type=at_least(1), help="the same of candidates' photos; default: as for the query's")
 
     add = parser.add_argument_group("data").add_argument
     add("--dataset", default=PUBLISHED_ROWS, help="GeoRanking parquet, or a folder of them")
@@ -264,6 +265,7 @@ def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
         attn_implementation=attention(args, settings.device.type),
         min_pixels=args.min_pixels,
         max_pixels=args.max_pixels,
+        candidate_max_pixels=args.candidate_max_pixels,
         omit=args.omit,
     )
     processes = Processes.from_environment() if args.feature_cache else Processes()

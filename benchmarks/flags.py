@@ -24,6 +24,7 @@ def parse(
     add("--preset", choices=PRESETS, default="earth", help="earth: the shipped model; else random weights of a shape")
     add("--photo", type=photo_size, metavar="WxH", help="query photos; default: 1024x768, of earth 64x64")
     add("--candidate_photo", type=photo_size, metavar="WxH", help="default: 500x375, of earth 64x64")
+    add("--candidate_max_pixels", type=at_least(1), help="shrink candidates' photos to it, on both sides")
     add("--layout", choices=LAYOUTS, default="published", help="of the prompt, on both sides")
     add("--candidates", type=at_least(0), default=candidates, help="with photos, of each query")
     add("--generated", type=at_least(0), default=generated, help="candidates without photos, of each query")

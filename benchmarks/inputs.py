@@ -76,12 +76,18 @@ def synthetic_inputs(
     return queries, ImageStore.from_paths([folder / "queries"]), ImageStore.from_paths([folder / "gallery"])
 
 
-def encode(inputs: Inputs, packer: Packer) -> tuple[list[Query], dict[str, EncodedImage]]:
-    """Every photo once, and the queries with the names under which it is found: both stores may use the same one."""
+def encode(
+    inputs: Inputs, packer: Packer, candidate_packer: Packer | None = None
+) -> tuple[list[Query], dict[str, EncodedImage]]:
+    """Every photo once, and the queries with the names under which it is found: both stores may use the same one.
+
+    ``candidate_packer``: encodes candidates' photos; default: ``packer``.
+    """
+    of_candidates = candidate_packer or packer
     queries, photos, gallery = inputs
     images = {f"query {query.image}": packer.encode(photos.open(query.image)) for query in queries}
     shown = {candidate.image for query in queries for candidate in query.candidates} - {None}
-    images |= {name: packer.encode(gallery.open(name)) for name in sorted(shown)}
+    images |= {name: of_candidates.encode(gallery.open(name)) for name in sorted(shown)}
     return [replace(query, image=f"query {query.image}") for query in queries], images
 
 

@@ -33,6 +33,7 @@ def load_ranker(
     dtype: torch.dtype,
     device: torch.device | str,
     attention: str = "sdpa",
+    candidate_max_pixels: int | None = None,
     layers: int | None = None,
 ) -> GeoRanker:
     """A ranker of a preset, in evaluation mode; on the device "meta" it has shapes, but no weights.
@@ -51,6 +52,7 @@ def load_ranker(
             dtype=dtype,
             device=device,
             attn_implementation=attention,
+            candidate_max_pixels=candidate_max_pixels,
             merge=True,
         )
     tokenizer = AutoTokenizer.from_pretrained(EARTH_BASE)
@@ -68,7 +70,7 @@ def load_ranker(
     with device:
         backbone = AutoModel.from_config(config, dtype=dtype, attn_implementation=attention)
     packer = Packer(tokenizer, processor, rope_index(backbone), layout)
-    return make(backbone, packer, AdapterInfo(preset, layout)).eval()
+    return make(backbone, packer, AdapterInfo(preset, layout, candidate_max_pixels=candidate_max_pixels)).eval()
 
 
 def with_language_head(ranker: GeoRanker) -> PreTrainedModel:

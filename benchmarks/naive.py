@@ -36,8 +36,10 @@ def prompts(ranker: GeoRanker, query: Query, photos: ImageStore, gallery: ImageS
 def batch(ranker: GeoRanker, batched: Sequence[Prompt]) -> dict[str, Tensor]:
     """Prompts as the stock model's input, padded on the left."""
     packer = ranker.packer
-    images = packer.image_processor(images=[image for _, shown in batched for image in shown], return_tensors="pt")
-    tokens = iter((images["image_grid_thw"].prod(1) // packer.image_processor.merge_size**2).tolist())
+    # The query's photo first; candidates' may have another size limit.
+    packers = packer, ranker.candidate_packer
+    images = [own.encode(image) for _, shown in batched for own, image in zip(packers, shown, strict=False)]
+    tokens = iter([packer.image_tokens(image) for image in images])
     texts = []
     for text, _ in batched:
         head, *rest = text.split(IMAGE_TOKEN)
@@ -47,8 +49,8 @@ def batch(ranker: GeoRanker, batched: Sequence[Prompt]) -> dict[str, Tensor]:
         "input_ids": inputs["input_ids"],
         "attention_mask": inputs["attention_mask"],
         "mm_token_type_ids": (inputs["input_ids"] == packer.image_token_id).long(),
-        "pixel_values": images["pixel_values"],
-        "image_grid_thw": images["image_grid_thw"],
+        "pixel_values": torch.cat([image.pixel_values for image in images]),
+        "image_grid_thw": torch.stack([image.grid_thw for image in images]),
     }
 
 

@@ -30,6 +30,7 @@ from utils.training.batches import show
 from utils.training.georanking import read_georanking, write_georanking
 from utils.training.groups import GroupRule, evaluation_group
 from utils.training.losses import multi_order_loss
+from utils.training.photos import GroupPhotos
 
 ROOT = Path(__file__).parent.parent
 PLAIN = {"max_steps": 2, "hard_pool": 8, "generated": 2, "lora_dropout": 0}
@@ -88,7 +89,7 @@ def test_evaluation_figures_are_those_of_the_saved_adapter(world, tiny_base, run
     rows, _ = read_georanking(world / "val.parquet")
     expected, ordered, within = [], [], []
     for row in rows:
-        group = show(evaluation_group(row, GroupRule()), EncodedPhotos(store, ranker.packer))
+        group = show(evaluation_group(row, GroupRule()), GroupPhotos.alike(EncodedPhotos(store, ranker.packer)))
         (rewards,) = ranker.score_queries([group.query], group.photos)
         expected.append(multi_order_loss(rewards, group.distances).total.item())
         signs = [
@@ -115,7 +116,7 @@ def test_the_adapter_reloads_with_equal_rewards(world, tiny_base, run):
     loaded = [GeoRanker.from_pretrained(tiny_base, folder, device="cpu") for folder in (run, run / "checkpoint-40")]
     store = ImageStore.from_paths([world / "photos"])
     row = read_georanking(world / "val.parquet")[0][0]
-    group = show(evaluation_group(row, GroupRule()), EncodedPhotos(store, loaded[0].packer))
+    group = show(evaluation_group(row, GroupRule()), GroupPhotos.alike(EncodedPhotos(store, loaded[0].packer)))
     expected = plain.get_base_model().score_queries([group.query], group.photos)[0]
     untrained = GeoRanker.from_pretrained(tiny_base, layout=info.layout, device="cpu")
     for ranker in loaded:

@@ -39,7 +39,7 @@ from utils.model.halving import score_in_halves
 from utils.model.last_hidden import with_packed_rows, with_prefix_cache
 from utils.model.memory import DoesNotFit, remedy_for
 from utils.model.packing import IMAGE_TOKEN, Packer, chunks, image_key
-from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_tokenizer, load_tower_processor
+from utils.model.preprocessing import PROCESSOR, TOKENIZER, check_room, load_tokenizer, load_tower_processor
 from utils.model.prompts import Layout, Part
 from utils.model.quantizations import Quantization
 from utils.model.recurrence import is_recurrent
@@ -77,6 +77,7 @@ class GeoRanker(nn.Module):
         self.score = ScoreHead(hidden, device=backbone.device)
         nn.init.normal_(self.score.weight, std=1 / (hidden + 1))
         self.packer = packer
+        self.candidate_packer = packer.limited(info.candidate_max_pixels)  # encodes candidates' photos
         self.info = info
         self.domain: Domain | None = None  # of photos that the adapter was calibrated on; None: nobody said
         self.name_or_path = info.base_model  # peft notes it in the adapter's configuration
@@ -95,6 +96,7 @@ class GeoRanker(nn.Module):
         attn_implementation: str | dict[str, str] | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
+        candidate_max_pixels: int | None = None,
         omit: Sequence[Part] | None = None,
         merge: bool | None = None,
         quantize: Quantization | None = None,
@@ -108,6 +110,7 @@ class GeoRanker(nn.Module):
             layout, min_pixels, max_pixels, omit: prompt layout, size limits of a photo in pixels and parts left
                 out of the prompt, where they are to differ from the adapter's (without one: "published", the
                 checkpoint's limits, and nothing).
+            candidate_max_pixels: the same of the size limit of candidates' photos (without one: ``max_pixels``).
             dtype: of the backbone; by default float32 on CPU, elsewhere what the checkpoint is stored in.
             device: by default CUDA where there is any, else CPU.
             attn_implementation: "sdpa" (default) or "eager"; or of each part, such as
@@ -151,8 +154,10 @@ class GeoRanker(nn.Module):
                 layout=layout or info.layout,
                 min_pixels=min_pixels or info.min_pixels or processor.size["shortest_edge"],
                 max_pixels=max_pixels or info.max_pixels or processor.size["longest_edge"],
+                candidate_max_pixels=candidate_max_pixels or info.candidate_max_pixels,
                 omit=info.omit if omit is None else tuple(omit),
             )
+            check_room(info.candidate_max_pixels, processor)
         processor.size = {"shortest_edge": info.min_pixels, "longest_edge": info.max_pixels}
         tokenizer = load_tokenizer(base, backbone, IMAGE_TOKEN)
         with naming_part(base, "chat_template.jinja", TOKENIZER):
@@ -229,8 +234,9 @@ class GeoRanker(nn.Module):
     ) -> list[Tensor]:
         """Rewards of each query's candidates, one float32 CPU tensor (candidates,) a query.
 
-        ``images`` holds the encoded photos under ``utils.model.packing.image_key``. ``max_tokens`` bounds the
-        memory of a batch (see ``utils.model.packing.chunks``): what does not fit is cut into several.
+        ``images`` holds the photos under ``utils.model.packing.image_key``, a query's as ``packer`` encodes it, a
+        candidate's as ``candidate_packer`` does. ``max_tokens`` bounds the memory of a batch (see
+        ``utils.model.packing.chunks``): what does not fit is cut into several.
 
         Raises ``DoesNotFit``, a ``torch.OutOfMemoryError``, where not even a single candidate fits into memory.
         """
@@ -250,12 +256,14 @@ class GeoRanker(nn.Module):
     def score_photos(self, queries: Sequence[Query], max_tokens: int = MAX_TOKENS) -> list[Tensor]:
         """Rewards as ``score_queries`` gives them, of queries all of whose photos are in memory, as in ``rank``.
 
-        The candidates' photos are re-encoded as JPEG where ``info.candidate_jpeg_quality`` says so, the query's is not.
-        Raises ``ValueError`` where a reward is no number.
+        The candidates' photos are re-encoded as JPEG where ``info.candidate_jpeg_quality`` says so, and as small as
+        ``info.candidate_max_pixels`` says; the query's is not. Raises ``ValueError`` where a reward is no number.
         """
         quality = self.info.candidate_jpeg_quality
         shown = [place.image for query in queries for place in query.candidates if place.image is not None]
-        if quality is not None:  # a photo that is a query's and a candidate's has two forms
+        if (
+            quality is not None or self.candidate_packer is not self.packer
+        ):  # a photo that is a query's and a candidate's has two forms
             both = set(map(id, shown))
             queries = [
                 replace(query, image=query.image.copy()) if id(query.image) in both else query for query in queries
@@ -263,7 +271,7 @@ class GeoRanker(nn.Module):
         encoded = {image_key(query.image): self.packer.encode(query.image) for query in queries}
         for photo in shown:
             if image_key(photo) not in encoded:
-                encoded[image_key(photo)] = self.packer.encode(as_jpeg(photo, quality))
+                encoded[image_key(photo)] = self.candidate_packer.encode(as_jpeg(photo, quality))
         found = self.score_queries(queries, encoded, max_tokens)
         for rewards in found:
             if not rewards.isfinite().all():
@@ -293,7 +301,7 @@ class GeoRanker(nn.Module):
     ) -> list[RankedCandidate]:
         """Candidate places of one photo, nearest first; see the module's example.
 
-        The candidates' photos are re-encoded as JPEG where ``info.candidate_jpeg_quality`` says so, the query's is not.
+        The candidates' photos are prepared as in ``score_photos``.
 
         Args:
             image: the query photo, a path or a photo in memory (upright RGB, as ``open_image`` returns it).

@@ -19,7 +19,12 @@ from utils.model.features import EncodedPhotos
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, and return all figures."""
     ranker = load_ranker(
-        args.preset, args.layout, dtype=args.dtype, device=args.device, attention=args.attn_implementation
+        args.preset,
+        args.layout,
+        dtype=args.dtype,
+        device=args.device,
+        attention=args.attn_implementation,
+        candidate_max_pixels=args.candidate_max_pixels,
     )
     stock = with_language_head(ranker)
     workers = args.num_workers if args.num_workers is not None else 0 if args.device.type == "cpu" else 4
@@ -33,7 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 ranker,
                 dict(enumerate(queries)),
                 EncodedPhotos(photos, ranker.packer),
-                EncodedPhotos(gallery, ranker.packer),
+                EncodedPhotos(gallery, ranker.candidate_packer),
                 log,
                 max_tokens=args.max_tokens,
                 sharing=args.sharing or "prefix_cache",

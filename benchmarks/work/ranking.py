@@ -23,7 +23,7 @@ def make_batches(
     with tempfile.TemporaryDirectory() as folder:
         inputs = make_inputs(args, ranker, folder)
         theirs = [batch for query in inputs[0] for batch in naive.batches(ranker, query, *inputs[1:])]
-        queries, images = encode(inputs, ranker.packer)
+        queries, images = encode(inputs, ranker.packer, ranker.candidate_packer)
     tokenized = (ranker.packer.tokenize(query, images) for query in queries)
     ours = [ranker.packer.collate(chunk, images) for chunk in chunks(tokenized, args.max_tokens)]
     return ours, theirs, [len(query.candidates) for query in queries]
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         dtype=args.dtype,
         device="meta" if args.flops_only else args.device,
         attention=args.attn_implementation,
+        candidate_max_pixels=args.candidate_max_pixels,
     )
     packed, prompts, sizes = make_batches(args, ranker)
     count = flops.FlopCounter(ranker.backbone.config)

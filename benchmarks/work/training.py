@@ -25,7 +25,7 @@ def make_groups(args: argparse.Namespace, ranker: GeoRanker) -> tuple[list[Packe
     with tempfile.TemporaryDirectory() as folder:
         inputs = make_inputs(args, ranker, folder)
         theirs = [naive.batch(ranker, list(naive.prompts(ranker, query, *inputs[1:]))) for query in inputs[0]]
-        queries, images = encode(inputs, ranker.packer)
+        queries, images = encode(inputs, ranker.packer, ranker.candidate_packer)
     return [ranker.packer.pack([query], images) for query in queries], theirs
 
 
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         dtype=args.dtype,
         device="meta" if args.flops_only else args.device,
         attention=args.attn_implementation,
+        candidate_max_pixels=args.candidate_max_pixels,
     )
     packed, prompts = make_groups(args, ranker)
     count = flops.FlopCounter(ranker.backbone.config)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from earth.studies.ablation_results import RESULTS, WITHIN_KM, Result, paired_difference, read_results
-from earth.studies.ablation_runs import BASELINE, SETTINGS, Setting
+from earth.studies.ablation_runs import SETTINGS, Setting
 from utils.cli.command import run_command
 from utils.cli.flags import script_parser
 from utils.data_paths import check_files
@@ -56,10 +56,14 @@ def verdict(paper: float, low: float, high: float) -> str:
 
 
 def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> str:
-    """The results as Markdown, a row for every setting; ``ValueError`` for results of another one."""
+    """The results as Markdown, a row for every setting, the first being the baseline.
+
+    The paper's columns are there where one of the settings has its figures. ``ValueError`` for results of another one.
+    """
     if unknown := {result.setting for result in results} - {setting.name for setting in settings}:
         raise ValueError(f"results of unknown settings: {', '.join(sorted(unknown))}")
-    baseline = [result for result in results if result.setting == BASELINE.name]
+    first = settings[0]
+    baseline = [result for result in results if result.setting == first.name]
     rows = [
         ["setting", "seeds", *(f"{km} km" for km in WITHIN_KM)]
         + [f"difference at {km} km" for km in WITHIN_KM]
@@ -68,13 +72,14 @@ def table(results: Sequence[Result], settings: Sequence[Setting] = SETTINGS) -> 
     ]
     for setting in settings:
         own = [result for result in results if result.setting == setting.name]
-        difference = paired_difference(own, baseline) if setting != BASELINE else None
+        difference = paired_difference(own, baseline) if setting != first else None
         cells = [setting.name, str(len(own)), *_accuracies(own), *_differences(difference)]
         cells.append(" / ".join(f"{gain:+.2f}" for gain in setting.paper or ()))
         judged = setting.paper and difference
         cells.append(" / ".join(map(verdict, setting.paper, *difference[1:])) if judged else "")
         rows.append(cells)
-    return _markdown(rows)
+    columns = 8 if any(setting.paper for setting in settings) else 6
+    return _markdown([cells[:columns] for cells in rows])
 
 
 def comparison(results: Sequence[Result], others: Sequence[Result]) -> str:

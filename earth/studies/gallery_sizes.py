@@ -150,7 +150,7 @@ def rank(ranker: GeoRanker, world: World, queries: Sequence[Query], log: RewardL
     """The queries with their rewards, from ``log`` where it has them; a query that lost a candidate is left out."""
     rewards = {number: found for number, query in enumerate(queries) if (found := log.get(query)) is not None}
     remaining = {number: query for number, query in enumerate(queries) if number not in rewards}
-    photos = [EncodedPhotos(store, ranker.packer) for store in (world.photo_store, world.tile_store)]
+    photos = EncodedPhotos(world.photo_store, ranker.packer), EncodedPhotos(world.tile_store, ranker.candidate_packer)
     scored, problems = score_benchmark(ranker, remaining, *photos, log, max_tokens=MAX_TOKENS)
     rewards |= {number: row for number, row in scored.items() if not np.isnan(row).any()}
     cases = [Case(queries[number], rewards[number]) for number in sorted(rewards)]

@@ -18,6 +18,7 @@ from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.model import batch as packed_batch
 from utils.model.adapter import add_lora
+from utils.model.preprocessing import load_image_processor
 from utils.model.prompts import LAYOUTS
 from utils.model.sharing import SHARINGS
 from utils.model.tower import with_features
@@ -373,6 +374,38 @@ def test_candidates_are_re_encoded_as_jpeg_and_the_query_is_not(rankers, photos,
         (own,) = (place.reward for place in ranked if place.candidate is candidates[3])
         assert own == pytest.approx(expected[3], abs=1e-4)
         assert abs(own - plain[3]) > 1e-3
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("limit", [100, 512])  # below the least size of a query's photo, and above
+def test_candidates_photos_are_smaller_where_the_adapter_says_so(tiny_bases, photos, family, limit):
+    """Also where a candidate shows the query's own photo; the stock processor is given the limit by itself."""
+    ranker = GeoRanker.from_pretrained(tiny_bases[family], device="cpu", candidate_max_pixels=limit)
+    torch.nn.init.normal_(ranker.score.weight)
+    candidates = (*QUERIES[0].candidates, replace(SYDNEY, image="high.jpg"))
+    query = replace(QUERIES[0], candidates=candidates)
+    smaller = load_image_processor(tiny_bases[family])
+    smaller.size = {"shortest_edge": min(128, limit), "longest_edge": limit}
+    with torch.no_grad():
+        stock = ranker.backbone, ranker.score, ranker.packer, [query], photos
+        expected, plain = naive_rewards(*stock, smaller), naive_rewards(*stock)
+    objects = tuple(replace(candidate, image=photos.get(candidate.image)) for candidate in candidates)
+    (rewards,) = ranker.score_photos([replace(query, image=photos["high.jpg"], candidates=objects)])
+    torch.testing.assert_close(rewards, expected, **CLOSE)
+    torch.testing.assert_close(expected[1], plain[1], **CLOSE)  # it has no photo
+    assert (expected - plain)[[0, 2, 3]].abs().min() > 1e-3
+    encoded = {name: ranker.candidate_packer.encode(photo) for name, photo in photos.items()}
+    encoded["query photo"] = ranker.packer.encode(photos["high.jpg"])
+    for sharing in SHARINGS_OF[family]:
+        with torch.no_grad():
+            batch = ranker.packer.pack([replace(query, image="query photo")], encoded)
+            torch.testing.assert_close(ranker(batch, sharing), expected, **CLOSE)
+
+
+def test_what_candidates_photos_cannot_be_limited_to(tiny_base):
+    for limit, message in ((63, "63: a token takes 8 x 8 = 64 pixels"), (1025, r"1025, more than max_pixels \(1024\)")):
+        with pytest.raises(ValueError, match=f"preprocessor_config.json: candidate_max_pixels is {message}"):
+            GeoRanker.from_pretrained(tiny_base, device="cpu", candidate_max_pixels=limit)
 
 
 def test_rank(rankers, photos, encoded, tmp_path, monkeypatch):

@@ -20,17 +20,19 @@ def photos_of_queries(
 ) -> list[EncodedPhotos | FeatureCache]:
     """Photos of queries and gallery: decoded when asked for, or from the feature ``cache``, a folder.
 
-    Those of the gallery are re-encoded as JPEG where the adapter says so. All ``processes`` fill the cache together.
-    What is wrong with a photo is said where it is missed.
+    Those of the gallery are re-encoded as JPEG and shrunk as the adapter says. All ``processes`` fill the cache
+    together. What is wrong with a photo is said where it is missed.
     """
     quality = ranker.info.candidate_jpeg_quality
     if cache is None:
-        return [EncodedPhotos(photos, ranker.packer), EncodedPhotos(gallery, ranker.packer, quality)]
+        return [EncodedPhotos(photos, ranker.packer), EncodedPhotos(gallery, ranker.candidate_packer, quality)]
+    own = [query.image for query in queries]
+    candidates = [c.image for query in queries for c in query.candidates if c.image]
     shown = {
-        "query photos": (photos, [query.image for query in queries], None),
-        "gallery photos": (gallery, [c.image for query in queries for c in query.candidates if c.image], quality),
+        "query photos": (ranker.packer, photos, own, None),
+        "gallery photos": (ranker.candidate_packer, gallery, candidates, quality),
     }
     return [
-        shared_features(cache, ranker.backbone, ranker.packer, store, ids, processes, workers, name, form)[0]
-        for name, (store, ids, form) in shown.items()
+        shared_features(cache, ranker.backbone, packer, store, ids, processes, workers, name, form)[0]
+        for name, (packer, store, ids, form) in shown.items()
     ]

@@ -25,7 +25,8 @@ MOST_PIXELS = 100_000_000  # that a photo is enlarged to
 KINDS = {
     "base_model": str,
     "domain": str | None,
-    **dict.fromkeys(("min_pixels", "max_pixels", "group_size", "candidate_jpeg_quality"), int | None),
+    **dict.fromkeys(("min_pixels", "max_pixels", "candidate_max_pixels"), int | None),
+    **dict.fromkeys(("group_size", "candidate_jpeg_quality"), int | None),
     **dict.fromkeys(("temperature", "similarity_weight"), int | float),
 }
 
@@ -48,6 +49,7 @@ class AdapterInfo:
     candidate_jpeg_quality: int | None = None
     calibration: Calibrations | None = None  # what answers are worth, fitted on validation queries
     domain: str | None = None  # what photos it was calibrated on, in words; None: nobody said
+    candidate_max_pixels: int | None = None  # size limit of candidates' photos; None: max_pixels, as for the query's
 
     def __post_init__(self) -> None:
         check_kinds(vars(self), KINDS)
@@ -75,6 +77,11 @@ class AdapterInfo:
             raise ValueError(f"max_pixels is {most}: it must be positive")
         if least is not None and most is not None and least > most:
             raise ValueError(f"min_pixels is {least}, more than max_pixels ({most})")
+        own = self.candidate_max_pixels
+        if own is not None and own < 1:
+            raise ValueError(f"candidate_max_pixels is {own}: it must be positive")
+        if own is not None and most is not None and own > most:
+            raise ValueError(f"candidate_max_pixels is {own}, more than max_pixels ({most})")
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "AdapterInfo":

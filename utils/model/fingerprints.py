@@ -54,8 +54,9 @@ def fingerprint(base: str, adapter: str | os.PathLike, info: AdapterInfo, settin
     """
     trained = asdict(info)
     del trained["temperature"], trained["similarity_weight"], trained["calibration"], trained["domain"]
-    if info.candidate_jpeg_quality is None:  # logs from before there was the setting stay valid
-        del trained["candidate_jpeg_quality"]
+    for setting in ("candidate_jpeg_quality", "candidate_max_pixels"):
+        if trained[setting] is None:  # logs from before there was the setting stay valid
+            del trained[setting]
     files = [
         (path.name, path.stat().st_size, path.stat().st_mtime_ns)
         for folder in (Path(base), Path(adapter))

@@ -13,7 +13,8 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from utils.model.batch import PackedBatch
 from utils.model.last_layer import last_layer_only_at
-from utils.model.recurrence import is_recurrent, over_prefixes
+from utils.model.prefix_cache import over_prefixes
+from utils.model.recurrence import is_recurrent
 
 # Which keys each token attends to, (rows, length, keys) bool -> the mask that the language model's attention takes.
 MakeMask: TypeAlias = Callable[[BoolTensor], Tensor]

@@ -82,9 +82,10 @@ def _call_bytes(
     queries, prefix = batch.prefix_ids.shape
     length = int(batch.suffix_mask[chosen].sum(1).max())
     tokens, keys = len(chosen) * length, len(chosen) * (prefix + length)
-    cache = len(attention) * key_values * (queries * prefix + keys) * itemsize
+    cache = len(attention) * key_values * queries * prefix * itemsize
     cache += sum(queries * _state_bytes(layer, itemsize) for layer in recurrent)
     attended = keys * (2 * heads + key_values) + tokens * (2 * heads + attention[-1].q_proj.out_features)
+    attended += tokens * (prefix + length)  # the mask, in numbers
     mixed = [attended * itemsize, *(_recurrent_bytes(layer, len(chosen), length, itemsize) for layer in recurrent)]
     feed_forward = tokens * (3 * text.intermediate_size + text.hidden_size) * itemsize
     if quantize == "8bit":  # the products of whole numbers, 32 bits each

@@ -8,6 +8,7 @@ a model may compute the prefix once and every suffix after it. A batch holds eac
 often the prompts show it.
 """
 
+import copy
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -66,6 +67,19 @@ class Packer:
             part: tokenizer(part.split(IMAGE_TOKEN), add_special_tokens=False)["input_ids"]
             for part in (self.frame.head + self.frame.image, self.frame.image, self.frame.tail)
         }
+
+    def limited(self, max_pixels: int | None) -> "Packer":
+        """The same packer, which encodes photos at no more than ``max_pixels``; None: this very one.
+
+        Where the least size of a photo is more than that, ``max_pixels`` is both.
+        """
+        if max_pixels is None:
+            return self
+        limited = copy.copy(self)
+        limited.image_processor = copy.deepcopy(self.image_processor)
+        least = min(self.image_processor.size["shortest_edge"], max_pixels)
+        limited.image_processor.size = {"shortest_edge": least, "longest_edge": max_pixels}
+        return limited
 
     def encode(self, image: Image.Image) -> EncodedImage:
         """An RGB photo as patches, resized by the checkpoint's rule. Raises ``ValueError`` beyond 200 : 1."""

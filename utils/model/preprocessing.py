@@ -67,6 +67,13 @@ def load_tower_processor(base: str | os.PathLike, backbone: PreTrainedModel) -> 
     return processor
 
 
+def check_room(max_pixels: int | None, processor: BaseImageProcessor) -> None:
+    """Raise ``ValueError`` where candidates' photos of at most ``max_pixels`` would have no room for a token."""
+    side = processor.patch_size * processor.merge_size
+    if max_pixels is not None and max_pixels < side**2:
+        raise ValueError(f"candidate_max_pixels is {max_pixels}: a token takes {side} x {side} = {side**2} pixels")
+
+
 def load_tokenizer(base: str | os.PathLike, backbone: PreTrainedModel, image_token: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a Qwen-VL checkpoint, whose ``backbone`` knows the placeholder of photos by the same number.
 

@@ -6,12 +6,11 @@ padded (``PackedBatch.by_prefix_length``).
 """
 
 from collections.abc import Mapping
-from copy import copy
 
 import torch
 from torch import LongTensor, Tensor
 from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
+from transformers.cache_utils import LinearAttentionLayer
 
 
 def is_recurrent(config: PreTrainedConfig) -> bool:
@@ -51,18 +50,3 @@ class _Rows(dict[int, Tensor]):
 
     def __getitem__(self, number: int) -> Tensor:
         return super().__getitem__(number)[self.index]
-
-
-def over_prefixes(prefixes: DynamicCache, index: LongTensor) -> DynamicCache:
-    """The cache for a call on suffixes of the prefixes ``index`` (suffixes,); ``prefixes`` stays as it is."""
-
-    def selected(layer: DynamicLayer | LinearAttentionLayer) -> DynamicLayer | PrefixState:
-        if isinstance(layer, LinearAttentionLayer):
-            return PrefixState(layer, index)
-        own = copy(layer)  # a call adds its keys and values
-        own.batch_select_indices(index)
-        return own
-
-    cache = copy(prefixes)
-    cache.layers = [selected(layer) for layer in prefixes.layers]
-    return cache

@@ -73,7 +73,7 @@ def write_vllm_checkpoint(
     The base model is read into memory.
 
     Raises ``FileExistsError`` where ``output`` holds something, ``ValueError``, naming what is wrong, where adapter or
-    base is damaged, or the base is of a family that this cannot write.
+    base is damaged, the base is of a family that this cannot write, or the adapter limits candidates' photos.
     """
     base = base or recorded_base(adapter) or read_config(adapter).base_model_name_or_path
     if base is None:
@@ -85,10 +85,11 @@ def write_vllm_checkpoint(
         stored = _stored_dtype(config)
         dtype = dtype or stored
     info = adapter_info(adapter, base)
+    label = reward_label(adapter, info)
     with whole_folder(output) as folder:
         ranker = _merged(base, adapter, info, stored)
         save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)
-        write_json(folder / CONFIG, config | _as_classifier(config, family, dtype, reward_label(adapter, info)))
+        write_json(folder / CONFIG, config | _as_classifier(config, family, dtype, label))
         ranker.packer.image_processor.save_pretrained(folder)
         for path in (path for pattern in COPIED for path in source.glob(pattern)):
             shutil.copy(path, folder)

@@ -18,11 +18,11 @@ from torch.utils.data import Dataset
 
 from utils.candidates import Query, distances_km
 from utils.model.batch import EncodedImage, PackedBatch
-from utils.model.features import EncodedPhotos, FeatureCache
 from utils.model.packing import Packer
 from utils.model.readable import readable
 from utils.training.georanking import GeoRankingRow
 from utils.training.groups import EasyPool, GroupRule, draw_group, evaluation_group
+from utils.training.photos import GroupPhotos
 from utils.training.rows import TrainingData
 
 PADDING = -1.0  # stands for "no candidate" in a row of distances; no distance is negative
@@ -46,13 +46,16 @@ class Group:
     left_out: tuple[LeftOut, ...] = ()  # on the way to this group
 
 
-def show(query: Query, photos: EncodedPhotos | FeatureCache) -> Group:
+def show(query: Query, photos: GroupPhotos) -> Group:
     """``query`` with its photos. A candidate whose photo cannot be decoded is left out.
 
     Where the query's own photo cannot be decoded, or fewer than two candidates remain, there is nothing to rank:
-    the group has no candidates.
+    the group has no candidates. Where ``photos`` shows it otherwise than candidates', it has a name of its own: one
+    batch may hold a photo in both forms.
     """
-    shown, encoded, unreadable = readable(query, photos.__getitem__, photos.__getitem__)
+    alike = photos.queries is photos.candidates
+    named = query if alike else replace(query, image=f"query photo {query.image}")
+    shown, encoded, unreadable = readable(named, photos.candidates.__getitem__, lambda _: photos.queries[query.image])
     left_out = []
     for number, error in unreadable:
         photo = query.image if number is None else query.candidates[number].image
@@ -72,7 +75,7 @@ class Groups(Dataset):
     gets its share. Raises ValueError when no row is usable.
     """
 
-    def __init__(self, count: int, draw: Callable[[int], Query], photos: EncodedPhotos | FeatureCache) -> None:
+    def __init__(self, count: int, draw: Callable[[int], Query], photos: GroupPhotos) -> None:
         self.count = count
         self.draw = draw
         self.photos = photos
@@ -102,7 +105,7 @@ class TrainingGroups(Groups):
         self,
         rows: Sequence[GeoRankingRow],
         rule: GroupRule,
-        photos: EncodedPhotos | FeatureCache,
+        photos: GroupPhotos,
         *,
         batch_size: int,
         steps: int,
@@ -138,7 +141,7 @@ class EvaluationGroups(Groups):
         self,
         rows: Sequence[GeoRankingRow],
         rule: GroupRule,
-        photos: EncodedPhotos | FeatureCache,
+        photos: GroupPhotos,
     ) -> None:
         super().__init__(len(rows), self._draw, photos)
         self.rows = rows
@@ -157,7 +160,7 @@ class EvaluationGroups(Groups):
 def groups_of(
     data: TrainingData,
     rule: GroupRule,
-    photos: EncodedPhotos | FeatureCache,
+    photos: GroupPhotos,
     *,
     batch_size: int,
     epochs: float,

@@ -85,12 +85,19 @@ class TrainingData:
             None if gallery is None else GalleryFile.read(gallery),
         )
 
-    def shown_photos(self, rule: GroupRule) -> list[str]:
-        """The ids of all photos that groups can show, each once."""
+    def query_photos(self) -> list[str]:
+        """The ids of all photos that are asked about, each once."""
+        return list(dict.fromkeys(row.img_id for row in self._rows()))
+
+    def candidate_photos(self, rule: GroupRule) -> list[str]:
+        """The ids of all photos that groups can show of candidates, each once."""
         ids = dict.fromkeys(self.gallery.photos.ids if self.gallery else ())
-        for row in [*self.training.rows, *(self.validation.rows if self.validation else ())]:
-            ids |= dict.fromkeys(_shown(row, rule))
+        for row in self._rows():
+            ids |= dict.fromkeys(_pool(row, rule))
         return list(ids)
+
+    def _rows(self) -> list[GeoRankingRow]:
+        return [*self.training.rows, *(self.validation.rows if self.validation else ())]
 
     def usable(self, rule: GroupRule, photos: Container[str]) -> "TrainingData":
         """What can be used of it where there are these ``photos``, ids; reported file by file.
@@ -113,7 +120,7 @@ def usable_rows(
     """
     usable, problems = [], []
     for row in rows:
-        needed = _shown(row, rule)
+        needed = [row.img_id, *_pool(row, rule)]
         missing = [image for image in needed if image not in photos]
         if len(needed) <= rule.pool:
             problems.append(f"{row.img_id}: {len(row.ref_img_id)} references, {1 + rule.pool} needed")
@@ -138,6 +145,6 @@ def report(name: str, usable: int, problems: Sequence[str], shown: int = 20) -> 
         logger.warning("  ... and %s more", f"{len(problems) - shown:,}")
 
 
-def _shown(row: GeoRankingRow, rule: GroupRule) -> list[str]:
-    """The ids of the photos that groups of ``row`` can show: its own, and those of the pool."""
-    return [row.img_id, *row.ref_img_id[1 : 1 + rule.pool]]
+def _pool(row: GeoRankingRow, rule: GroupRule) -> list[str]:
+    """The ids of the candidates' photos that groups of ``row`` can show."""
+    return row.ref_img_id[1 : 1 + rule.pool]

@@ -12,6 +12,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from tests.forks import ended, start
 from tests.loopback import free_port
 from tests.world import GENERATED, RETRIEVED, build_world
+from utils.evaluation.photos_of_queries import photos_of_queries
 from utils.evaluation.reward_log import RewardLog
 from utils.evaluation.scoring import QueryBatches, ScoringBatch, score_benchmark
 from utils.geo_ranker import GeoRanker
@@ -48,8 +49,12 @@ def queries(world):
 
 @pytest.fixture(scope="module")
 def expected(ranker, photos, queries):
-    """Rewards of each candidate ranked alone."""
     own, gallery = (encoded.store for encoded in photos)
+    return rewards_one_by_one(ranker, own, gallery, queries)
+
+
+def rewards_one_by_one(ranker, own, gallery, queries):
+    """Of each candidate ranked alone."""
     return {
         position: [
             ranker.rank(own.open(query.image), [candidate], query.negatives, images=gallery)[0].reward
@@ -82,6 +87,19 @@ def test_workers_change_nothing(ranker, photos, queries, expected, tmp_path):
     check(rewards, expected)
     with RewardLog(tmp_path, "") as log:
         check({i: log.get(query) for i, query in queries.items()}, expected)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_smaller_candidates_are_smaller_from_a_cache_too(world, tiny_base, queries, tmp_path, cached):
+    ranker = GeoRanker.from_pretrained(tiny_base, world / "adapter", device="cpu", candidate_max_pixels=256)
+    own, gallery = ImageStore.from_paths([world / "photos"]), ImageStore.from_paths([world / "gallery.tar"])
+    folder = str(tmp_path / "cache") if cached else None
+    shown = photos_of_queries(folder, ranker, list(queries.values()), own, gallery, Processes(), 0)
+    rewards, problems = score_benchmark(ranker, queries, *shown, RewardLog(tmp_path, ""), max_tokens=10**6)
+    assert problems == []
+    check(rewards, rewards_one_by_one(ranker, own, gallery, queries))
+    small = [shown[1][c.image].grid_thw.prod() for c in queries[0].candidates if c.image]
+    assert max(small) <= 256 // 4**2 < shown[0][queries[0].image].grid_thw.prod()
 
 
 def test_a_gallery_photo_may_have_the_id_of_a_query_photo(ranker, photos, queries, world, tmp_path):

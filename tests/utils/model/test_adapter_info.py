@@ -18,6 +18,10 @@ def test_info_round_trip(tmp_path):
     (tmp_path / "new" / "georanker.json").write_text('{"base_model": "x"}')  # as written before there was `omit`
     assert AdapterInfo.load(tmp_path / "new").omit == ()
     assert AdapterInfo.load(tmp_path / "new").candidate_jpeg_quality is None
+    assert AdapterInfo.load(tmp_path / "new").candidate_max_pixels is None
+    limited = replace(INFO, candidate_max_pixels=512)
+    limited.save(tmp_path / "new")
+    assert AdapterInfo.load(tmp_path / "new") == limited
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,8 @@ def test_info_round_trip(tmp_path):
         ('{"base_model": "x", "min_pixels": 1000000000000}', "min_pixels is 1000000000000"),
         ('{"base_model": "x", "max_pixels": 0}', "max_pixels is 0"),
         ('{"base_model": "x", "max_pixels": -1}', "max_pixels is -1"),
+        ('{"base_model": "x", "candidate_max_pixels": 0}', "candidate_max_pixels is 0: it must be positive"),
+        ('{"base_model": "x", "max_pixels": 4, "candidate_max_pixels": 5}', "5, more than max_pixels .4."),
         ('{"base_model": "x", "group_size": 0}', "group_size is 0"),
         ('{"base_model": "x", "group_size": -5}', "group_size is -5"),
         ('{"base_model": "x", "group_size": 7.5}', "group_size cannot be 7.5"),

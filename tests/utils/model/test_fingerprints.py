@@ -2,7 +2,7 @@ from pathlib import Path
 
 from tests.tiny_models import build_tiny_base
 from utils.model.adapter_info import DOMAIN_FILENAME, AdapterInfo
-from utils.model.fingerprints import settings_hash, weights_hash
+from utils.model.fingerprints import fingerprint, settings_hash, weights_hash
 
 
 def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
@@ -30,3 +30,12 @@ def test_settings_and_domain_are_known_and_weights_are_not(tmp_path: Path) -> No
     assert len(set(hashes)) == 4
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
     assert settings_hash(tmp_path) == hashes[-1]
+
+
+def test_what_candidates_photos_are_limited_to_is_part_of_what_scores(tmp_path: Path) -> None:
+    """An adapter without the limit is what it was before there was one: its logs stay valid."""
+    plain, limited = (
+        fingerprint("base", tmp_path, AdapterInfo("base", candidate_max_pixels=limit), {}) for limit in (None, 256)
+    )
+    assert plain != limited
+    assert "candidate_max_pixels" not in plain

@@ -66,7 +66,7 @@ def test_an_estimate_is_near_what_is_held(tiny_bases, make_image, family):
         ranker(batch)
 
     held = peak_memory(rank, torch.device("cpu"))
-    assert activation_bytes(ranker.backbone, batch, 4) == pytest.approx(held, rel=0.15)
+    assert activation_bytes(ranker.backbone, batch, 4) == pytest.approx(held, rel=0.2)
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_quantisation_that_would(tiny_base, monkeypatch):

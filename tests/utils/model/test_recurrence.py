@@ -5,7 +5,8 @@ import torch
 from transformers import AutoConfig, AutoModel, DynamicCache
 
 from tests.tiny_models import FAMILIES
-from utils.model.recurrence import is_recurrent, over_prefixes
+from utils.model.prefix_cache import over_prefixes
+from utils.model.recurrence import is_recurrent
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 PREFIX = 70  # longer than the chunks of 64 tokens in which linear attention is computed

@@ -138,6 +138,13 @@ def test_what_vllm_does_not_take_is_refused(tiny_base, tmp_path, changed, messag
     assert not (tmp_path / "served").exists()
 
 
+def test_one_limit_for_all_photos_is_all_that_vllm_has(tiny_base, tmp_path):
+    adapter = own_adapter(tmp_path / "adapter", tiny_base, candidate_max_pixels=256)
+    with pytest.raises(ValueError, match=f"{adapter} has candidate_max_pixels 256, and vLLM one limit for all photos"):
+        write_vllm_checkpoint(adapter, tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+
+
 def test_a_label_stands_for_weights_and_sizes(tiny_base, tmp_path):
     adapters = [own_adapter(tmp_path / str(number), tiny_base, max_pixels=600 + number) for number in range(2)]
     infos = [AdapterInfo.load(adapter) for adapter in adapters]

@@ -12,6 +12,7 @@ from utils.photos.store import ImageStore
 from utils.training.batches import EvaluationGroups, GroupCollator, Groups, TrainingGroups, show
 from utils.training.georanking import GeoRankingRow, read_georanking
 from utils.training.groups import GroupRule, evaluation_group
+from utils.training.photos import GroupPhotos
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def test_what_is_shown_instead_of_broken_photos(world, tiny_base, tmp_path):
     broken = build_broken_jpegs(world, tmp_path)
     rows, _ = read_georanking(tmp_path / "train.parquet")
     ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
-    photos = EncodedPhotos(ImageStore.from_paths([tmp_path / "photos.tar"]), ranker.packer)
+    photos = GroupPhotos.alike(EncodedPhotos(ImageStore.from_paths([tmp_path / "photos.tar"]), ranker.packer))
     groups = EvaluationGroups(rows, GroupRule(), photos)
     shown = [groups[number] for number in range(len(rows))]
     instead = {2: 3, 6: 8, 7: 8}
@@ -64,7 +65,7 @@ def test_a_row_without_photo_gives_its_place_to_the_next(world, tiny_base):
     ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
     rows, _ = read_georanking(world / "train.parquet")
     queries = [evaluation_group(row, GroupRule()) for row in rows[:3]]
-    photos = EncodedPhotos(ImageStore.from_paths([world / "photos"]), ranker.packer)
+    photos = GroupPhotos.alike(EncodedPhotos(ImageStore.from_paths([world / "photos"]), ranker.packer))
     lost = [GeoRankingRow("gone", r.gps, r.ref_gps, r.ref_img_id, r.ref_texts) for r in rows[1:2]]
     queries[1] = evaluation_group(lost[0], GroupRule())
     groups = Groups(3, queries.__getitem__, photos)
@@ -80,7 +81,7 @@ def test_a_row_without_photo_gives_its_place_to_the_next(world, tiny_base):
 def test_collator_packs_groups_of_different_sizes(world, tiny_base):
     ranker = GeoRanker.from_pretrained(tiny_base, device="cpu")
     rows, _ = read_georanking(world / "train.parquet")
-    photos = EncodedPhotos(ImageStore.from_paths([world / "photos"]), ranker.packer)
+    photos = GroupPhotos.alike(EncodedPhotos(ImageStore.from_paths([world / "photos"]), ranker.packer))
     groups = [
         show(evaluation_group(rows[0], GroupRule(group_size=4)), photos),
         show(evaluation_group(rows[1], GroupRule(group_size=2)), photos),

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, NullFormatter
 
-from benchmarks.tables import Point, photos_of
+from benchmarks.tables import Point, photos_of, time_unit
 from utils.figures.panels import HEIGHT, name_lines, panels
 from utils.figures.style import INK, LINE_COLOURS
 
@@ -17,23 +17,34 @@ SIDE_STYLES = {"naive": (0, (4, 2)), "ours": "-"}
 def growth_chart(points: Sequence[Point]) -> Figure:
     """Time and memory over the number of candidates, both axes logarithmic; a column for each size of photos."""
     columns = list(dict.fromkeys(map(photos_of, points)))
+    counts = [point["candidates"] for point in points]
     figure, axes = panels(len(columns), 1, rows=2)
     figure.set_figheight(1.7 * HEIGHT)
     for number, panel in enumerate(axes):
         row, column = divmod(number, len(columns))
+        name = ("ms", "peak_mib")[row]
         shown = [point for point in points if photos_of(point) == columns[column]]
         for layout, colour in LAYOUT_COLOURS.items():
             for side, style in SIDE_STYLES.items():
-                _line(panel, shown, layout, side, ("ms", "peak_mib")[row], color=colour, linestyle=style)
+                _line(panel, shown, layout, side, name, color=colour, linestyle=style)
         plain_logarithmic(panel)
+        panel.set_xlim(0.85 * min(counts), 1.2 * max(counts))
+        panel.set_ylim(*_limits(points, name))
+        panel.tick_params(labelleft=column == 0)
         if row == 0:
             panel.set_title(columns[column], fontsize=10.5, color=INK)
         else:
             panel.set_xlabel("Candidates", color=INK)
-    axes[0].set_ylabel("ms a query", color=INK)
+    axes[0].set_ylabel(time_unit(points), color=INK)
     axes[len(columns)].set_ylabel("MiB beyond weights", color=INK)
     name_lines(figure, axes[0], 4)
     return figure
+
+
+def _limits(points: Sequence[Point], name: str) -> tuple[float, float]:
+    """Of an axis that has all values of ``name``: the panels of a row have one scale."""
+    values = [point[side][name] for point in points for side in SIDE_STYLES if name in point[side]]
+    return min(values, default=1) / 1.3, max(values, default=1) * 1.3
 
 
 def _line(panel: Axes, points: Sequence[Point], layout: str, side: str, name: str, **style: object) -> None:
@@ -50,10 +61,10 @@ def _line(panel: Axes, points: Sequence[Point], layout: str, side: str, name: st
 
 
 SEARCH_PANELS = (
-    ("ms a query", ("query_ms",)),
-    ("Peak MiB while searching", ("search_peak_mib",)),
-    ("Building, s of one core", ("build_cpu_seconds",)),
-    ("Recall", ("recall@1", "recall@20")),
+    ("Processor ms a query", ("query_ms",)),
+    ("Loaded, MiB", ("search_own_mib",)),
+    ("Building, processor s", ("build_seconds",)),
+    ("Recall@1, dashed: @20", ("recall@1", "recall@20")),
 )
 KIND_COLOURS = {"exact": LINE_COLOURS[1], "ivfpq": LINE_COLOURS[0]}
 
@@ -78,7 +89,9 @@ def search_chart(rows: Sequence[Point]) -> Figure:
         panel.set_title(label, fontsize=10.5, color=INK)
         panel.set_xlabel("Photos", color=INK)
         plain_logarithmic(panel)
-    axes[-1].set(yscale="linear", ylim=(0, 1.03))
+        panel.xaxis.set_major_formatter(LogFormatterSciNotation())
+    least = min(row[name] for row in rows for name in SEARCH_PANELS[-1][1])
+    axes[-1].set(yscale="linear", ylim=(min(0.9, least - 0.02), 1.005))
     name_lines(figure, axes[0], 2)
     return figure
 

@@ -6,6 +6,7 @@ count while they are resident, though the system may drop them at any time.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,12 +17,12 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 CALL = """
-import importlib, json, re, sys
+import importlib, json, re, sys, time
 module, name, arguments = sys.argv[1:]
 returned = vars(importlib.import_module(module))[name](**json.loads(arguments))
 with open("/proc/self/status") as status:
     peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1])
-print(json.dumps({"returned": returned, "peak_mib": peak / 1024}))
+print(json.dumps({"returned": returned, "peak_mib": peak / 1024, "processor_seconds": time.process_time()}))
 """
 
 
@@ -32,6 +33,13 @@ class Outcome:
     returned: Any  # as JSON has it
     seconds: float  # by the clock, from before the interpreter starts until it has ended
     peak_mib: float
+    processor_seconds: float  # of all its threads
+
+
+def own_mib() -> float:
+    """MiB of this process that no file backs: pages of mapped files, which the system may drop, do not count."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) / 1024
 
 
 def in_fresh_process(

@@ -30,6 +30,7 @@ from utils.model.prompts import LAYOUTS
 
 logger = logging.getLogger(__name__)
 
+CLOCK_HELP = "processor time, of all threads together, says something on a busy machine, too (%(default)s)"
 CANDIDATES = (1, 2, 5, 10, 20, 50, 100)
 PHOTOS = ((256, 192), (512, 384), (1024, 768))
 
@@ -46,6 +47,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--repeats", type=at_least(1), default=5, help="runs of each side, of which the median counts (%(default)s)")
     add("--most_tflops", type=positive, default=1.0, help="a query, of a side that is measured (%(default)s)")
     add("--max_tokens", type=at_least(1), default=MAX_TOKENS, help="in a batch of ours (%(default)s)")
+    add("--clock", choices=("wall", "processor"), default="wall", help=CLOCK_HELP)
     add("--minutes", type=positive, help="begin no point after so many")
     add("--device", help="default: cuda where there is one, else cpu")
     add("--dtype", choices=("float32", "bfloat16"), help="default: float32 on a CPU, else bfloat16")

@@ -10,8 +10,9 @@ decides, as `quick_start.py` and `utils.locator.Locator` take them:
     command   `quick_start.py --image PHOTO`, its picture and files written
     once      by how much the very first process, which fills caches, takes longer than cold
 
-Figures are medians of --repeats processes each. Cases that --only leaves out keep their rows in --output. CLIP
-has random weights of ViT-L/14's shape, unless --clip names one.
+Seconds are those of the clock, or with `--clock processor` of all threads together, which says something on a busy
+machine, too. Figures are medians of --repeats processes each. Cases that --only leaves out keep their rows in --output.
+CLIP has random weights of ViT-L/14's shape, unless --clip names one.
 """
 
 import argparse
@@ -35,6 +36,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add = parser.add_argument
     add("--only", nargs="+", choices=CASES, metavar="CASE", default=CASES, help=f"of {', '.join(map(repr, CASES))}")
     add("--clip", help="hub name or folder of a CLIP ViT-L/14")
+    add("--clock", choices=("wall", "processor"), default="wall", help="of what seconds are (%(default)s)")
     add("--repeats", type=at_least(1), default=3, help="processes of each case (%(default)s)")
     add_output(parser)
     return parser.parse_args(arguments)
@@ -55,7 +57,7 @@ def measure_locating(args: argparse.Namespace) -> list[str]:
     from benchmarks.work.locate import measured
 
     found = read_json_object(args.output)["rows"] if args.output is not None and args.output.exists() else []
-    rows = {row["case"]: row for row in [*found, *measured(args.only, args.clip, args.repeats)]}
+    rows = {row["case"]: row for row in [*found, *measured(args.only, args.clip, args.repeats, args.clock)]}
     found = [rows[case] for case in CASES if case in rows]
     print(locate_table(found))
     write(args.output, {"rows": found})

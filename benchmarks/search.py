@@ -4,7 +4,8 @@
 
 Embeddings are those of benchmarks/index.py, kept in float16 in --folder (512 bytes a photo, and twice as much for the
 exact index). Both indexes are built, loaded and searched as `retrieve_candidates.py` does it, each in a process of its
-own; building takes one thread. Queries are searched for one after the other, as one photo's is: their median counts.
+own, of one thread, whose processor time counts: so what else the machine does matters little. Queries are searched for
+one after the other, as one photo's is: their median counts.
 Recall@1 and @20 is the share of what the exact index finds; that of exact is 1 by definition.
 
 What is built in --folder is not built again: a second run repeats the searches alone.

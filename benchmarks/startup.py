@@ -10,7 +10,6 @@ counts as the most that a process ever had resident.
 """
 
 import argparse
-import os
 import re
 import statistics
 import subprocess
@@ -145,12 +144,11 @@ def in_turn(command: Command, checkouts: Mapping[str, Checkout], repeats: int) -
     }
 
 
-def run(command: Command, checkout: Checkout, environment: Mapping[str, str] | None = None) -> Cost:
-    """Run ``command`` in a fresh process, ``environment`` added to this one's. Raises ``ValueError`` where it fails."""
+def run(command: Command, checkout: Checkout) -> Cost:
+    """Run ``command`` in a fresh process. Raises ``ValueError`` where it fails."""
     words = [checkout.python.absolute(), "-c", RUN, *command]
-    own = {**os.environ, **(environment or {})}
     start = time.perf_counter()
-    done = subprocess.run(words, cwd=checkout.root, env=own, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=checkout.root, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     said = done.stderr.splitlines()
     if done.returncode:

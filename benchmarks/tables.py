@@ -22,6 +22,12 @@ def photos_of(point: Point) -> str:
     return f"{point['preset']}, {point['photo']}"
 
 
+def time_unit(points: Sequence[Point]) -> str:
+    """What the milliseconds of ``points`` are, of ``benchmarks.growth``."""
+    units = {"wall": "ms a query", "processor": "processor ms a query"}
+    return " or ".join(dict.fromkeys(units[point["clock"]] for point in points))
+
+
 def growth_tables(points: Sequence[Point]) -> str:
     """Of ``benchmarks.growth``: a row for each model, size of photos and layout, a column for a number of candidates.
 
@@ -39,7 +45,7 @@ def growth_tables(points: Sequence[Point]) -> str:
     return "\n\n".join(
         _growth_table(points, label, cell)
         for label, cell in (
-            ("ms a query, ours / naive", figures("ms")),
+            (f"{time_unit(points)}, ours / naive", figures("ms")),
             ("peak memory beyond weights, MiB, ours / naive", figures("peak_mib")),
             ("language tokens a query, ours / naive", figures("tokens")),
             ("operations, naive : ours", ratio),
@@ -61,13 +67,13 @@ def search_table(rows: Sequence[Point]) -> str:
     columns: dict[str, Callable[[Point], str]] = {
         "photos": lambda row: f"{row['photos']:,}",
         "index": lambda row: row["kind"],
-        "ms a query": lambda row: short(row["query_ms"]),
+        "processor ms a query": lambda row: short(row["query_ms"]),
         "recall@1": lambda row: f"{row['recall@1']:.2f}",
         "recall@20": lambda row: f"{row['recall@20']:.3f}",
         "cells looked through": lambda row: f"{row['cells']} of {row['of_cells']:,}" if "cells" in row else "all",
         "loading, s": lambda row: short(row["load_seconds"]),
-        "searching, MiB": lambda row: short(row["search_peak_mib"]),
-        "building, s of one core": lambda row: short(row["build_cpu_seconds"]),
+        "loaded, MiB": lambda row: short(row["search_own_mib"]),
+        "building, processor s": lambda row: short(row["build_seconds"]),
         "building, MiB": lambda row: short(row["build_peak_mib"]),
         "bytes a photo": lambda row: f"{row['bytes_per_photo']:,}",
     }
@@ -75,7 +81,7 @@ def search_table(rows: Sequence[Point]) -> str:
 
 
 def locate_table(rows: Sequence[Point]) -> str:
-    """Of ``benchmarks.locate``: a row for each case; seconds by the clock and MiB."""
+    """Of ``benchmarks.locate``: a row for each case; what is told apart as once only where it is felt."""
     columns: dict[str, Callable[[Point], str]] = {
         "candidates and who decides": lambda row: row["case"],
         "cold, s": lambda row: short(row["cold_seconds"]),
@@ -85,6 +91,6 @@ def locate_table(rows: Sequence[Point]) -> str:
         "MiB": lambda row: short(row["peak_mib"]),
         "command, s": lambda row: short(row["command_seconds"]),
         "MiB of it": lambda row: short(row["command_mib"]),
-        "once, s": lambda row: short(row["once_seconds"]),
+        "once, s": lambda row: short(row["once_seconds"]) if row["once_seconds"] >= 1 else "-",
     }
     return markdown([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])

@@ -3,6 +3,7 @@
 import argparse
 import statistics
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from utils.model.batch import EncodedImage, PackedBatch, TokenizedQuery
 from utils.model.packing import Packer, chunks
 from utils.model.prompts import Layout
 
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 OWN = 20  # candidates that a query of earth has
 
 Settings = dict[str, Any]
@@ -35,6 +37,7 @@ def planned(args: argparse.Namespace) -> Iterator[tuple[Settings, Callable[[], d
     """The settings of every point and what measures it; models are loaded and photos made when they are needed."""
     common = {"preset": args.preset, "queries": args.queries, "repeats": args.repeats, "max_tokens": args.max_tokens}
     common |= {"most_tflops": args.most_tflops, "dtype": str(args.dtype).removeprefix("torch.")}
+    common |= {"clock": args.clock}
     for photo in args.photo:
         shown = {"photo": "tiles" if args.earth_data else "{}x{}".format(*photo), "pixels": photo[0] * photo[1]}
         for layout in args.layout:
@@ -78,7 +81,7 @@ class Bench:
             sides["ours"] = ours_of(ranker, (queries, *stores), args.max_tokens, args.device)
         if counts["naive"]["tflops"] <= args.most_tflops:
             sides["naive"] = naive_of(ranker, (queries, *stores), args.device)
-        seconds, rewards = measure.in_turn(sides, args.repeats, args.device)
+        seconds, rewards = measure.in_turn(sides, args.repeats, args.device, CLOCKS[args.clock])
         for name, runs in seconds.items():
             own = counts[name]
             own |= {"ms": 1000 * statistics.median(runs) / len(queries)}

@@ -1,6 +1,9 @@
 """Photos located in new processes and in warm ones, for ``benchmarks.locate``."""
 
+import contextlib
+import io
 import os
+import runpy
 import statistics
 import sys
 import tempfile
@@ -8,22 +11,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from benchmarks import startup
-from benchmarks.fresh import ROOT, in_fresh_process
+from benchmarks.fresh import Outcome, in_fresh_process
 from benchmarks.inputs import save_photo
 from benchmarks.presets import EARTH, EARTH_ADAPTER, EARTH_BASE, TEST_PHOTOS
 from utils.jobs.progress import progress_bar
 from utils.locator import Locator
 
+Clock = Literal["wall", "processor"]
 PHOTOS = 4  # located by each process: the first one, and those of which the median is the warm time
-CHECKOUT = startup.Checkout(ROOT, Path(sys.executable))
 
 
 @dataclass(frozen=True)
@@ -74,28 +76,33 @@ def synthetic_photos(folder: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def measured(names: Sequence[str], clip: str | None, repeats: int) -> list[dict[str, Any]]:
+def measured(names: Sequence[str], clip: str | None, repeats: int, clock: Clock) -> list[dict[str, Any]]:
     """All figures of each case, for JSON."""
-    about = {"repeats": repeats, "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
+    about = {"repeats": repeats, "clock": clock, "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         own = {"XDG_CACHE_HOME": str(folder / "cache")}  # empty: what fills it is told apart
         chosen = cases(names, clip, folder)
         return [
-            {"case": case_name, **figures(case, repeats, own, folder), **about}
+            {"case": case_name, **figures(case, repeats, clock, own, folder), **about}
             for case_name, case in progress_bar(chosen.items(), unit="case")
         ]
 
 
-def figures(case: Case, repeats: int, environment: Mapping[str, str], folder: Path) -> dict[str, float]:
+def figures(case: Case, repeats: int, clock: Clock, environment: Mapping[str, str], folder: Path) -> dict[str, float]:
     """Medians of ``repeats`` processes after a first one; results of the command go into ``folder``."""
+
+    def seconds_of(outcome: Outcome) -> float:
+        return outcome.seconds if clock == "wall" else outcome.processor_seconds
+
     runs = []
     for _ in range(1 + repeats):
-        outcome = in_fresh_process(locate, environment, choices=dict(case.choices), photos=list(case.photos))
+        asked = {"choices": dict(case.choices), "photos": list(case.photos), "clock": clock}
+        outcome = in_fresh_process(locate, environment, **asked)
         seconds = outcome.returned
         runs.append(
             {
-                "cold_seconds": outcome.seconds - sum(seconds["further"]),
+                "cold_seconds": seconds_of(outcome) - sum(seconds["further"]),
                 "load_seconds": seconds["load"],
                 "first_photo_seconds": seconds["first"],
                 "warm_seconds": statistics.median(seconds["further"]),
@@ -105,22 +112,34 @@ def figures(case: Case, repeats: int, environment: Mapping[str, str], folder: Pa
     first, *others = runs
     found = {name: statistics.median(run[name] for run in others) for name in first}
     written = ["--output", str(folder / "ranking.json"), "--map", str(folder / "map.png")]
-    command = ("quick_start.py", "--image", str(Path(case.photos[0]).absolute()), *case.flags.split(), *written)
-    costs = [startup.run(command, CHECKOUT, environment) for _ in range(repeats)]
+    words = ["--image", str(Path(case.photos[0]).absolute()), *case.flags.split(), *written]
+    commands = [in_fresh_process(quick_start, environment, words=words) for _ in range(repeats)]
     return found | {
         "once_seconds": first["cold_seconds"] - found["cold_seconds"],
-        "command_seconds": statistics.median(cost.seconds for cost in costs),
-        "command_mib": statistics.median(cost.mib for cost in costs),
+        "command_seconds": statistics.median(map(seconds_of, commands)),
+        "command_mib": statistics.median(outcome.peak_mib for outcome in commands),
     }
 
 
-def locate(choices: dict[str, Any], photos: list[str]) -> dict[str, Any]:
+def locate(choices: dict[str, Any], photos: list[str], clock: Clock) -> dict[str, Any]:
     """Seconds of loading, of the first photo and of each further one; in a process of its own."""
-    times = [time.perf_counter()]
+    now = time.perf_counter if clock == "wall" else time.process_time
+    times = [now()]
     locator = Locator.from_pretrained(**choices)
-    times.append(time.perf_counter())
+    times.append(now())
     for photo in photos:
         locator.locate(photo)
-        times.append(time.perf_counter())
+        times.append(now())
     load, first, *further = np.diff(times).tolist()
     return {"load": load, "first": first, "further": further}
+
+
+def quick_start(words: list[str]) -> None:
+    """The script with these arguments, in a process of its own; what it prints is dropped."""
+    sys.argv = ["quick_start.py", *words]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            runpy.run_path("quick_start.py", run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise ValueError(f"quick_start.py {' '.join(words)}: {ended.code}") from None

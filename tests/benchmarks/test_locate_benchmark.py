@@ -8,7 +8,6 @@ import pytest
 import quick_start
 from benchmarks import locate
 from benchmarks.fresh import Outcome
-from benchmarks.startup import Cost
 from benchmarks.work import locate as work
 from utils.locating.choices import Choices
 
@@ -38,16 +37,18 @@ def test_cold_is_without_the_further_photos_and_the_first_process_is_told_apart(
     seconds = iter([30.0, 12.0, 16.0, 14.0])
 
     def fresh(function, environment, **arguments):
+        if function is work.quick_start:
+            assert arguments["words"][:2] == ["--image", str(Path(cases["guesses"].photos[0]).absolute())]
+            return Outcome(None, 1.0, 800.0, 20.0)
         assert function is work.locate
-        assert arguments["photos"] == list(cases["guesses"].photos)
-        return Outcome({"load": 2.0, "first": 1.0, "further": [1.0, 2.0, 3.0]}, next(seconds), 700.0)
+        assert (arguments["photos"], arguments["clock"]) == (list(cases["guesses"].photos), "processor")
+        return Outcome({"load": 2.0, "first": 1.0, "further": [1.0, 2.0, 3.0]}, 1.0, 700.0, next(seconds))
 
     monkeypatch.setattr(work, "in_fresh_process", fresh)
-    monkeypatch.setattr(work.startup, "run", lambda command, *_: Cost(20.0, 800.0))
     path = tmp_path / "locate.json"
     path.write_text(json.dumps({"rows": [{"case": "geoclip", **dict.fromkeys(COLUMNS, 1.0)}]}))
     monkeypatch.setattr(locate, "NEEDED", ())
-    assert locate.main(["--only", "guesses", "--output", str(path), "--quiet"]) == 0
+    assert locate.main(["--only", "guesses", "--clock", "processor", "--output", str(path), "--quiet"]) == 0
     guesses, geoclip = json.loads(path.read_text())["rows"]
     assert geoclip["case"] == "geoclip"
     assert {name: guesses[name] for name in COLUMNS} == {

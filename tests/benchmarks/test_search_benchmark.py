@@ -18,7 +18,7 @@ def in_this_process(monkeypatch):
 
     def call(function, environment=None, **arguments):
         called.append((function.__name__, arguments["kind"]))
-        return Outcome(function(**json.loads(json.dumps(arguments))), 0.0, 1.0)
+        return Outcome(function(**json.loads(json.dumps(arguments))), 0.0, 1.0, 0.0)
 
     monkeypatch.setattr(work, "in_fresh_process", call)
     return called

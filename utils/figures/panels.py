@@ -29,9 +29,9 @@ def panels(count: int, legend_rows: int = 0, rows: int = 1) -> tuple[Figure, lis
 
 def name_lines(figure: Figure, panel: Axes, columns: int) -> None:
     """One legend below all panels, of the lines of ``panel``."""
-    figure.legend(
-        *panel.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9.5
-    )
+    lines = panel.get_legend_handles_labels()
+    how = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 9.5, "handlelength": 3}
+    figure.legend(*lines, **how)
 
 
 def write(figure: Figure, path: str | os.PathLike) -> None:

@@ -27,22 +27,26 @@ Result = TypeVar("Result")
 
 
 def in_turn(
-    sides: dict[str, Callable[[], Result]], repeats: int, device: torch.device
+    sides: dict[str, Callable[[], Result]],
+    repeats: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[str, list[float]], dict[str, Result]]:
     """Run every side once to warm up, then all of them one after the other ``repeats`` times.
 
-    Returns the seconds of every run and the results of the last one. A side that runs out of memory is missing.
+    Returns the seconds of every run, by ``clock``, and the results of the last one. A side that runs out of memory is
+    missing.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     results: dict[str, Result] = {}
     for _ in range(1 + repeats):
         for name in list(seconds):
             _synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             try:
                 results[name] = sides[name]()
                 _synchronize(device)
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
             except torch.OutOfMemoryError as error:
                 logger.warning("%s: out of memory, left out: %s", name, error)
                 del seconds[name]

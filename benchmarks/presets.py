@@ -12,7 +12,8 @@ TEST_PHOTOS = Path(EARTH.image_path.format(split="test"))
 GALLERY_PHOTOS = Path(EARTH.image_data_path)
 
 VISION = {"depth": 32, "embed_dim": 1280, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14}
-# As in config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct; `tiny` is for tests.
+# As in config.json of Qwen/Qwen2-VL-2B-Instruct and -7B-Instruct. `tiny` is for tests; `small` shows on a CPU how costs
+# grow, its tower half as large as its language model, as it is in the 2B model.
 SHAPES = {
     "tiny": {
         "text_config": {
@@ -27,6 +28,20 @@ SHAPES = {
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
         },
         "vision_config": {"depth": 2, "embed_dim": 32, "num_heads": 2, "hidden_size": 64, "patch_size": 14},
+    },
+    "small": {
+        "text_config": {
+            "hidden_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "intermediate_size": 1024,
+            "vocab_size": 3072,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
+        },
+        "vision_config": {"depth": 4, "embed_dim": 192, "num_heads": 3, "hidden_size": 256, "patch_size": 14},
     },
     "2b": {
         "text_config": {

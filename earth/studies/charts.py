@@ -1,26 +1,20 @@
 """The charts of the studies of the embedded world, each from a stored result. ``plots`` draws them all."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
-from PIL import Image
 from scipy.stats import binomtest
 
 from earth.studies.ablation_results import WITHIN_KM, Result, paired_difference, read_results
 from earth.studies.ablation_runs import BASELINE, SETTINGS
-from utils.figures.style import DOTS_PER_INCH, FAINT, INK, LINE_COLOURS
-from utils.jobs.files import atomic_path
+from utils.figures.panels import name_lines, panels
+from utils.figures.style import FAINT, INK, LINE_COLOURS
 
-WIDTH = 10.5  # inches, of a picture
-HEIGHT = 3.1  # of its panels
-PALETTE = 128  # colours of a picture: lines on white need no more, and the files stay small
 POINTS = (-30, -10, -3, -1, 0, 1, 3, 10)  # marked on the axis of differences
 LEAST_COVERAGE = 5  # percent; a handful of answers says nothing
 DECODERS = {  # drawn ones, with their colours
@@ -37,25 +31,6 @@ RANKERS = {
     "retrieval": ("first candidate", LINE_COLOURS[4]),
 }
 BOUNDS = ("nearest_gallery", "oracle")  # drawn dashed: no ranker gets beyond them
-
-
-def panels(count: int, legend_rows: int = 0) -> tuple[Figure, list[Axes]]:
-    """A row of ``count`` axes with room for a legend below."""
-    figure = Figure(figsize=(WIDTH, HEIGHT + 0.25 * legend_rows), facecolor="white", layout="constrained")
-    axes = list(figure.subplots(1, count))
-    for panel in axes:
-        panel.grid(color="#e6e9ee", linewidth=0.8)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=8.5, labelcolor=INK)
-    return figure, axes
-
-
-def name_lines(figure: Figure, panel: Axes, columns: int) -> None:
-    """One legend below all panels, of the lines of ``panel``."""
-    figure.legend(
-        *panel.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9.5
-    )
 
 
 def reliability_diagram(result: dict) -> Figure:
@@ -174,11 +149,3 @@ PLOTS: tuple[tuple[str, Callable[[Path], Any], Callable[[Any], Figure], str], ..
     ("scaling.json", read_json, scaling_plot, "earth_scaling.png"),
     ("ablations.jsonl", read_results, ablation_plot, "earth_ablations.png"),
 )
-
-
-def write(figure: Figure, path: Path) -> None:
-    """A PNG with few colours."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
-    with atomic_path(path) as temporary:
-        Image.open(file).convert("RGB").quantize(PALETTE).save(temporary, optimize=True)

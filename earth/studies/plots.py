@@ -36,7 +36,8 @@ def draw(results: Path, images: Path) -> list[str]:
     """Every plot whose figures are there. Returns which are not."""
     check_files([("results", results)])
     check_outputs(folders=[("--images", images)])
-    from earth.studies.charts import PLOTS, write
+    from earth.studies.charts import PLOTS
+    from utils.figures.panels import write
 
     problems = []
     for source, read, plot, name in PLOTS:

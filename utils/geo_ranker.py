@@ -261,9 +261,8 @@ class GeoRanker(nn.Module):
         """
         quality = self.info.candidate_jpeg_quality
         shown = [place.image for query in queries for place in query.candidates if place.image is not None]
-        if (
-            quality is not None or self.candidate_packer is not self.packer
-        ):  # a photo that is a query's and a candidate's has two forms
+        # A photo that is a query's and a candidate's then has two forms.
+        if quality is not None or self.candidate_packer is not self.packer:
             both = set(map(id, shown))
             queries = [
                 replace(query, image=query.image.copy()) if id(query.image) in both else query for query in queries

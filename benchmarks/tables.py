@@ -85,12 +85,12 @@ def locate_table(rows: Sequence[Point]) -> str:
     columns: dict[str, Callable[[Point], str]] = {
         "candidates and who decides": lambda row: row["case"],
         "cold, s": lambda row: short(row["cold_seconds"]),
-        "of it loading": lambda row: short(row["load_seconds"]),
-        "the first photo": lambda row: short(row["first_photo_seconds"]),
+        "loading weights": lambda row: short(row["load_seconds"]),
+        "first photo": lambda row: short(row["first_photo_seconds"]),
         "warm, s": lambda row: short(row["warm_seconds"]),
-        "MiB": lambda row: short(row["peak_mib"]),
+        "peak MiB": lambda row: short(row["peak_mib"]),
         "command, s": lambda row: short(row["command_seconds"]),
-        "MiB of it": lambda row: short(row["command_mib"]),
-        "once, s": lambda row: short(row["once_seconds"]) if row["once_seconds"] >= 1 else "-",
+        "its peak MiB": lambda row: short(row["command_mib"]),
+        "only the first time, s": lambda row: short(row["once_seconds"]) if row["once_seconds"] >= 1 else "-",
     }
     return markdown([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])

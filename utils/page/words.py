@@ -47,9 +47,9 @@ def verdict(
     return said | {"state": "likely", "before": before}
 
 
-def problem(why: str) -> dict[str, str]:
-    """Where there is no answer."""
-    return {"state": "problem", "before": "No answer", "title": "This photo has no place", "below": why}
+def problem(name: str, why: str) -> dict[str, str]:
+    """Where the photo of that name has no answer."""
+    return {"state": "problem", "before": "This photo has no place", "title": name, "below": why}
 
 
 def briefly(confidence: Mapping[int, float] | None, answered: bool | None) -> str:

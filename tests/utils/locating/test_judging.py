@@ -130,7 +130,7 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     caplog.clear()
     (none,) = judge_of(ranker, demand=demand, known_only=True).answers([task])
     assert caplog.messages == []  # it has no answer of which anything could be stated
-    assert str(none).startswith("q.jpg is unlike tiles, all that path/adapter knows: asked about alone, it is")
+    assert str(none).startswith("q.jpg: unlike tiles, all that path/adapter knows; asked about alone, other")
 
 
 def test_a_vote_needs_no_ranker():

@@ -44,7 +44,7 @@ def test_what_is_unknown_is_called_so(answered):
 
 def test_in_some_words():
     assert briefly(CHANCES, True) == "62% within 200 km"
-    assert problem("it is broken")["below"] == "it is broken"
+    assert problem("b.jpg", "it is broken").items() >= {("title", "b.jpg"), ("below", "it is broken")}
 
 
 @pytest.mark.parametrize("name", ["retrieval", "generation", "geoclip", "csv", "list"])

@@ -45,7 +45,7 @@ def entry(located: Located, sizes: Sizes | None = None) -> Entry:
         return about | {"verdict": words.problem(located.name, why), "said": NO_PLACE, "ranking": ranking}
     answer = located.found
     return about | {
-        "verdict": words.verdict(answer.place, answer.confidence, answer.answered, answer.demand, answer.why_unknown),
+        "verdict": words.verdict(answer.place, answer.confidence, answer.answered, answer.demand),
         "said": words.briefly(answer.confidence, answer.answered),
         "ranking": ranking_json(answer, {"photo": located.name}, located.truth),
         "answer": answer.index,

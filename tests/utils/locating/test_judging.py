@@ -114,7 +114,7 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     (fewer,) = judge_of(ranker).answers([task])
     assert fewer.confidence is None
     assert fewer.why_unknown == (
-        "deciding by the highest reward (argmax) was not calibrated on 2 retrieved candidates with 0 guesses"
+        "deciding by the highest reward (argmax) was not calibrated on 2 similar photos with no guesses"
     )
     (refused,) = judge_of(ranker, demand=Demand(0.1, 25)).answers([task])
     assert isinstance(refused, NothingKnown)

@@ -35,10 +35,9 @@ def test_not_sure_is_a_state_of_its_own():
 
 @pytest.mark.parametrize("answered", [True, None])
 def test_what_is_unknown_is_called_so(answered):
-    found = verdict("Rome, Italy", None, answered, None, "argmax was not calibrated")
+    found = verdict("Rome, Italy", None, answered)
     assert (found["state"], found["title"]) == ("unknown", "Rome, Italy")
-    assert found["below"] == "How sure this is, is unknown: argmax was not calibrated."
-    assert verdict("Rome, Italy", None, answered)["below"] == "How sure this is, is unknown."
+    assert found["below"] == "How sure this is, is unknown."
     assert briefly(None, answered) == "confidence unknown"
 
 

@@ -80,7 +80,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_vision_attention(add)
     add("--min_pixels", type=at_least(1), help="enlarge smaller photos; default: the base model's limit")
     add("--max_pixels", type=at_least(1), help="shrink larger photos; default: the base model's limit")
-    add("--candidate_max_pixels", type=at_least(1), help="the same of candidates' photos; default: as for the query's")
+    add(
+        "--candidate_max_pixels",
+        type=at_least(1),
+        help="the same of candidates' photos, from a token's (784 in Qwen2-VL) to the query's, which is the default",
+    )
 
     add = parser.add_argument_group("data").add_argument
     add("--dataset", default=PUBLISHED_ROWS, help="GeoRanking parquet, or a folder of them")

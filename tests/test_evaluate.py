@@ -149,7 +149,10 @@ def test_what_a_vote_is_worth(world, run, tmp_path, capsys):
     assert {"calibration_errors", "brier", "regions"} <= report.keys()
     assert (tmp_path / "same" / "reliability.png").exists()
     assert "confidence was fitted on: invented queries" in capsys.readouterr().err
-    for extra, said in (([], "another gallery"), (["--topn", "3"], f"topn {RETRIEVED}, not 3, another gallery")):
+    for extra, said in (
+        ([], "another gallery"),
+        (["--topn", "3"], f"{RETRIEVED} similar photos, not 3; another gallery"),
+    ):
         _, report = run(world, tmp_path / "other", *command, *extra)
         assert "regions" not in report
         assert f"answers: a vote of the candidates (consensus) was calibrated on other candidates: {said}" in (

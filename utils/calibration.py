@@ -10,7 +10,7 @@ of deciding, in ``georanker.json``. Applying them takes numpy alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -178,10 +178,21 @@ class Sources:
 
     def unlike(self, other: "Sources") -> str:
         """In words, how ``other`` sources differ from these; empty where they do not."""
-        own, others = asdict(self), asdict(other)
-        gallery = ["another gallery"] if own.pop("gallery") != others.pop("gallery") else []
-        differing = [f"{name} {value:g}, not {others[name]:g}" for name, value in own.items() if value != others[name]]
-        return ", ".join([*differing, *gallery])
+        differing = []
+        if self.topn != other.topn:
+            differing.append(f"{counted(self.topn, 'similar photo', 'similar photos')}, not {other.topn or 'none'}")
+        if self.topn_zs != other.topn_zs:
+            differing.append(f"{counted(self.topn_zs, 'guess', 'guesses')}, not {other.topn_zs or 'none'}")
+        if self.merge_km != other.merge_km:
+            differing.append(f"candidates merged within {self.merge_km:g} km, not {other.merge_km:g}")
+        if self.gallery != other.gallery:
+            differing.append("another gallery")
+        return "; ".join(differing)
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """So many of what one is called ``one``: `no guesses`, `1 guess`, `3 guesses`."""
+    return f"{number or 'no'} {one if number == 1 else several}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import dataclass
 
-from utils.calibration import Calibration, Calibrations, Sources
+from utils.calibration import Calibration, Calibrations, Sources, counted
 from utils.decoding import METHODS, WITHOUT_RANKER, Decoder, Evidence, decode
 from utils.model.adapter_info import AdapterInfo
 from utils.vote_calibration import VoteCalibration
@@ -90,4 +90,5 @@ class Decider:
             return f"{this} was calibrated on candidates from elsewhere"
         if difference := self.calibrations.sources.unlike(sources):
             return f"{this} was calibrated on other candidates: {difference}"
-        return f"{this} was not calibrated on {counts[0]} retrieved candidates with {counts[1]} guesses"
+        retrieved = counted(counts[0], "similar photo", "similar photos")
+        return f"{this} was not calibrated on {retrieved} with {counted(counts[1], 'guess', 'guesses')}"

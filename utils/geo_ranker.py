@@ -124,7 +124,8 @@ class GeoRanker(nn.Module):
         Raises:
             ValueError: naming the file, where one of checkpoint or adapter is damaged or does not suit the others, or
                 has tensors that are no finite numbers; listing the keys, when tensors are missing, left over or of
-                another shape; for ``merge`` where that cannot be; for a base that ``check_base`` refuses.
+                another shape; for ``merge`` and ``candidate_max_pixels`` where that cannot be; for a base that
+                ``check_base`` refuses.
             FileNotFoundError: when ``adapter`` is no adapter folder, or lacks the file of its domain.
         """
         if merge and (quantize is not None or generate):
@@ -154,10 +155,13 @@ class GeoRanker(nn.Module):
                 layout=layout or info.layout,
                 min_pixels=min_pixels or info.min_pixels or processor.size["shortest_edge"],
                 max_pixels=max_pixels or info.max_pixels or processor.size["longest_edge"],
-                candidate_max_pixels=candidate_max_pixels or info.candidate_max_pixels,
+                candidate_max_pixels=info.candidate_max_pixels if candidate_max_pixels is None else None,
                 omit=info.omit if omit is None else tuple(omit),
             )
             check_room(info.candidate_max_pixels, processor)
+        if candidate_max_pixels is not None:  # said by the caller: no file is to blame for it
+            info = replace(info, candidate_max_pixels=candidate_max_pixels)
+            check_room(candidate_max_pixels, processor)
         processor.size = {"shortest_edge": info.min_pixels, "longest_edge": info.max_pixels}
         tokenizer = load_tokenizer(base, backbone, IMAGE_TOKEN)
         with naming_part(base, "chat_template.jinja", TOKENIZER):

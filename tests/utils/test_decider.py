@@ -20,8 +20,9 @@ def test_of_an_adapter(method):
     assert decider.decoder == METHODS[method].decoder(**fitted)
     assert decider.calibration(SOURCES) == calibrations.methods[method]
     for other, said in (
-        (Sources(7, 2, 0.0, "gallery"), "other candidates: topn 6, not 7"),
-        (Sources(6, 2, 5.0, None), "other candidates: merge_km 0, not 5, another gallery"),
+        (Sources(7, 2, 0.0, "gallery"), "other candidates: 6 similar photos, not 7"),
+        (Sources(6, 0, 0.0, None), "other candidates: 2 guesses, not none; another gallery"),
+        (Sources(6, 2, 5.0, None), "other candidates: candidates merged within 0 km, not 5; another gallery"),
     ):
         assert decider.calibration(other) is None
         assert said in decider.why_unknown(other, (6, 2))
@@ -31,7 +32,9 @@ def test_of_an_adapter(method):
     quantised = Decider.of_adapter(AdapterInfo("base", **fitted, calibration=calibrations), method, quantized=True)
     assert quantised.calibration(SOURCES) is None
     assert "rewards of weights that are not quantised" in quantised.why_unknown(SOURCES, (6, 2))
-    assert decider.why_unknown(SOURCES, (12, 2)).endswith("not calibrated on 12 retrieved candidates with 2 guesses")
+    assert decider.why_unknown(SOURCES, (12, 2)).endswith("not calibrated on 12 similar photos with 2 guesses")
+    assert decider.why_unknown(SOURCES, (1, 1)).endswith("not calibrated on 1 similar photo with 1 guess")
+    assert decider.why_unknown(SOURCES, (6, 0)).endswith("not calibrated on 6 similar photos with no guesses")
     assert decider.why_unknown(None, (6, 2)).endswith("calibrated on candidates from elsewhere")
 
 

@@ -55,9 +55,9 @@ def choose(
             return tiles, judge
     photographs = of_photographs(model_name, base_url, demand)
     if photographs is None:
-        what = "has few tiles of the embedded world" if folder.is_dir() else "is no tile of the embedded world"
+        what = "has few tiles" if folder.is_dir() else "does not look like a tile"
         remedy = nothing(f"python quick_start.py --image {shlex.quote(str(photo))}")
-        raise ValueError(f"{photo} {what}, and {remedy}")
+        raise ValueError(f"{photo} {what} of the embedded world, and {remedy}")
     return photographs, None
 
 

@@ -27,11 +27,17 @@ def locate_into(
 
     def rows(names: Sequence[str]) -> Iterator[Location]:
         for name, found in locate_all(folder, names):
+            found = _reason(folder / name, found) if isinstance(found, ValueError) else found
             if not isinstance(found, ValueError):
                 log_notes(name, found)
             yield replace(location(name, found), shown=shown and shown(name, found))
 
     return locate_photos(folder, table, rows, identity)
+
+
+def _reason(photo: Path, error: ValueError) -> ValueError:
+    """The same without the photo's path, which errors begin with: beside it stands the name, and others read it."""
+    return ValueError(str(error).removeprefix(f"{photo}: "))
 
 
 def log_notes(name: str, found: Answer) -> None:

@@ -145,8 +145,8 @@ class Judge:
         unlike = self._is_unlike(task)
         if unlike and self.known_only:
             raise ValueError(
-                f"{task.photo.path} is unlike {self.ranker.info.domain}, all that {self.name} knows: "
-                "asked about alone, it is located as other photos are"
+                f"{task.photo.path}: unlike {self.ranker.info.domain}, all that {self.name} knows; "
+                "asked about alone, other sources are tried, if this machine has any"
             )
         if unlike:
             why = "the photo is unlike those of the calibration"

@@ -42,10 +42,10 @@ def entry(located: Located, sizes: Sizes | None = None) -> Entry:
     if isinstance(located.found, ValueError):
         why = str(located.found)
         ranking = {"photo": located.name, "problem": why}
-        return about | {"verdict": words.problem(why), "said": NO_PLACE, "ranking": ranking}
+        return about | {"verdict": words.problem(located.name, why), "said": NO_PLACE, "ranking": ranking}
     answer = located.found
     return about | {
-        "verdict": words.verdict(answer.place, answer.confidence, answer.answered, answer.demand, answer.why_unknown),
+        "verdict": words.verdict(answer.place, answer.confidence, answer.answered, answer.demand),
         "said": words.briefly(answer.confidence, answer.answered),
         "ranking": ranking_json(answer, {"photo": located.name}, located.truth),
         "answer": answer.index,
@@ -72,7 +72,7 @@ def entry_of_row(row: Location, photo: Image.Image | None, sizes: Sizes) -> Entr
     }
     if row.latitude is None:
         ranking = {"photo": row.file, "problem": row.problem}
-        return about | {"verdict": words.problem(row.problem), "said": NO_PLACE, "ranking": ranking}
+        return about | {"verdict": words.problem(row.file, row.problem), "said": NO_PLACE, "ranking": ranking}
     confidence = None if row.confidence is None else {CONFIDENCE_KM: row.confidence}
     return about | {
         "verdict": words.verdict(row.place, confidence, row.answered),

@@ -20,7 +20,6 @@ def verdict(
     confidence: Mapping[int, float] | None,
     answered: bool | None,
     demand: Demand | None = None,
-    why_unknown: str = "",
 ) -> dict[str, str]:
     """``state`` (likely, unlikely, unsure, unknown), and what is said ``before``, as and ``below`` the ``title``.
 
@@ -36,8 +35,8 @@ def verdict(
         return {"state": "unsure", "before": "No answer", "title": "Not sure", "below": below}
     said = {"title": place, "below": ""}
     if confidence is None:
-        below = f"How sure this is, is unknown{why_unknown and ': '}{why_unknown}."
-        return said | {"state": "unknown", "before": "The best candidate", "below": below}
+        # The page says why further below, once.
+        return said | {"state": "unknown", "before": "The best candidate", "below": "How sure this is, is unknown."}
     radius = next((radius for radius, chance in confidence.items() if chance >= 0.5), None)
     if radius is None:
         furthest = max(confidence)
@@ -47,9 +46,9 @@ def verdict(
     return said | {"state": "likely", "before": before}
 
 
-def problem(why: str) -> dict[str, str]:
-    """Where there is no answer."""
-    return {"state": "problem", "before": "No answer", "title": "This photo has no place", "below": why}
+def problem(name: str, why: str) -> dict[str, str]:
+    """Where the photo of that name has no answer."""
+    return {"state": "problem", "before": "This photo has no place", "title": name, "below": why}
 
 
 def briefly(confidence: Mapping[int, float] | None, answered: bool | None) -> str:

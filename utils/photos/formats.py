@@ -154,9 +154,11 @@ def photo_names(folder: Path) -> list[str]:
         logger.warning(f"{path}: this folder may not be read and is left alone")
     if others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
-        logger.info(f"{folder}: {others.total()} files are no photos and are left alone ({kinds})")
+        what = "1 file is no photo and is" if others.total() == 1 else f"{others.total()} files are no photos and are"
+        logger.info(f"{folder}: {what} left alone ({kinds})")
     if unwritable:
-        logger.info(
-            f"{folder}: {len(unwritable)} photos have names that are not UTF-8 and are left alone ({unwritable[0]!a})"
-        )
+        count = len(unwritable)
+        what = "1 photo has a name that is" if count == 1 else f"{count} photos have names that are"
+        left = "is" if count == 1 else "are"
+        logger.info(f"{folder}: {what} not UTF-8 and {left} left alone ({unwritable[0]!a})")
     return photos

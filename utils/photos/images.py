@@ -86,7 +86,9 @@ def _named(error: Exception, name: str, max_pixels: int) -> ImageError:
         return ImageError(f"{name}: {error}")
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(f"{name}: more than {_megapixels(max_pixels)} megapixels ({error})")
-    return ImageError(f"{name}: {type(error).__name__}: {error}")
+    # Python's own words for a file that cannot be opened end with its path, which stands before them already.
+    why = isinstance(error, OSError) and error.strerror
+    return ImageError(f"{name}: {why or str(error) or type(error).__name__}")
 
 
 def _decoded(file: BinaryIO, max_pixels: int) -> Image.Image:

@@ -58,7 +58,7 @@ def test_tiles_are_ranked_by_the_shipped_adapter(photos, machine, monkeypatch):
 
 def test_the_shipped_tower_tells_a_photograph_from_a_tile(photos):
     """By its content: what it is called, and where it lies, say nothing."""
-    with pytest.raises(ValueError, match="is no tile of the embedded world"):
+    with pytest.raises(ValueError, match="does not look like a tile of the embedded world"):
         automatic.choose(photos / "a.png", device="cpu")
 
 
@@ -80,7 +80,7 @@ def test_a_servers_guesses_count_where_there_is_one(photos, monkeypatch, availab
 
 def test_what_would_help_is_said_where_nothing_does(photos, monkeypatch):
     judge(monkeypatch, False)
-    with pytest.raises(ValueError, match=r"(?s)a\.png is no tile .*--retriever geoclip\n.*1\.7 GB.*4\.4 GB.*16\.6 GB"):
+    with pytest.raises(ValueError, match=r"(?s)a\.png does not .*--retriever geoclip\n.*1\.7 GB.*4\.4 GB.*16\.6 GB"):
         automatic.choose(photos / "a.png", device="cpu")
     judge(monkeypatch, False, False, True)
     with pytest.raises(ValueError, match=f"^{photos} has few tiles of the embedded world, and nothing"):

@@ -114,7 +114,7 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     (fewer,) = judge_of(ranker).answers([task])
     assert fewer.confidence is None
     assert fewer.why_unknown == (
-        "deciding by the highest reward (argmax) was not calibrated on 2 retrieved candidates with 0 guesses"
+        "deciding by the highest reward (argmax) was not calibrated on 2 similar photos with no guesses"
     )
     (refused,) = judge_of(ranker, demand=Demand(0.1, 25)).answers([task])
     assert isinstance(refused, NothingKnown)
@@ -130,7 +130,7 @@ def test_nothing_is_stated_of_a_photo_unlike_what_the_adapter_was_calibrated_on(
     caplog.clear()
     (none,) = judge_of(ranker, demand=demand, known_only=True).answers([task])
     assert caplog.messages == []  # it has no answer of which anything could be stated
-    assert str(none).startswith("q.jpg is unlike tiles, all that path/adapter knows: asked about alone, it is")
+    assert str(none).startswith("q.jpg: unlike tiles, all that path/adapter knows; asked about alone, other")
 
 
 def test_a_vote_needs_no_ranker():

@@ -18,7 +18,7 @@ class Stub:
         for name in names:
             if name == self.stopped_at:
                 raise KeyboardInterrupt
-            yield name, ImageError(f"{name}: is broken") if name == "b.jpg" else answer()
+            yield name, ImageError(f"{folder / name}: is broken") if name == "b.jpg" else answer()
 
 
 @pytest.fixture
@@ -44,7 +44,10 @@ def test_a_page_of_an_interrupted_run_has_all_photos(folder, tmp_path):
     assert [one["name"] for one in found] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"] == [row.file for row in rows]
     assert [len(one.get("candidates", ())) for one in found] == [4, 0, 4, 4]
     assert all(one["photo"] for one in found)
-    assert found[1]["ranking"]["problem"] == "b.jpg: is broken"
+    assert found[1]["ranking"]["problem"] == rows[1].problem == "is broken"
+    # Others read all of it: no folder of this machine stands there.
+    for made in (page, table, table.with_suffix(".geojson")):
+        assert str(folder) not in made.read_text(encoding="utf-8")
     # What the page needs is in the log, and not in the table.
     assert "shown" not in table.read_text()
     assert "shown" in (tmp_path / "locations.csv.jsonl").read_text()

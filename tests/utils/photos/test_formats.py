@@ -75,6 +75,10 @@ def test_what_is_left_alone_is_counted(tmp_path: Path, caplog) -> None:
     assert list_photos(tmp_path).others == {".txt": 2, "Makefile": 1}
     said = f"{tmp_path}: 3 files are no photos and are left alone (2 .txt, 1 Makefile)"
     assert caplog.messages.count(said) == 1  # by one of the two
+    for name in ("b.txt", "sub/c.TXT"):
+        (tmp_path / name).unlink()
+    photo_names(tmp_path)
+    assert caplog.messages[-1] == f"{tmp_path}: 1 file is no photo and is left alone (1 Makefile)"
 
 
 def test_folders_that_may_not_be_read_are_named(tmp_path: Path, caplog, monkeypatch) -> None:
@@ -101,7 +105,7 @@ def test_names_that_no_table_can_hold_are_left_out(tmp_path: Path, caplog) -> No
     for name in (b"a.jpg", b"caf\xe9.jpg"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
     assert photo_names(tmp_path) == ["a.jpg"]
-    assert "1 photos have names that are not UTF-8" in caplog.text
+    assert "1 photo has a name that is not UTF-8 and is left alone" in caplog.text
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(ValueError, match="no photo among 1 files"):
         photo_names(tmp_path)

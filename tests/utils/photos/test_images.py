@@ -148,7 +148,7 @@ def test_no_image(data, tmp_path):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(ImageError, match=r"absent\.jpg"):
+    with pytest.raises(ImageError, match=r"/absent\.jpg: No such file or directory$"):
         open_image(tmp_path / "absent.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")  # which nobody writes to
     for other in (tmp_path / "pipe.jpg", tmp_path):
@@ -165,7 +165,7 @@ def test_decompression_bomb_is_refused_by_its_header():
 @pytest.mark.filterwarnings("error")
 def test_photos_of_200_megapixels_are_decoded():
     """As phones take them; what stops this one is that it has no pixels, not how many it should have."""
-    with pytest.raises(ImageError, match=r"phone\.png: OSError: image file is truncated"):
+    with pytest.raises(ImageError, match=r"phone\.png: image file is truncated"):
         open_image(png(16_320, 12_240, 8, 0, [b""]), "phone.png")
 
 

@@ -56,11 +56,12 @@ function listOfPhotos(entries, map) {
 
 function photoRow(entry, number) {
   const { photo, verdict, ranking } = entry;
+  const [title, below] = ranking.prediction ? [ranking.prediction.place, entry.name] : [entry.name, verdict.below];
   const row = filled("photo-row", {
     photo: photo && { src: photo.uri, alt: "" },
     none: photo ? null : "no photo",
-    name: entry.name,
-    place: ranking.prediction ? ranking.prediction.place : verdict.below,
+    place: title,
+    name: below,
     said: entry.said,
   }).firstElementChild;
   row.classList.add(verdict.state);

@@ -23,6 +23,7 @@ export class Settings {
     form.querySelector("#of-decode").hidden = decode.length < 2;
     Object.assign(form.elements.generate, { max: most, value: generate ?? "" });
     form.elements.decode.append(...decode.map((name) => new Option(WORDS[name], name)));
+    form.querySelector(".demand").hidden = !within.length;
     form.elements.within.append(...within.map((km) => new Option(`${km.toLocaleString("en")} km`, km)));
     form.elements.within.value = demand ? demand.within_km : 200;
     form.elements.min_confidence.value = demand ? 100 * demand.confidence : "";

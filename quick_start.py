@@ -308,7 +308,9 @@ def own_locator(args: argparse.Namespace) -> "Locator":
     else:
         choices, judge = choose(args.image, args.model_name, args.base_url, demand, args.device)
     choices.check_demand()
-    return Locator.load(choices, args.device, judge)
+    locator = Locator.load(choices, args.device, judge)
+    locator.check_demand()
+    return locator
 
 
 def locate_photo(args: argparse.Namespace, locator: "Locator") -> list[str]:

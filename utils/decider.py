@@ -74,6 +74,10 @@ class Decider:
             return None
         return self.calibrations.of(self.name, sources)
 
+    def may_know(self, sources: Sources | None) -> bool:
+        """Whether anything can be known of its answers from candidates of ``sources``, whatever their numbers."""
+        return self.calibration(sources) is not None and bool(self.calibrations.counts)
+
     def knows(self, counts: tuple[int, int]) -> bool:
         """Whether it was calibrated on queries with such numbers of retrieved candidates and of guesses."""
         return self.calibrations is not None and self.calibrations.know(*counts)

@@ -72,7 +72,9 @@ class Locator:
         """
         chosen = Choices(model, model_path, **choices)
         chosen.check_demand()
-        return cls.load(chosen, device)
+        locator = cls.load(chosen, device)
+        locator.check_demand()
+        return locator
 
     @classmethod
     def load(cls, choices: Choices, device: str | None = None, judge: Judge | None = None) -> "Locator":
@@ -95,6 +97,19 @@ class Locator:
         varied = Locator(sources, judge, choices.known_as(sources), None, self.batch_size, choices)
         varied._turn = self._turn
         return varied
+
+    def check_demand(self) -> None:
+        """Raise ``ValueError`` where something is demanded of answers of which nothing can be known.
+
+        Only the adapter's calibration says so of a locator whose choices pass ``Choices.check_demand``.
+        """
+        decider, known_as = self.judge.decider, self.known_as
+        if self.judge.demand is not None and not decider.may_know(known_as):
+            counts = (known_as.topn, known_as.topn_zs) if known_as else (0, 0)
+            why = decider.why_unknown(known_as, counts)
+            raise ValueError(
+                f"demand (--min_confidence): {why}, so how sure an answer is cannot be known: leave it out"
+            )
 
     def locate(self, photo: Picture) -> Answer:
         """The answer for one photo: a path, the bytes of a file, or a picture of PIL.

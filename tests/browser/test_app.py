@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree.ElementTree import canonicalize
 
 import pytest
 
-from tests.served import SECONDS, Served, app_served, located, png, until
+from tests.served import SECONDS, Served, StubFinder, app_served, located, png, until
+from utils.answer import Demand
 from utils.page.entry import Located, entry
 from utils.page.report import TITLE, map_files
 from utils.web.problems import told
@@ -213,6 +214,55 @@ def test_settings_reach_the_photo(app, visit):
     page.locator("#sources input").last.check()
     page.set_input_files("#files", [photo("other.png")])
     opened.reaches("other.png", "Not sure")
+
+
+def test_photos_wait_until_the_app_has_said_what_it_offers(app, visit):
+    opened, held = visit(app.url), []
+    page = opened.page
+    page.route("**/api/options", lambda route: held.append(route))
+    page.reload()
+    page.set_input_files("#files", [photo("beach.png"), photo("tower.png")])
+    page.locator("#alert", has_text="Not sent yet: 2 photos.").wait_for()
+    held.pop().continue_()
+    for name in ("beach.png", "tower.png"):
+        opened.reaches(name, "Lisbon, Portugal")
+    page.locator("#alert:empty").wait_for(state="attached")
+    page.reload()
+    page.set_input_files("#files", [photo("beach.png")])
+    page.locator("#alert", has_text="Not sent yet: beach.png.").wait_for()
+    held.pop().abort()
+    page.locator("#alert", has_text="Not sent: beach.png. The app does not answer: load this page again.").wait_for()
+    assert page.locator(".asked-photo").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("demand", "shown", "typed"), [(None, "", "0.5"), (0.55, "55", "0.5"), (0.995, "99.5", "100.5"), (0.0, "0", "-1")]
+)
+def test_the_smallest_confidence_is_a_percentage(visit, demand, shown, typed):
+    finder = StubFinder()
+    finder.offer = replace(finder.offer, demand=Demand.of(demand, 25))
+    with app_served(finder) as app:
+        page = visit(app.url).page
+        page.locator("summary", has_text="Settings").click()
+        field = page.get_by_label("Smallest confidence")
+        assert field.input_value() == shown
+        assert field.evaluate("field => field.checkValidity()")
+        field.fill(typed)
+        assert not field.evaluate("field => field.checkValidity()")
+
+
+def test_no_confidence_is_asked_for_where_none_is_known(visit):
+    finder = StubFinder()
+    finder.offer = replace(finder.offer, knows=False)
+    with app_served(finder) as app:
+        opened = visit(app.url)
+        opened.page.locator("summary", has_text="Settings").click()
+        assert opened.page.get_by_label("Decide by").is_visible()
+        assert not opened.page.get_by_label("Smallest confidence").is_visible()
+        opened.page.set_input_files("#files", [photo("beach.png")])
+        opened.reaches("beach.png", "Lisbon, Portugal")
+        refused = app.ask(min_confidence="0.5")
+        assert (refused.status_code, refused.json()["error"][:15]) == (422, "min_confidence:")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

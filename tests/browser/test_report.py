@@ -176,6 +176,30 @@ def test_every_number_can_be_seen(show):
         assert page.locator(".candidate.lit .number").inner_text() == number
 
 
+@pytest.mark.parametrize("step", [0.3, 0.7, 1.1])
+def test_the_edge_of_the_first_view_cuts_no_pin(show, step):
+    """However many unlikely candidates lie in a row towards it; one on the other side of the Earth is not shown."""
+    answer = located().found
+    points = [(38.72 - 0.01 * number, -9.14 + step * number) for number in range(14)] + [(35.7, 139.7)]
+    candidates = [replace(answer.candidate, latitude=latitude, longitude=longitude) for latitude, longitude in points]
+    shares = [0.9, *[0.1 / 14] * 14]
+    places = [replace(answer.places[0], candidate=at, share=part) for at, part in zip(candidates, shares, strict=True)]
+    first = {"candidate": candidates[0], "latitude": points[0][0], "longitude": points[0][1]}
+    page = show([located(places=tuple(places), **first)]).page
+    for width in (320, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.evaluate("report.map.resize(); report.map.fit()")
+        window, spots = view(page), page.evaluate("report.map.spots()")
+        for point, (x, y), part in zip(points, spots, shares, strict=True):
+            radius = 8 + 7 * math.sqrt(part / 0.9)
+            is_whole = radius <= x <= window["width"] - radius and radius <= y <= window["height"] - radius
+            is_outside = x <= -radius or x >= window["width"] + radius
+            assert is_whole or is_outside, (width, point)
+            belongs = pixel(page, *point)[0]  # which the pin may be moved away from
+            assert is_whole == (0 <= belongs <= window["width"]), (width, point)
+        assert not 0 <= spots[-1][0] <= window["width"]
+
+
 def test_a_drag_moves_the_earth_with_the_mouse_and_a_wheel_zooms_around_it(show):
     page = show([located()]).page
     before = pixel(page, 39.6, -8.41)
@@ -401,6 +425,10 @@ def test_whose_a_candidates_photo_is_stands_under_it(show):
     links = [(link.inner_text(), link.get_attribute("href")) for link in lines.locator("a").all()]
     assert links == [("www.here", "https://www.here/photo?a=1"), ("CC BY-SA 4.0", "https://there/licence")]
     assert {link.get_attribute("rel") for link in lines.locator("a").all()} == {"noopener noreferrer"}
+    after = "link => getComputedStyle(link, '::after').content"
+    assert lines.locator("a").first.evaluate(after) == "none"
+    opened.page.emulate_media(media="print")  # where nobody can follow a link
+    assert lines.locator("a").first.evaluate(after) == '" (https://www.here/photo?a=1)"'
     assert opened.messages == []
 
 

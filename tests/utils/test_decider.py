@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.cases import random_cases
@@ -28,6 +30,10 @@ def test_of_an_adapter(method):
         assert said in decider.why_unknown(other, (6, 2))
     assert decider.calibration(None) is None
     assert decider.knows((6, 2))
+    assert decider.may_know(SOURCES)
+    assert not decider.may_know(Sources(7, 2, 0.0, "gallery"))
+    nobody_counted = replace(calibrations, counts=())
+    assert not Decider.of_adapter(AdapterInfo("base", calibration=nobody_counted), method).may_know(SOURCES)
     assert not decider.knows((12, 2))
     quantised = Decider.of_adapter(AdapterInfo("base", **fitted, calibration=calibrations), method, quantized=True)
     assert quantised.calibration(SOURCES) is None

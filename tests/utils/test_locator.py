@@ -19,6 +19,7 @@ from utils.decoding import WITHOUT_RANKER, Evidence
 from utils.generation.local import LocalModel
 from utils.geo_ranker import GeoRanker
 from utils.geography.answers import parse_answers
+from utils.locating.choices import Choices
 from utils.locating.sources import ListedPlaces
 from utils.locator import Locator
 from utils.model.adapter_info import AdapterInfo
@@ -194,6 +195,12 @@ def test_a_calibration_knows_a_gallery_with_guesses_of_the_base(everything):
     assert known(index=None, image_data_path=None) is None
 
 
+def test_a_demand_that_no_answer_can_meet_is_refused_at_the_start(everything):
+    demanding = everything | {"places": None, "retriever": None, "demand": Demand(0.5, 25)}
+    with pytest.raises(ValueError, match=r"^demand \(--min_confidence\): .* was not calibrated, so .*: leave it out$"):
+        Locator.from_pretrained(**demanding)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -234,7 +241,8 @@ def test_places_depend_on_the_choices_and_on_what_the_files_hold(world, everythi
     for change in changes:
         assert identity(**change) != same
     gallery = {"places": None, "retriever": None}
-    assert identity(**gallery, demand=Demand(0.5, 25)) != identity(**gallery)
+    demanding = Choices.of(everything | gallery | {"demand": Demand(0.5, 25)})
+    assert Locator.load(demanding, "cpu").identity != identity(**gallery)
     info = AdapterInfo.load(world / "adapter")
     try:
         replace(info, temperature=2.0).save(world / "adapter")

@@ -6,8 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
 
 from utils.page.report import report_page
+from utils.web.guard import READING
 from utils.web.jobs import Job, Jobs
 from utils.web.problems import Problem, told
 from utils.web.schema import Error, Health, JobState, Options, Ranking
@@ -41,6 +43,8 @@ class Api:
         self.most_bytes, self.most_pixels = most_bytes, most_pixels
         self.router = APIRouter(prefix="/api")
         add = self.router.add_api_route
+        for path in ("/locate", "/jobs"):  # else the page's files are looked through for them
+            add(path, self.refuse, methods=READING, include_in_schema=False)
         self._get("/health", self.health)
         self._get("/options", self.options)
         add("/locate", self.locate, methods=["POST"], responses=_answers(Ranking, *SENDING, *LOCATING), **FORM)
@@ -74,6 +78,10 @@ class Api:
         finally:
             self.jobs.drop(job)
         return JSONResponse(found["entry"]["ranking"])
+
+    async def refuse(self) -> None:
+        """No reading of what only takes photos."""
+        raise HTTPException(405, headers={"allow": "POST"})
 
     async def submit(self, request: Request) -> JobState:
         """Take a photo, and answer at once. It is dropped where nobody asks about it for a while."""

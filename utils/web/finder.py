@@ -28,12 +28,16 @@ class Finder:
 
     def __init__(self, of_tiles: Locator | None, of_others: Locator | None) -> None:
         self.of_tiles, self.of_others = of_tiles, of_others
-        self.offer = offer_of([found for found in (of_tiles, of_others) if found is not None])
+        self.locators = [found for found in (of_tiles, of_others) if found is not None]
+        self.offer = offer_of(self.locators)
 
     @classmethod
     def chosen(cls, choices: Choices, device: str | None = None) -> "Finder":
-        """The same for every photo. Errors are those of ``Locator.load``."""
-        return cls(None, Locator.load(choices, device))
+        """The same for every photo. Errors are those of ``Locator.from_pretrained``."""
+        choices.check_demand()  # before anything is loaded
+        finder = cls(None, Locator.load(choices, device))
+        finder.check_demand()
+        return finder
 
     @classmethod
     def automatic(
@@ -45,12 +49,26 @@ class Finder:
     ) -> "Finder":
         """The best that is on this machine for each photo, as ``utils/locating/automatic.py`` chooses.
 
-        Raises ``ValueError`` where there is nothing, which says what to do, and what ``Locator.load`` raises.
+        Raises ``ValueError`` where there is nothing, which says what to do, or where ``demand`` can be met by no photo,
+        and what ``Locator.load`` raises.
         """
         choices = of_tiles(demand), of_photographs(model_name, base_url, demand)
         if choices == (None, None):
             raise ValueError(nothing("python app.py"))
-        return cls(*(part and Locator.load(part, device) for part in choices))
+        finder = cls(*(part and Locator.load(part, device) for part in choices))
+        finder.check_demand()
+        return finder
+
+    def check_demand(self) -> None:
+        """Raise ``ValueError`` where something is demanded, and of no photo's answer anything can be known."""
+        errors = []
+        for found in self.locators:
+            try:
+                found.check_demand()
+            except ValueError as error:
+                errors.append(error)
+        if len(errors) == len(self.locators):
+            raise errors[0]
 
     def locator(self, photo: Image.Image, settings: Settings) -> Locator:
         """For this photo. Raises ``Problem`` where there is nothing for it."""
@@ -87,7 +105,18 @@ def offer_of(locators: Sequence[Locator]) -> Offer:
         locators[0].choices.demand,
         [who_decides(found.judge.name, found.judge.ranker is None) for found in locators],
         next((found.choices.model_name for found in locators if found.choices.model_name), None),
+        any(map(_may_know, locators)),
     )
+
+
+def _may_know(locator: Locator) -> bool:
+    """Whether a request can have it answer from candidates of which its calibration knows something."""
+    calibrations = locator.judge.decider.calibrations
+    if calibrations is None or locator.choices.index is None:
+        return False
+    kinds, guesses = ("gallery", "guesses"), calibrations.sources.topn_zs
+    fitted = (locator.varied(Variation(kinds, guesses, method)) for method in calibrations.methods)
+    return any(found.judge.decider.may_know(found.known_as) for found in fitted)
 
 
 def _methods(locators: Sequence[Locator], similarities: bool) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from utils.answer import Answer
+from utils.answer import Answer, NothingKnown
 from utils.jobs.files import atomic_path, write_json
 from utils.locating.judging import PhotoDoesNotFit
 from utils.locating.photo import IN_MEMORY, Photo
@@ -28,6 +28,10 @@ from utils.web.settings import Offer, Settings
 from utils.web.upload import Upload
 
 logger = logging.getLogger(__name__)
+
+# Where a confidence was asked for that such a photo's answer cannot have.
+REMEDY = "; leave `No answer if less sure than` (min_confidence) empty for it"
+STARTED = "; the app was started with a smallest confidence, without which it would have a place"
 
 
 class Decides(Protocol):
@@ -73,6 +77,8 @@ class Worker:
             raise Problem(502, f"the server that guesses: {error}") from None
         except ValueError as error:
             text = str(error).replace(photo_name(upload), IN_MEMORY).removeprefix(f"{IN_MEMORY}: ")
+            if isinstance(error, NothingKnown):
+                text += REMEDY if upload.settings.min_confidence is not None else STARTED
             raise Problem(502 if isinstance(error, Unanswered) else 422, text) from None
         found = told(dict(entry(Located(upload.name, answer, photo.image))))
         if self.keep is not None:

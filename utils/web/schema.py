@@ -105,6 +105,7 @@ class Health(Answered):
 class Options(Answered):
     """What the fields of a form may be; ``generate`` and ``demand`` are what holds without them.
 
+    ``within`` is empty where how sure an answer is cannot be known: then there is no ``min_confidence`` either.
     ``sent_to`` is the model of a server that gets the photos, too; ``kept``: the app writes them to its disk.
     """
 

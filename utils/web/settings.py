@@ -75,6 +75,7 @@ class Offer:
     demand: Demand | None
     decides: Sequence[str]  # who does, in words
     sent_to: str | None = None  # the model of a server that gets the photos, too
+    knows: bool = True  # whether how sure an answer is can be known of any photo
 
     def check(self, settings: Settings) -> None:
         """Raise ``Problem`` where ``settings`` have what is not offered."""
@@ -85,6 +86,8 @@ class Offer:
         if settings.decode is not None and settings.decode not in self.decode:
             known = f"it is {', '.join(self.decode)}" if self.decode else "a vote decides, which has no rewards"
             raise Problem(422, f"decode: {known}")
+        if settings.min_confidence is not None and not self.knows:
+            raise Problem(422, "min_confidence: how sure this app's answers are is not known: leave it out")
 
     def as_json(self) -> dict[str, Any]:
         """Ready for JSON, with all that is fixed."""
@@ -94,7 +97,7 @@ class Offer:
             "generate": self.generate,
             "most_guesses": MOST_GUESSES,
             "demand": self.demand and asdict(self.demand),
-            "within": list(THRESHOLDS_KM),
+            "within": list(THRESHOLDS_KM) if self.knows else [],
             "decides": list(self.decides),
             "sent_to": self.sent_to,
         }

@@ -33,6 +33,8 @@ def app():
         ("HEAD", "/api/jobs/away/ranking", 404),
         ("HEAD", "/api/jobs/away/report", 404),
         ("HEAD", "/api/jobs/away/shown", 404),
+        ("HEAD", "/api/locate", 405),
+        ("GET", "/api/jobs", 405),
         ("PUT", "/api/locate", 405),
         ("POST", "/api/locate", 415),
     ],

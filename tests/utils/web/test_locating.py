@@ -74,6 +74,8 @@ def test_what_nobody_at_the_page_can_use_is_not_said():
     with pytest.raises(Problem, match=r"^no confidence can be asked for: a vote of the candidates ") as problem:
         Worker(Finder.chosen(Choices(places=places), "cpu"), MOST)(demanding)
     assert problem.value.status == 422
+    assert problem.value.text.endswith("; leave `No answer if less sure than` (min_confidence) empty for it")
+    assert not problem.value.may_pass
     assert "--" not in problem.value.text
 
 

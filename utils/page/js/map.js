@@ -39,13 +39,18 @@ class WorldMap {
     this.fit();
   }
 
-  // The answer with what is likely, and the truth: no outlier that few believe stretches it.
+  // The answer with what is likely, and the truth: no outlier that few believe stretches it, but its edge cuts no pin.
   fit() {
     const { pins, answer, truth, regions, span } = this.scene;
     const discs = regions.flatMap((region) => (region.level === 50 ? region.discs : region.discs.slice(0, 1)));
     const places = [...discs.flatMap(discEdges), ...pins.filter((pin) => pin.share >= 0.25)];
     if (answer !== undefined) places.unshift(pins[answer]);
-    this.view.fit(truth ? [...places, truth] : places, span || 5);
+    if (truth) places.push(truth);
+    for (let cut = []; ; places.push(...cut)) {
+      this.view.fit(places, span || 5);
+      cut = pins.filter((pin) => !places.includes(pin) && isCut(this.view, pin));
+      if (!cut.length) break;
+    }
     this.draw();
   }
 
@@ -156,6 +161,12 @@ class WorldMap {
 }
 
 WorldMap.PAPER = [720, 480]; // pixels
+
+// Whether a part of it would be seen, and a part not.
+function isCut(view, pin) {
+  const [place, size] = [view.pixel(pin.latitude, pin.longitude), pinRadius(pin) + 1.5];
+  return overlaps(boxAround(place, size), [0, 0, view.width, view.height]) && !isInside(view, place, size);
+}
 
 function discEdges({ latitude, longitude, radius_km: radius }) {
   const up = radius / View.KM;

@@ -22,14 +22,14 @@ function spread(view, pins, answer, taken) {
 // The nearest one with room, rather on the side that is turned away from what stands in the place; else the place.
 function freeSpot(view, place, size, boxes) {
   const hit = boxes.find((box) => overlaps(box, boxAround(place, ENOUGH * size)));
-  if (!hit && isInside(view, place, 8)) return place;
+  if (!hit && isInside(view, place, size)) return place;
   const [left, top, right, bottom] = hit || [0, 0, view.width, view.height];
   const away = Math.atan2(place[1] - (top + bottom) / 2, place[0] - (left + right) / 2);
   for (let far = STEP; far < FARTHEST; far += STEP) {
     for (let turn = 0; turn < TURNS; turn++) {
       const angle = away + ((turn % 2 ? 1 : -1) * Math.ceil(turn / 2) * 2 * Math.PI) / TURNS;
       const spot = [place[0] + far * Math.cos(angle), place[1] + far * Math.sin(angle)];
-      if (isInside(view, spot, 8) && !boxes.some((box) => overlaps(box, boxAround(spot, size)))) return spot;
+      if (isInside(view, spot, size) && !boxes.some((box) => overlaps(box, boxAround(spot, size)))) return spot;
     }
   }
   return place;

@@ -32,9 +32,14 @@ function silent(is) {
 
 // ---- photos in ----
 
-function take(files) {
-  const fields = settings?.fields();
-  if (!fields || !files.length) return;
+async function take(files) {
+  if (!files.length) return;
+  const what = files.length === 1 ? files[0].name || "the photo" : `${files.length} photos`;
+  if (!settings) warn(`Not sent yet: ${what}. The app is still asked what it offers.`);
+  const problem = await ready;
+  if (problem) return warn(`Not sent: ${what}. ${problem}`);
+  const fields = settings.fields();
+  if (!fields) return;
   warn("");
   for (const file of files) photos.add(file, fields, settings.options.most_upload_bytes);
 }
@@ -109,8 +114,16 @@ function remove(photo) {
 
 // ---- what there is ----
 
-try {
-  const options = await ask("options");
+// Why the app did not say what it offers; null where it did.
+async function begin() {
+  let options;
+  try {
+    options = await ask("options");
+  } catch (error) {
+    const problem = `${error.message[0].toUpperCase()}${error.message.slice(1)}: load this page again.`;
+    warn(problem);
+    return problem;
+  }
   settings = new Settings(at("settings"), options);
   const places = Object.values(options.sources).flat();
   at("decides").textContent = `Decided by ${options.decides.join(" or ")}. Candidates: ${places.join("; ")}.`;
@@ -118,6 +131,7 @@ try {
   at("most").textContent = `, of at most ${Math.round(options.most_upload_bytes / 2 ** 20)} MB and ${megapixels} megapixels each`;
   const kept = options.kept ? "The app keeps photos and places on its disk." : "The app keeps no photo.";
   at("whereto").textContent = options.sent_to ? `${kept} It sends them to the server of ${options.sent_to}.` : kept;
-} catch (error) {
-  warn(`${error.message}: load this page again.`);
+  return null;
 }
+
+const ready = begin();

@@ -23,9 +23,10 @@ export class Settings {
     form.querySelector("#of-decode").hidden = decode.length < 2;
     Object.assign(form.elements.generate, { max: most, value: generate ?? "" });
     form.elements.decode.append(...decode.map((name) => new Option(WORDS[name], name)));
+    form.querySelector(".demand").hidden = !within.length;
     form.elements.within.append(...within.map((km) => new Option(`${km.toLocaleString("en")} km`, km)));
     form.elements.within.value = demand ? demand.within_km : 200;
-    form.elements.min_confidence.value = demand ? 100 * demand.confidence : "";
+    if (demand) setPercent(form.elements.min_confidence, demand.confidence);
     form.addEventListener("submit", (event) => event.preventDefault());
     box.addEventListener("change", () => {
       const [first] = box.querySelectorAll("input");
@@ -50,6 +51,13 @@ export class Settings {
     if (confidence.value !== "") found.push(["min_confidence", confidence.value / 100], ["within", within.value]);
     return found;
   }
+}
+
+// What the app was started with may be finer than what the field takes: then it takes that, too.
+function setPercent(field, chance) {
+  const percent = Number((100 * chance).toFixed(6));
+  if (percent < 1 || !Number.isInteger(percent)) Object.assign(field, { min: 0, step: "any" });
+  field.value = percent;
 }
 
 function checkbox(kind, title) {

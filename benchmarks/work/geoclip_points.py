@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
+from benchmarks.tables import markdown
 from utils.candidates import apart
 from utils.evaluation.metrics import accuracy
 from utils.geography.geodesy import THRESHOLDS_KM, haversine_km, unit_vectors
@@ -34,7 +35,7 @@ def neighbours_table(points: np.ndarray) -> str:
         ["km to the nearest other point, percentiles", *(f"{value:.2f}" for value in values)],
     ]
     shares = [f"{100 * (distances <= radius).mean():.1f}% within {radius} km" for radius in RADII_KM]
-    return f"{_markdown(rows)}\n\nPoints with another one: {', '.join(shares)}."
+    return f"{markdown(rows)}\n\nPoints with another one: {', '.join(shares)}."
 
 
 def drawn(points: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -64,7 +65,7 @@ def nearness_table(geoclip: GeoClipPoints, places: np.ndarray, topk: int) -> str
         ["within so much of it, mean", *(f"{count:.1f}" for count in counts.mean(1))],
         ["median", *(f"{count:.0f}" for count in np.median(counts, axis=1))],
     ]
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def merged_table(geoclip: GeoClipPoints, places: np.ndarray, topk: int) -> str:
@@ -82,9 +83,4 @@ def merged_table(geoclip: GeoClipPoints, places: np.ndarray, topk: int) -> str:
                 f"{100 * np.mean([len(numbers) >= SLOTS for numbers in kept]):.0f}%",
             ]
         )
-    return _markdown(rows)
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    head, *body = ["| " + " | ".join(cells) + " |" for cells in rows]
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+    return markdown(rows)

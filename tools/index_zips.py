@@ -5,8 +5,8 @@
 
 The index of a folder is ``zips.index`` in it, that of ``X.zip`` is ``X.zip.index``. It is made of the directories of
 the zips, and made again when one of them has changed. What it leaves out is counted and named: encrypted members,
-symbolic links, names that lead out of a folder, members larger than any photo or overlapping others, and members whose
-id comes again. A zip whose directory cannot be read is named as a problem, and the exit code is 1.
+symbolic links, names that lead out of a folder, members larger than any photo or overlapping others, damaged entries,
+and members whose id comes again. A zip whose directory cannot be read is named as a problem, and the exit code is 1.
 """
 
 import argparse

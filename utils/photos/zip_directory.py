@@ -1,50 +1,23 @@
-"""What the directory of a zip says of its members, and which of them are no photos to read.
+"""Which members of a zip are photos to read, and which are not and why.
 
-``zipfile`` reads the directory, zip64 included. Nothing it says is believed further than a lookup needs: what is read
-later is held against the header before the data, the size and the checksum (``zip_store.py``).
+Nothing that a directory says is believed further than a lookup needs: what is read later is held against the header
+before the data, the size and the checksum (``zip_store.py``).
 """
 
+import os
 import stat
-import struct
 import zipfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
 
-from utils.jobs.reading import naming
 from utils.photos.images import MAX_PIXELS
 from utils.photos.index_file import LeftOut
+from utils.photos.zip_entries import UNIX, Entry, read_entries
+from utils.photos.zip_member import HEADER, ZipMember, header_length
 
-MAX_DIRECTORY = 2**27  # bytes, of two million members: zipfile holds them all, in nine times as much memory
 MAX_SIZE = 4 * MAX_PIXELS  # bytes of the largest photo that is decoded, uncompressed; what is larger is a bomb
-HEADER = 30  # bytes before the name of a member
 
-_UNIX = 3  # the system whose kinds of files a directory states
-_ENCRYPTED, _UTF8 = 0x1, 0x800  # flags
-
-
-class ZipMember(NamedTuple):
-    """Where a file lies in a zip, and what the zip says of it."""
-
-    offset: int  # of the header before it, from the start of the zip
-    packed: int  # bytes in the zip
-    size: int  # bytes of the file
-    method: int  # how it is compressed, see zipfile
-    checksum: int  # CRC-32 of the file
-    name: bytes  # as it stands in the zip
-
-
-class _Bounded:
-    """A file of which only so much is read at once: a directory may say that it is as large as its zip."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.seek, self.tell, self.close, self._file = file.seek, file.tell, file.close, file
-
-    def read(self, size: int = -1) -> bytes:
-        if size > MAX_DIRECTORY:
-            raise zipfile.BadZipFile(f"its directory of {size:,} bytes is longer than {MAX_DIRECTORY:,}: split it")
-        return self._file.read(size)
+_ENCRYPTED = 0x1  # flag
 
 
 def read_directory(path: Path) -> tuple[list[tuple[str, ZipMember]], list[LeftOut]]:
@@ -53,56 +26,73 @@ def read_directory(path: Path) -> tuple[list[tuple[str, ZipMember]], list[LeftOu
     Ids are member names without a leading ``./``. Raises ``ValueError``, naming the file, where it is no zip or its
     directory is damaged.
     """
-    # Malformed directories lead zipfile into these, too: an unknown version of the format, bytes that are no text.
-    errors = zipfile.BadZipFile, NotImplementedError, struct.error
-    with naming(path, *errors), open(path, "rb") as file, zipfile.ZipFile(_Bounded(file)) as archive:
-        infos = archive.infolist()
-    overlaps, size = _overlaps(infos), path.stat().st_size
-    members, left_out = [], []
-    for number, info in enumerate(infos):
-        reason = next(_reasons(info, size), None) or overlaps.get(number)
-        if reason is not None:
-            left_out.append(LeftOut(info.orig_filename, reason))
-        elif not info.orig_filename.endswith("/"):
-            members.append((info.orig_filename.removeprefix("./"), _member(info)))
-    return members, left_out
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: neither a file nor a link to one")
+    entries, size = read_entries(path), path.stat().st_size
+    reasons = {
+        number: reason
+        for number, entry in enumerate(entries)
+        if (reason := next(_reasons(entry, size), None)) is not None
+    }
+    files = {
+        number: entry for number, entry in enumerate(entries) if number not in reasons and not entry.name.endswith("/")
+    }
+    reasons |= _overlaps(path, files)
+    members = [
+        (entry.name.removeprefix("./"), entry.member) for number, entry in files.items() if number not in reasons
+    ]
+    return members, [LeftOut(entries[number].name, reasons[number]) for number in sorted(reasons)]
 
 
-def _member(info: zipfile.ZipInfo) -> ZipMember:
-    sizes = info.compress_size, info.file_size
-    return ZipMember(info.header_offset, *sizes, info.compress_type, info.CRC, _raw_name(info))
-
-
-def _raw_name(info: zipfile.ZipInfo) -> bytes:
-    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
-
-
-def _reasons(info: zipfile.ZipInfo, zip_size: int) -> Iterator[str]:
+def _reasons(entry: Entry, zip_size: int) -> Iterator[str]:
     """Why a member is no photo to read; ``zip_size`` is in bytes."""
-    kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == _UNIX else 0
+    if entry.problem is not None:
+        yield entry.problem
+    kind = stat.S_IFMT(entry.attributes >> 16) if entry.system == UNIX else 0
     if kind == stat.S_IFLNK:
         yield "a symbolic link"
     elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         yield "neither a file nor a folder"
-    name = info.orig_filename
+    name, member = entry.name, entry.member
     if not name or "\0" in name or "\\" in name or name.startswith("/") or ".." in PurePosixPath(name).parts:
         yield "its name is no path inside of a folder"
-    if info.flag_bits & _ENCRYPTED:
+    if entry.flags & _ENCRYPTED:
         yield "it is encrypted"
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        yield f"compressed by method {info.compress_type}: pack it with deflate, or without compression"
-    if max(info.file_size, info.compress_size) > MAX_SIZE:
-        yield f"{max(info.file_size, info.compress_size):,} bytes, more than the {MAX_SIZE:,} of the largest photo"
-    if not 0 <= info.header_offset <= zip_size - info.compress_size:
+    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        yield f"compressed by method {member.method}: pack it with deflate, or without compression"
+    if max(member.size, member.packed) > MAX_SIZE:
+        yield f"{max(member.size, member.packed):,} bytes, more than the {MAX_SIZE:,} of the largest photo"
+    if not 0 <= member.offset <= zip_size - member.packed:
         yield "it lies outside of the zip"
 
 
-def _overlaps(infos: list[zipfile.ZipInfo]) -> dict[int, str]:
-    """Number of each member that reaches into the next one, as those of bombs do, and what to say of it."""
-    order = sorted(range(len(infos)), key=lambda number: (infos[number].header_offset, number))
-    found = {}
-    for number, following in pairwise(order):
-        info, after = infos[number], infos[following]
-        if info.header_offset + HEADER + len(_raw_name(info)) + info.compress_size > after.header_offset:
-            found[number] = f"it overlaps {after.orig_filename}"
+def _overlaps(path: Path, files: dict[int, Entry]) -> dict[int, str]:
+    """Number of each file that overlaps another one, and what to say of it.
+
+    Of two it is the one that reaches into the other, as the members of bombs do, unless the other does not stand where
+    its entry says.
+    """
+    found, kept = {}, None
+    with open(path, "rb", buffering=0) as file:
+        for number in sorted(files, key=lambda number: (files[number].member.offset, number)):
+            member = files[number].member
+            if kept is None or _end(files[kept].member) <= member.offset:
+                kept = number
+            elif _stands(member, file.fileno()):
+                found[kept], kept = f"it overlaps {files[number].name}", number
+            else:
+                found[number] = f"it overlaps {files[kept].name}"
     return found
+
+
+def _end(member: ZipMember) -> int:
+    """At least so far it reaches."""
+    return member.offset + HEADER + len(member.name) + member.packed
+
+
+def _stands(member: ZipMember, descriptor: int) -> bool:
+    try:
+        header_length(member, os.pread(descriptor, HEADER + len(member.name), member.offset))
+    except ValueError:
+        return False
+    return True

@@ -14,9 +14,8 @@ from pathlib import Path
 from utils.jobs.files import user_cache
 from utils.jobs.locks import making
 from utils.photos.index_file import IndexFile, LeftOut, key, text
-from utils.photos.stamp import stamp
-from utils.photos.zip_directory import ZipMember
-from utils.photos.zip_index_build import VERSION, index_zips
+from utils.photos.zip_index_build import VERSION, index_zips, zip_stamp
+from utils.photos.zip_member import ZipMember
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ def open_zip_index(path: Path) -> ZipIndex:
     What it leaves out is said when it is made. A zip whose directory cannot be read is said every time, and costs only
     itself. Raises ``ValueError``, naming them, where there is no other.
     """
-    wanted = [(file.name, stamp(file)) for file in zips_of(path)]
+    wanted = [(file.name, zip_stamp(file)) for file in zips_of(path)]
     index = _made(path, wanted)
     problems = [str(path / problem) if path.is_dir() else str(path.parent / problem) for problem in index.problems]
     if len(problems) == len(wanted):

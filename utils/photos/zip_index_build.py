@@ -10,11 +10,12 @@ from utils.jobs.files import atomic_path
 from utils.jobs.progress import progress_bar
 from utils.photos.index_file import key
 from utils.photos.stamp import stamp
-from utils.photos.zip_directory import ZipMember, read_directory
+from utils.photos.zip_directory import read_directory
+from utils.photos.zip_member import ZipMember
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = f"""
     PRAGMA user_version = {VERSION};
     PRAGMA cache_size = -200000; -- 200 MB while building: names come in any order
@@ -31,6 +32,11 @@ _INDEXES = """
     CREATE INDEX bare_names ON members (bare) WHERE bare IS NOT NULL;
     CREATE INDEX left_out_names ON left_out (name);
 """
+
+
+def zip_stamp(path: Path) -> str:
+    """The stamp of a zip, and of whatever else is called so."""
+    return stamp(path) if path.is_file() else "no file"
 
 
 def index_zips(zips: Sequence[Path], path: Path) -> None:
@@ -51,7 +57,7 @@ def index_zips(zips: Sequence[Path], path: Path) -> None:
 
 
 def _add_zip(database: sqlite3.Connection, number: int, path: Path) -> None:
-    made_of, problem = stamp(path), None
+    made_of, problem = zip_stamp(path), None
     try:
         members, left_out = read_directory(path)
     except ValueError as error:

@@ -3,14 +3,13 @@
 import functools
 import io
 import os
-import struct
 import zipfile
 import zlib
 from pathlib import Path
 
 from utils.photos.stamp import Stamp
-from utils.photos.zip_directory import HEADER, ZipMember
 from utils.photos.zip_index import ZipIndex, open_zip_index
+from utils.photos.zip_member import HEADER, ZipMember, header_length
 
 OPEN_FILES = 128  # zips that a process keeps open
 SLACK = 64  # bytes read beyond what is needed: a header may have more fields than the directory says
@@ -74,24 +73,13 @@ def _packed(member: ZipMember, file: io.FileIO) -> bytes:
     """What stands in the zip, compressed or not. Raises ``ValueError`` where no such member stands there."""
     most = HEADER + len(member.name) + member.packed
     data = os.pread(file.fileno(), most + SLACK, member.offset)
-    start = _start(member, data)
+    start = header_length(member, data)
     rest = start + member.packed - len(data)
     if rest > 0:
         data += os.pread(file.fileno(), rest, member.offset + len(data))
     if len(data) < start + member.packed:
         raise ValueError(f"the zip ends {start + member.packed - len(data)} bytes too early")
     return data[start : start + member.packed]
-
-
-def _start(member: ZipMember, data: bytes) -> int:
-    """How long the header before the data is. Raises ``ValueError`` where it is another member's."""
-    place = f"no member {member.name!r} at byte {member.offset}; has the zip changed?"
-    if len(data) < HEADER or not data.startswith(b"PK\3\4"):
-        raise ValueError(place)
-    method, name_length, more = struct.unpack_from("<8xH16xHH", data)
-    if method != member.method or data[HEADER : HEADER + name_length] != member.name:
-        raise ValueError(place)
-    return HEADER + name_length + more
 
 
 def _unpacked(member: ZipMember, packed: bytes) -> bytes:

@@ -8,8 +8,9 @@ import zipfile
 import pytest
 
 from tests.zips import CENTRAL, edited, entry, info, write_zip
-from utils.photos import zip_directory
-from utils.photos.zip_directory import ZipMember, read_directory
+from utils.photos import zip_directory, zip_entries
+from utils.photos.zip_directory import read_directory
+from utils.photos.zip_member import ZipMember
 from utils.photos.zip_store import ZipStore
 
 LINK = (stat.S_IFLNK | 0o777) << 16
@@ -40,6 +41,14 @@ def test_names_in_the_code_page_of_dos(tmp_path):
             data[place] = 0x81  # ü
     ((name, member),), _ = read_directory(path)
     assert (name, member.name) == ("ü.jpg", b"\x81.jpg")
+
+
+def test_names_in_utf_8_that_do_not_say_so(tmp_path):
+    """As zip 3.0 writes them."""
+    path = write_zip(tmp_path / "0.zip", [("école.jpg", b"1")])
+    with edited(path) as data:
+        data[entry(data, "école.jpg") + 9] &= ~8
+    assert ZipStore(path).read("école.jpg") == b"1"
 
 
 def test_folders_are_neither_members_nor_left_out(tmp_path):
@@ -97,6 +106,62 @@ def test_members_that_overlap_are_left_out(tmp_path):
     assert left_out(path) == {"a.jpg": "it overlaps b.jpg", "c.jpg": "it overlaps d.jpg"}
 
 
+def test_an_entry_that_points_into_another_member_costs_only_itself(tmp_path):
+    path = write_zip(tmp_path / "0.zip", [(f"{letter}.jpg", b"x" * 500) for letter in "abc"], zipfile.ZIP_STORED)
+    with edited(path) as data:
+        struct.pack_into("<I", data, entry(data, "b.jpg") + 42, 100)
+    assert left_out(path) == {"b.jpg": "it overlaps a.jpg"}
+
+
+def test_what_is_no_file_or_left_out_overlaps_nothing(tmp_path):
+    contents = [("a.jpg", b"x" * 500), ("folder/", b""), ("locked.jpg", b"x" * 500), ("b.jpg", b"x" * 500)]
+    path = write_zip(tmp_path / "0.zip", contents, zipfile.ZIP_STORED)
+    with edited(path) as data:
+        data[entry(data, "locked.jpg") + 8] |= 1
+        for name in ("folder/", "locked.jpg"):
+            struct.pack_into("<I", data, entry(data, name) + 42, 100)
+    assert [name for name, _ in read_directory(path)[0]] == ["a.jpg", "b.jpg"]
+    assert left_out(path) == {"locked.jpg": "it is encrypted"}
+
+
+def unknown_version(data, place):
+    data[place + 6] = 200
+
+
+def no_text(data, place):
+    data[place + 46] = 0xFF
+    data[place + 9] |= 8  # its name is UTF-8
+
+
+def cut_zip64(data, place):
+    struct.pack_into("<I", data, place + 24, 2**32 - 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "reason"),
+    [
+        (unknown_version, "b.jpg", "it needs version 20.0 of the format"),
+        (no_text, r"\xff.jpg", "its name is not the UTF-8 that it says it is"),
+        (cut_zip64, "b.jpg", "its zip64 field is cut"),
+    ],
+)
+def test_a_bad_entry_costs_only_itself(tmp_path, damage, name, reason):
+    bad = info("b.jpg", extra=struct.pack("<HH4s", 1, 4, b"1234"))
+    path = write_zip(tmp_path / "0.zip", [("a.jpg", b"1"), (bad, b"2"), ("c.jpg", b"3")])
+    with edited(path) as data:
+        damage(data, entry(data, "b.jpg"))
+    assert left_out(path) == {name: reason}
+    assert [name for name, _ in read_directory(path)[0]] == ["a.jpg", "c.jpg"]
+
+
+def test_a_zip_behind_other_bytes_and_with_a_comment(tmp_path):
+    path = write_zip(tmp_path / "0.zip", [("a.jpg", b"1")])
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"x" * 600
+    path.write_bytes(b"#!/bin/sh\n" * 50 + path.read_bytes())
+    assert [ZipStore(path).read(name) for name, _ in read_directory(path)[0]] == [b"1"]
+
+
 def test_zip64(tmp_path, monkeypatch):
     """More members than the directory of a plain zip can count, and one that begins behind what it can point to."""
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)
@@ -116,7 +181,7 @@ def test_zip64(tmp_path, monkeypatch):
 
 def test_a_directory_as_large_as_no_gallery_needs_is_refused(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "0.zip", [("a.jpg", b"1")])
-    monkeypatch.setattr(zip_directory, "MAX_DIRECTORY", 50)
+    monkeypatch.setattr(zip_entries, "MAX_DIRECTORY", 50)
     with pytest.raises(ValueError, match=r"0\.zip: its directory of 51 bytes is longer than 50: split it"):
         read_directory(path)
 
@@ -125,20 +190,19 @@ def cut(data):
     del data[-30:]
 
 
-def unknown_version(data):
-    data[data.index(CENTRAL) + 6] = 200
+def no_entry(data):
+    data[data.index(CENTRAL)] = 0
 
 
-def no_text(data):
-    data[data.index(CENTRAL) + 46] = 0xFF
-    data[data.index(CENTRAL) + 9] |= 8  # its names are UTF-8
+def cut_entry(data):
+    struct.pack_into("<H", data, data.index(CENTRAL) + 28, 999)  # bytes of its name
 
 
 def long_directory(data):
     struct.pack_into("<I", data, data.index(b"PK\5\6") + 12, 2**31)
 
 
-@pytest.mark.parametrize("damage", [cut, unknown_version, no_text, long_directory, bytearray.clear])
+@pytest.mark.parametrize("damage", [cut, no_entry, cut_entry, long_directory, bytearray.clear])
 def test_a_damaged_directory_is_named(tmp_path, damage):
     path = write_zip(tmp_path / "0.zip", [("a.jpg", b"1")])
     with edited(path) as data:

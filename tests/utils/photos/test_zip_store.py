@@ -214,6 +214,19 @@ def test_a_zip_that_cannot_be_read_costs_only_itself(gallery, caplog):
         ImageStore.from_paths([folder / "00.zip"])
 
 
+def test_what_is_only_called_a_zip_costs_only_itself(gallery, caplog):
+    folder, expected = gallery
+    (folder / "a.zip").mkdir()
+    (folder / "b.zip").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "c.zip")
+    for _ in range(2):  # with the index made, and made already
+        caplog.clear()
+        store = ImageStore.from_paths([folder])
+        for letter in "abc":
+            assert f"{folder}/{letter}.zip: neither a file nor a link to one" in caplog.text
+    assert (pixels(store.open("10.png")) == pixels(expected["01/10.png"])).all()
+
+
 def test_what_is_left_out_is_said_where_it_is_asked_for(tmp_path):
     path = write_zip(tmp_path / "0.zip", [("../x.png", encoded(photo())), ("good.png", encoded(photo()))])
     with pytest.raises(ImageError, match=r"x\.png: not in .*; its name is no path inside of a folder \(0\.zip\)"):

@@ -56,7 +56,7 @@ def index_tars(args: argparse.Namespace) -> list[str]:
         index = TarIndex(path)
         print(f"{path}: {len(index):,} photos")
         if left_out := index.left_out():
-            print(f"Left out: {len(left_out):,} members", *(f"{name}: {why}" for name, why in left_out), sep="\n  ")
+            print(f"Left out: {len(left_out):,} members", *left_out, sep="\n  ")
     return problems
 
 

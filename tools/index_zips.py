@@ -41,7 +41,7 @@ def index_all(paths: Sequence[Path]) -> list[str]:
         index = open_zip_index(path)
         print(f"{index.path}: {len(index):,} photos")
         if left_out := index.left_out():
-            print(f"Left out: {len(left_out):,} members", *(f"{name}: {why}" for name, why in left_out), sep="\n  ")
+            print(f"Left out: {len(left_out):,} members", *left_out, sep="\n  ")
         problems += index.problems
     return problems
 

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from utils.photos.printable import printable
+
 
 class LeftOut(NamedTuple):
     """What an archive has and its index does not."""
 
     name: str
     reason: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.name}: {self.reason}")
 
 
 def key(image_id: str) -> bytes:

@@ -10,16 +10,18 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from utils.photos.formats import EXTENSIONS
 from utils.photos.images import ImageError, open_image
+from utils.photos.printable import printable
 from utils.photos.stamp import Stamp
 from utils.photos.tar_index import TarIndex, open_index
 from utils.photos.tar_index_pickle import Member, is_whole_file
+from utils.photos.zip_index import Unclear
 from utils.photos.zip_store import ZipStore
 
 
@@ -162,11 +164,32 @@ class ImageStore:
         )
 
     def _find(self, image_id: str) -> tuple[Source, str] | None:
-        for extension in ("", *EXTENSIONS):
-            for source in self.sources:
-                if (name := source.find(image_id + extension)) is not None:
-                    return source, name
+        """Source and name of a photo. Raises ``ImageError`` where a source cannot say."""
+        try:
+            for name in _names(image_id):
+                found, unclear = self._holder(name)
+                if found is not None or unclear:  # with another extension it would be another photo
+                    return found
+        except OSError as error:
+            raise ImageError(printable(f"{image_id}: {error}")) from error
         return None
+
+    def _holder(self, name: str) -> tuple[tuple[Source, str] | None, bool]:
+        """The first source that holds ``name``, with what it calls it, and whether to one it is unclear."""
+        unclear = False
+        for source in self.sources:
+            try:
+                if (found := source.find(name)) is not None:
+                    return (source, found), unclear
+            except Unclear:
+                unclear = True
+        return None, unclear
+
+    def _why_left_out(self, image_id: str) -> list[str]:
+        for name in _names(image_id):
+            if reasons := [reason for source in self.sources if (reason := source.why_left_out(name))]:
+                return reasons
+        return []
 
     def __contains__(self, image_id: str) -> bool:
         return self._find(image_id) is not None
@@ -183,10 +206,10 @@ class ImageStore:
 
     def content(self, image_id: str) -> str | None:
         """SHA-256 of the photo's bytes, in hexadecimal; None where there is none or it cannot be read."""
-        found = self._find(image_id)
         try:
+            found = self._find(image_id)
             return found and hashlib.sha256(found[0].read(found[1])).hexdigest()
-        except OSError:
+        except (OSError, ImageError):
             return None
 
     def open(self, image_id: str) -> Image.Image:
@@ -204,13 +227,20 @@ class ImageStore:
         """
         found = self._find(image_id)
         if found is None:
-            reasons = [f"; {reason}" for source in self.sources if (reason := source.why_left_out(image_id))]
-            raise ImageError(f"{image_id}: not in {', '.join(map(str, self.sources))}{''.join(reasons)}")
+            sources = ", ".join(map(str, self.sources))
+            reasons = [f"{image_id}: not in {sources}", *self._why_left_out(image_id)]
+            raise ImageError(printable("; ".join(reasons)))
         source, name = found
+        shown = printable(f"{image_id} in {source}")
         try:
-            return source.read(name), f"{image_id} in {source}"
+            return source.read(name), shown
         except OSError as error:
-            raise ImageError(f"{image_id} in {source}: {error}") from error
+            raise ImageError(f"{shown}: {printable(str(error))}") from error
+
+
+def _names(image_id: str) -> Iterator[str]:
+    """What the photo may be called, the likeliest first."""
+    return (image_id + extension for extension in ("", *EXTENSIONS))
 
 
 def _meant_by(path: Path) -> list[Folder | ZipStore | Path]:

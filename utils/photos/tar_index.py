@@ -138,7 +138,7 @@ def _converted(tar_path: Path, pickle_path: Path) -> TarIndex:
             index_pickle(pickle_path, tar_path, path)
     index = TarIndex(path)
     if left_out := index.left_out():
-        some = ", ".join(f"{name}: {reason}" for name, reason in left_out[:3])
+        some = ", ".join(map(str, left_out[:3]))
         logger.warning(
             "%s: %d entries are left out (%s%s)", pickle_path, len(left_out), some, ", ..." * (len(left_out) > 3)
         )

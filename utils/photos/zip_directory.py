@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from utils.photos.images import MAX_PIXELS
 from utils.photos.index_file import LeftOut
 from utils.photos.zip_entries import UNIX, Entry, read_entries
-from utils.photos.zip_member import HEADER, ZipMember, header_length
+from utils.photos.zip_member import HEADER, ZipMember, header_length, member_id
 
 MAX_SIZE = 4 * MAX_PIXELS  # bytes of the largest photo that is decoded, uncompressed; what is larger is a bomb
 
@@ -23,7 +23,7 @@ _ENCRYPTED = 0x1  # flag
 def read_directory(path: Path) -> tuple[list[tuple[str, ZipMember]], list[LeftOut]]:
     """The members of a zip with their ids, in the order of its directory, and what is left out; folders are neither.
 
-    Ids are member names without a leading ``./``. Raises ``ValueError``, naming the file, where it is no zip or its
+    Ids are member names without ``./`` before them. Raises ``ValueError``, naming the file, where it is no zip or its
     directory is damaged.
     """
     if not path.is_file():  # a pipe would be waited for
@@ -38,9 +38,7 @@ def read_directory(path: Path) -> tuple[list[tuple[str, ZipMember]], list[LeftOu
         number: entry for number, entry in enumerate(entries) if number not in reasons and not entry.name.endswith("/")
     }
     reasons |= _overlaps(path, files)
-    members = [
-        (entry.name.removeprefix("./"), entry.member) for number, entry in files.items() if number not in reasons
-    ]
+    members = [(member_id(entry.name), entry.member) for number, entry in files.items() if number not in reasons]
     return members, [LeftOut(entries[number].name, reasons[number]) for number in sorted(reasons)]
 
 

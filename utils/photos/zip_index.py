@@ -10,23 +10,44 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.jobs.files import user_cache
 from utils.jobs.locks import making
 from utils.photos.index_file import IndexFile, LeftOut, key, text
+from utils.photos.printable import printable
 from utils.photos.zip_index_build import VERSION, index_zips, zip_stamp
-from utils.photos.zip_member import ZipMember
+from utils.photos.zip_member import ZipMember, member_id
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = "zip, offset, packed, size, method, checksum, raw"
+_ZIPS = "JOIN zips ON zips.number = zip"
+_MEMBER = f"SELECT zips.name, stamp, offset, packed, size, method, checksum, raw FROM members {_ZIPS} WHERE id = ?"
+_LEFT_OUT = f"SELECT id, zips.name, reason FROM left_out {_ZIPS}"
+_CALLED = """
+    SELECT * FROM (SELECT id FROM members WHERE bare = ?1 LIMIT 2)
+    UNION SELECT * FROM (SELECT DISTINCT id FROM left_out WHERE bare = ?1 OR id = ?1 LIMIT 2)
+"""
 
 
-class ZipIndex(Mapping[str, tuple[int, ZipMember]]):
-    """Image id -> number of its zip (see ``zips``) and its ``ZipMember``; ids are iterated in order.
+class Unclear(LookupError):
+    """A name that several members have below their folders, or one that is left out."""
 
-    Threads, forked and spawned processes may share an instance. Raises ``ValueError`` naming the file when it is no
-    index of zips, later OSError when it cannot be read.
+
+class Found(NamedTuple):
+    """A member and its zip."""
+
+    zip: str  # its file's name
+    stamp: str  # of that file when the index was made
+    member: ZipMember
+
+
+class ZipIndex(Mapping[str, Found]):
+    """Image id -> where its member lies; ids are iterated in order.
+
+    Threads, forked and spawned processes may share an instance. Where the file is made anew, those that open it then
+    find what it says now. Raises ``ValueError`` naming the file when it is no index of zips, later OSError when it
+    cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -39,9 +60,9 @@ class ZipIndex(Mapping[str, tuple[int, ZipMember]]):
             raise ValueError(f"{self.path} is no index of zips: {error.__cause__}") from error
         if version != VERSION:
             raise ValueError(f"{self.path} is of another version")
-        self.zips = [text(name) for name, _, _ in rows]  # names of the files
-        self.stamps = [made_of for _, made_of, _ in rows]
-        self.problems = [f"{text(name)}: {text(why)}" for name, _, why in rows if why is not None]  # zips not in it
+        self.zips = [(text(name), made_of) for name, made_of, _ in rows]  # names and stamps of the files
+        # Of those that are not in it.
+        self.problems = [printable(f"{text(name)}: {text(why)}") for name, _, why in rows if why is not None]
 
     def __getstate__(self) -> Path:
         return self.path
@@ -49,30 +70,45 @@ class ZipIndex(Mapping[str, tuple[int, ZipMember]]):
     def __setstate__(self, path: Path) -> None:
         self.__init__(path)
 
-    def __getitem__(self, image_id: str) -> tuple[int, ZipMember]:
-        row = self._file.execute(f"SELECT {_COLUMNS} FROM members WHERE id = ?", key(image_id)).fetchone()
+    def __getitem__(self, image_id: str) -> Found:
+        row = self._file.execute(_MEMBER, _key(image_id)).fetchone()
         if row is None:
             raise KeyError(image_id)
-        number, *place, raw = row
-        return number, ZipMember(*place, key(image_id) if raw is None else raw)
+        name, made_of, *place, raw = row
+        return Found(text(name), made_of, ZipMember(*place, _key(image_id) if raw is None else raw))
 
     def find(self, name: str) -> str | None:
-        """The id that ``name`` stands for: itself, or the only one that is called so below its folders."""
+        """The id that ``name`` stands for: itself, or the only one that is called so below its folders.
+
+        Raises ``Unclear`` where there are several, or it is that of a member that is left out.
+        """
         if name in self:
-            return name.removeprefix("./")
-        found = self._file.execute("SELECT id FROM members WHERE bare = ? LIMIT 2", key(name)).fetchall()
-        return text(found[0][0]) if len(found) == 1 else None
+            return member_id(name)
+        called = self._called(name)
+        if len(called) == 1 and called[0] in self:
+            return called[0]
+        if called:
+            raise Unclear(name)
+        return None
+
+    def _called(self, name: str) -> list[str]:
+        """Ids of this name below their folders, those of what is left out too; up to two of each."""
+        return [text(found) for (found,) in self._file.execute(_CALLED, _key(name))]
 
     def left_out(self) -> list[LeftOut]:
         """What the zips have and the index does not, in their order."""
-        rows = self._file.execute("SELECT name, zip, reason FROM left_out ORDER BY zip, number")
-        return [LeftOut(f"{text(name)} in {self.zips[number]}", text(reason)) for name, number, reason in rows]
+        rows = self._file.execute(f"{_LEFT_OUT} ORDER BY zip, left_out.number")
+        return [LeftOut(f"{text(name)} in {text(file)}", text(reason)) for name, file, reason in rows]
 
     def why_left_out(self, name: str) -> str | None:
         """Why the index has no such id, where a zip has a member of this name, or cannot be read."""
-        found = self._file.execute("SELECT zip, reason FROM left_out WHERE name = ?", key(name)).fetchone()
-        if found is not None:
-            return f"{text(found[1])} ({self.zips[found[0]]})"
+        called = self._called(name)
+        for image_id in (name, *called) if len(called) < 2 else (name,):
+            row = self._file.execute(f"{_LEFT_OUT} WHERE id = ?", _key(image_id)).fetchone()
+            if row is not None:
+                return f"{text(row[2])} ({text(row[1])})"
+        if called:
+            return f"several members are called so: {', '.join(called[:2])}"
         return "; ".join(self.problems) or None
 
     def __iter__(self) -> Iterator[str]:
@@ -82,6 +118,10 @@ class ZipIndex(Mapping[str, tuple[int, ZipMember]]):
     def __len__(self) -> int:
         (count,) = self._file.execute("SELECT COUNT(*) FROM members").fetchone()
         return count
+
+
+def _key(name: str) -> bytes:
+    return key(member_id(name))
 
 
 def zips_of(path: Path) -> list[Path]:
@@ -132,10 +172,10 @@ def _fresh(path: Path, wanted: list[tuple[str, str]]) -> ZipIndex | None:
         index = ZipIndex(path)
     except ValueError:
         return None
-    return index if list(zip(index.zips, index.stamps, strict=True)) == wanted else None
+    return index if index.zips == wanted else None
 
 
 def _say_left_out(left_out: list[LeftOut], path: Path) -> None:
     if left_out:
-        some = ", ".join(f"{name}: {reason}" for name, reason in left_out[:3]) + ", ..." * (len(left_out) > 3)
+        some = ", ".join(map(str, left_out[:3])) + ", ..." * (len(left_out) > 3)
         logger.warning("%s: %d members are left out (%s)", path, len(left_out), some)

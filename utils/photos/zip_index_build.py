@@ -11,7 +11,7 @@ from utils.jobs.progress import progress_bar
 from utils.photos.index_file import key
 from utils.photos.stamp import stamp
 from utils.photos.zip_directory import read_directory
-from utils.photos.zip_member import ZipMember
+from utils.photos.zip_member import ZipMember, member_id
 
 logger = logging.getLogger(__name__)
 
@@ -23,14 +23,16 @@ _SCHEMA = f"""
     PRAGMA synchronous = OFF;
     -- problem: why its directory cannot be read, or NULL.
     CREATE TABLE zips (number INTEGER PRIMARY KEY, name BLOB, stamp TEXT, problem BLOB);
-    -- bare: the name without folders, NULL where there are none. raw: the name in the zip, NULL where it is the id.
+    -- bare: the name without folders; NULL where a member has none, and for what is left out where it is empty.
+    -- raw: the name in the zip, NULL where it is the id.
     CREATE TABLE members (id BLOB PRIMARY KEY, bare BLOB, zip INTEGER, offset INTEGER, packed INTEGER, size INTEGER,
         method INTEGER, checksum INTEGER, raw BLOB) WITHOUT ROWID;
-    CREATE TABLE left_out (number INTEGER PRIMARY KEY, name BLOB, zip INTEGER, reason BLOB);
+    CREATE TABLE left_out (number INTEGER PRIMARY KEY, id BLOB, bare BLOB, zip INTEGER, reason BLOB);
 """
 _INDEXES = """
     CREATE INDEX bare_names ON members (bare) WHERE bare IS NOT NULL;
-    CREATE INDEX left_out_names ON left_out (name);
+    CREATE INDEX left_out_ids ON left_out (id);
+    CREATE INDEX left_out_bare_names ON left_out (bare);
 """
 
 
@@ -70,7 +72,10 @@ def _add_zip(database: sqlite3.Connection, number: int, path: Path) -> None:
 
 
 def _leave_out(database: sqlite3.Connection, name: str, number: int, reason: str) -> None:
-    database.execute("INSERT INTO left_out VALUES (NULL, ?, ?, ?)", (key(name), number, key(reason)))
+    image_id = member_id(name)
+    bare = image_id.rpartition("/")[2]
+    row = key(image_id), key(bare) if bare else None, number, key(reason)
+    database.execute("INSERT INTO left_out VALUES (NULL, ?, ?, ?, ?)", row)
 
 
 def _add(database: sqlite3.Connection, image_id: str, number: int, member: ZipMember) -> None:

@@ -6,6 +6,13 @@ from typing import NamedTuple
 HEADER = 30  # bytes before the name of a member
 
 
+def member_id(name: str) -> str:
+    """The id of the member ``name``, with or without any ``./`` before it."""
+    while name.startswith("./"):
+        name = name.removeprefix("./")
+    return name
+
+
 class ZipMember(NamedTuple):
     """Where a file lies in a zip, and what the zip says of it."""
 

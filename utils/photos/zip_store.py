@@ -39,28 +39,29 @@ class ZipStore:
     def __setstate__(self, state: tuple[Path, ZipIndex]) -> None:
         self.__init__(*state)
 
-    def _zip(self, number: int) -> Path:
-        return self._folder / self.index.zips[number]
-
-    def _open(self, number: int) -> io.FileIO:
-        return open(self._zip(number), "rb", buffering=0)
+    def _open(self, name: str, _stamp: str) -> io.FileIO:
+        """The zip of this name; opened again when another index says that it has changed."""
+        return open(self._folder / name, "rb", buffering=0)
 
     def find(self, name: str) -> str | None:
-        """The id of the member that ``name`` stands for; None where there is none."""
+        """The id of the member that ``name`` stands for; None where there is none.
+
+        Raises ``Unclear`` where it may be that of several, or of one that is left out.
+        """
         return self.index.find(name)
 
     def read(self, name: str) -> bytes:
         """The bytes of a member. Raises OSError, naming the zip, where they are not those that its directory states."""
-        number, member = self.index[name]
+        file, made_of, member = self.index[name]
         try:
-            return _unpacked(member, _packed(member, self._file(number)))
+            return _unpacked(member, _packed(member, self._file(file, made_of)))
         except ValueError as error:
-            raise OSError(f"{self._zip(number)}: {error}") from error
+            raise OSError(f"{self._folder / file}: {error}") from error
 
     def stamp(self, name: str) -> Stamp:
         """Its time is that of the whole zip."""
-        number, member = self.index[name]
-        return Stamp(member.size, os.fstat(self._file(number).fileno()).st_mtime_ns)
+        file, made_of, member = self.index[name]
+        return Stamp(member.size, os.fstat(self._file(file, made_of).fileno()).st_mtime_ns)
 
     def why_left_out(self, name: str) -> str | None:
         return self.index.why_left_out(name)

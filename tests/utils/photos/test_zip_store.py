@@ -73,6 +73,41 @@ def test_a_name_without_folders_is_no_id_where_two_are_called_so(tmp_path):
     assert (pixels(store.open("b/x.png")) == pixels(photo(seed=1))).all()
 
 
+def test_a_name_that_is_unclear_is_that_of_no_other_photo(tmp_path):
+    """Neither one with another extension, nor the last one where the others are left out."""
+    photos = [(name, encoded(photo(seed=seed))) for seed, name in enumerate(["a/x.png", "b/x.png", "c/x.gif"])]
+    path = write_zip(tmp_path / "0.zip", photos)
+    assert "x" not in ImageStore.from_paths([path])
+    with edited(path) as data:
+        data[entry(data, "b/x.png") + 8] |= 1  # encrypted
+    store = ImageStore.from_paths([path])
+    for name in ("x", "x.png"):
+        with pytest.raises(ImageError, match=r"0\.zip; several members are called so: a/x\.png, b/x\.png$"):
+            store.open(name)
+    for name in ("b/x", "b/x.png"):
+        with pytest.raises(ImageError, match=r"0\.zip; it is encrypted \(0\.zip\)$"):
+            store.open(name)
+    (tmp_path / "x.png").write_bytes(encoded(photo(seed=9)))
+    assert ImageStore.from_paths([path, tmp_path]).place("x") == f"{tmp_path}/x.png"
+
+
+def test_any_number_of_dots_before_a_name(tmp_path):
+    store = ZipStore(write_zip(tmp_path / "0.zip", [("./././c.png", b"1")]))
+    names = "c.png", "./c.png", "./././c.png"
+    assert [store.read(store.find(name)) for name in names] == [b"1"] * 3
+    assert list(store.index) == ["c.png"]
+
+
+def test_names_are_printable_in_messages(tmp_path, caplog):
+    path = write_zip(tmp_path / "0.zip", [("../a\n\x1b[31mred.png", b"1"), ("b\n.png", b"2")])
+    store = ImageStore.from_paths([path])
+    assert r"(../a\n\x1b[31mred.png in 0.zip: its name is no path" in caplog.text
+    with pytest.raises(ImageError, match=r"^b\\n\.png in [^\n]*: not an image"):
+        store.open("b\n.png")
+    with pytest.raises(ImageError, match=r"^c\\n: not in "):
+        store.open("c\n")
+
+
 def test_of_members_of_one_id_the_last_counts(tmp_path, recwarn, caplog):
     for shard, seeds in enumerate(([1, 2], [3])):
         path = tmp_path / f"{shard}.zip"
@@ -246,7 +281,7 @@ def test_any_damage_gives_the_photo_or_an_error_of_one_line(tmp_path_factory, da
 
     def read():
         store = ZipStore(path)
-        return {name: store.read(found) for name in content if (found := store.find(name)) is not None}
+        return {name: store.read(name) for name in content if name in store.index}
 
     assert (outcome(read, path, bytes(damaged)) or {}).items() <= content.items()
 
@@ -270,6 +305,33 @@ def test_the_index_is_made_once_and_again_when_a_zip_changes(gallery):
     assert "30" not in ImageStore.from_paths([folder])
     (folder / "zips.index").write_bytes(b"no index")
     assert "new" in ImageStore.from_paths([folder])
+
+
+def in_new_thread(function, *arguments):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def test_an_open_store_reads_on_when_the_index_is_made_anew(tmp_path):
+    """As another command does that finds more zips: threads that open the index then find what it says."""
+    write_zip(tmp_path / "1.zip", [("1.png", b"1")])
+    store = ImageStore.from_paths([tmp_path])
+    write_zip(tmp_path / "0.zip", [("0.png", b"0")])
+    ImageStore.from_paths([tmp_path])
+    assert store.read("1.png")[0] == in_new_thread(store.read, "1.png")[0] == b"1"
+    write_zip(tmp_path / "1.zip", [("more.png", b"m"), ("1.png", b"new")])
+    ImageStore.from_paths([tmp_path])
+    assert in_new_thread(store.read, "1.png")[0] == b"new"
+
+
+def test_an_index_that_is_gone_is_named(tmp_path):
+    write_zip(tmp_path / "1.zip", [("1.png", b"1")])
+    store = ImageStore.from_paths([tmp_path])
+    (tmp_path / "zips.index").unlink()
+    for read in (store.read, store.place):
+        with pytest.raises(ImageError, match=r"^1\.png: [^\n]*/zips\.index: unable to open database file$"):
+            in_new_thread(read, "1.png")
+    assert in_new_thread(store.content, "1.png") is None
 
 
 def test_of_processes_that_start_together_one_makes_the_index(gallery):

@@ -12,6 +12,7 @@ from utils.photos.zip_index import ZipIndex, open_zip_index
 from utils.photos.zip_member import HEADER, ZipMember, header_length
 
 OPEN_FILES = 128  # zips that a process keeps open
+PIECE = 2**26  # bytes that are inflated at once
 SLACK = 64  # bytes read beyond what is needed: a header may have more fields than the directory says
 
 
@@ -85,16 +86,28 @@ def _packed(member: ZipMember, file: io.FileIO) -> bytes:
 
 def _unpacked(member: ZipMember, packed: bytes) -> bytes:
     """The file. Raises ``ValueError`` where it is not as long, or another, than the directory states."""
-    data = packed
-    if member.method == zipfile.ZIP_DEFLATED:
-        inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            data = inflating.decompress(packed, member.size + 1)  # of a bomb no more than it admits to
-        except zlib.error as error:
-            raise ValueError(f"damaged: {error}") from error
+    try:
+        # Of a bomb no more than it admits to.
+        data = _inflated(packed, member.size + 1) if member.method == zipfile.ZIP_DEFLATED else packed
+    except zlib.error as error:
+        raise ValueError(f"damaged: {error}") from error
     if len(data) != member.size:
         longer = "longer" if len(data) > member.size else "shorter"
         raise ValueError(f"damaged: {longer} than the {member.size} bytes that its directory states")
     if zlib.crc32(data) != member.checksum:
         raise ValueError("damaged: it has another checksum than its directory states")
     return data
+
+
+def _inflated(packed: bytes, most: int) -> bytes:
+    """At most so many bytes, above 0. What is long comes piece by piece: at once it would lie in memory twice."""
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    piece = inflating.decompress(packed, min(most, PIECE))
+    if len(piece) < PIECE:  # nearly every photo
+        return piece
+    data = io.BytesIO()
+    while piece:
+        data.write(piece)
+        left = most - data.tell()
+        piece = inflating.decompress(inflating.unconsumed_tail, min(left, PIECE)) if left else b""
+    return data.getvalue()

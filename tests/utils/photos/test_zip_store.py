@@ -213,6 +213,19 @@ def test_a_bomb_is_not_inflated_further_than_it_admits_to(tmp_path, monkeypatch)
     assert [len(data) for data in taken] == [11]
 
 
+def test_what_is_inflated_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(zip_store, "PIECE", 100)
+    contents = [(str(size), os.urandom(size // 2) + bytes(size - size // 2)) for size in (0, 99, 100, 101, 1000)]
+    contents.append(("bomb", bytes(1000)))
+    path = write_zip(tmp_path / "0.zip", contents)
+    with edited(path) as data:
+        struct.pack_into("<I", data, entry(data, "bomb") + 24, 299)
+    store = ZipStore(path)
+    assert [store.read(name) for name, _ in contents[:-1]] == [content for _, content in contents[:-1]]
+    with pytest.raises(OSError, match="longer than the 299 bytes"):
+        store.read("bomb")
+
+
 def test_a_header_with_more_fields_than_the_directory_has(tmp_path):
     """Its length stands in the header alone."""
     path, data = tmp_path / "0.zip", encoded(photo())

@@ -23,7 +23,7 @@ from utils.auditing.thresholds import LIKENESS, MANY
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_gallery_photos, add_workers, at_least, probability, script_parser
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, FLICKR_OWNER, PUBLISHED_METADATA, check_files
-from utils.jobs.outputs import check_outputs
+from utils.jobs.outputs import check_apart, check_outputs
 from utils.jobs.packages import check_package
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def audit(args: argparse.Namespace) -> list[str]:
     """Write the table and a summary. Returns the photos that could not be read."""
     names = ("queries", "image_path", "gallery", "image_data_path", "tar_index_path")
     index = args.index and args.index / "index.json"
-    check_files([*((name, getattr(args, name)) for name in names), ("index", index)])
+    inputs = [*((name, getattr(args, name)) for name in names), ("index", index)]
+    check_files(inputs)
+    check_apart([("--output", args.output)], inputs)
     check_outputs([("--output", args.output)], [("--hashes", args.hashes)])
     check_package("tools.audit_benchmark", "imagehash", "audit")
 

@@ -99,6 +99,14 @@ def test_flags_that_do_not_go_together_are_refused(flags, capsys):
     assert "--" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("table", ["queries", "gallery"])
+def test_the_output_is_none_of_the_tables_that_are_read(world, table):
+    before = (world / f"{table}.csv").read_bytes()
+    with pytest.raises(SystemExit, match=rf"error: --output: .*{table}\.csv is read, as {table}"):
+        main([*command(world, "--gallery", world / "gallery.csv"), "--output", str(world / f"{table}.csv")])
+    assert (world / f"{table}.csv").read_bytes() == before
+
+
 def test_the_report_has_all_queries_and_those_without_leaks(tmp_path, tiny_base, capsys):
     build_world(tmp_path / "world", tiny_base)
     shutil.rmtree(tmp_path / "world" / "adapter")

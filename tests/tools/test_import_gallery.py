@@ -119,6 +119,29 @@ def test_no_photo_is_an_error_that_leaves_no_file(osv5m):
     assert not list(osv5m.glob("*m.csv"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("osv5m train.csv ./train.csv", r"table: train\.csv is read, as source, and would be overwritten"),
+        ("osv5m m.ledger.csv m.csv", r"table: m\.ledger\.csv is read, as source"),
+        ("osv5m train.csv test.csv", r"table: test\.csv exists, and this command did not write it"),
+        ("osv5m train.csv m.csv", r"table: m\.ledger\.csv exists, and this command did not write it"),
+        ("osv5m train.csv alone.csv", r"table: alone\.csv exists, and this command did not write it"),
+        ("webdataset train.csv images/train/00.zip", r"table: images/train/00\.zip is the name of an archive"),
+        ("webdataset train.csv new.tar", r"table: new\.tar is the name of an archive"),
+    ],
+)
+def test_nothing_is_overwritten_but_what_it_wrote(osv5m, monkeypatch, arguments, message):
+    monkeypatch.chdir(osv5m)
+    for name in ("test.csv", "m.ledger.csv"):
+        write_table(osv5m / name, ROWS)
+    (osv5m / "alone.csv").write_text("IMG_ID,LAT,LON,neighbourhood,city,county,state,region,country\n")
+    before = {path: path.read_bytes() for path in osv5m.rglob("*.*") if path.is_file()}
+    with pytest.raises(SystemExit, match=f"^error: {message}[^\n]*$"):
+        main(arguments.split())
+    assert {path: path.read_bytes() for path in osv5m.rglob("*.*") if path.is_file()} == before
+
+
 def test_webdataset(tmp_path, capsys):
     shards = []
     for shard in range(2):

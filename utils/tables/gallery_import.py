@@ -16,6 +16,8 @@ from utils.tables.imported_photo import ImportedPhoto
 from utils.tables.ledger import COLUMNS, ledger_path
 from utils.tables.metadata import REQUIRED
 
+HEADER = (*REQUIRED, *TEXT_COLUMNS)
+ARCHIVES = (".tar", ".zip")
 Read = Callable[[], Iterable[ImportedPhoto | ValueError]]
 NAMED = 20  # bad rows of which it is said what is wrong; a damaged table may have millions
 
@@ -34,6 +36,21 @@ class Imported:
         self.bad += 1
         if self.bad <= NAMED:
             self.problems.append(problem)
+
+
+def check_table(table: Path) -> None:
+    """Raise ``ValueError`` where ``import_gallery`` would not write ``table`` anew, but lose something else for it."""
+    if table.suffix.lower() in ARCHIVES:
+        raise ValueError(f"table: {table} is the name of an archive: name the table to write last, a CSV file")
+    ledger = ledger_path(table)
+    for path, header, whole in ((table, HEADER, ledger.exists()), (ledger, COLUMNS, True)):
+        if path.exists() and not (whole and _header(path) == ",".join(header)):
+            raise ValueError(f"table: {path} exists, and this command did not write it: name another, or remove it")
+
+
+def _header(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.readline(1000).decode(errors="replace").rstrip("\n")
 
 
 def import_gallery(read: Read, table: Path, selection: Selection, store: ImageStore | None = None) -> Imported:
@@ -61,7 +78,7 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
         paths = [stack.enter_context(atomic_path(path)) for path in (table, ledger_path(table))]
         files = [stack.enter_context(open(path, "w", encoding="utf-8", newline="")) for path in paths]
         metadata, ledger = (csv.writer(file, lineterminator="\n") for file in files)
-        metadata.writerow([*REQUIRED, *TEXT_COLUMNS])
+        metadata.writerow(HEADER)
         ledger.writerow(COLUMNS)
         for number, photo in enumerate(_photos(read())):
             if is_again[number]:

@@ -95,7 +95,7 @@ def test_bad_rows_and_ids_that_come_again_are_named(osv5m, capsys):
     assert [line.partition("problem: ")[2] for line in err.splitlines() if "problem: " in line] == [
         f"{osv5m}/train.csv: row 0 (1000000000000000): latitude, longitude: could not convert string to float: 'x'",
         f"{osv5m}/train.csv: row 11 (1000000000000009): latitude, longitude: could not convert string to float: ''",
-        "1000000000000003.jpg: photo 9 has an id that was there before; left out",
+        f"{osv5m}/train.csv: row 10 (1000000000000003): a photo of this id was there before; left out",
     ]
 
 

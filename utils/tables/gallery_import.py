@@ -82,7 +82,7 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
         ledger.writerow(COLUMNS)
         for number, photo in enumerate(_photos(read())):
             if is_again[number]:
-                done.add_problem(f"{photo.image_id}: photo {number} has an id that was there before; left out")
+                done.add_problem(f"{photo.where}: a photo of this id was there before; left out")
             elif is_chosen[number]:
                 metadata.writerow([photo.image_id, photo.latitude, photo.longitude, *photo.texts])
                 ledger.writerow([photo.image_id, *astuple(photo.credit)])

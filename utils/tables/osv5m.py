@@ -8,14 +8,12 @@ import csv
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import islice
 from typing import BinaryIO
 
 from utils.geography.osv5m_areas import LEVELS
 from utils.jobs.progress import progress_bar
-from utils.photos.credit import Credit
 from utils.tables.cells import check_row, rows_of
-from utils.tables.imported_photo import ImportedPhoto, parse_point, place_texts
+from utils.tables.imported_photo import ImportedPhoto, credit_of, parse_point, place_texts
 from utils.tables.layout import read_layout
 
 REQUIRED = ("id", "latitude", "longitude")
@@ -39,13 +37,32 @@ def read_osv5m(path: str | os.PathLike) -> Iterator[ImportedPhoto | ValueError]:
             total=os.path.getsize(path), unit="B", unit_scale=True, desc=f"reading {os.path.basename(path)}"
         ) as progress,
     ):
-        rows = csv.DictReader(_lines(file, progress.update), layout.names, delimiter=layout.delimiter, restval="")
-        for number, cells in enumerate(islice(rows, 1, None)):
+        rows = _each(
+            csv.DictReader(_lines(file, progress.update), layout.names, delimiter=layout.delimiter, restval="")
+        )
+        if isinstance(next(rows), csv.Error):  # the header
+            raise ValueError(f"{path}: its lines end in carriage returns: save it with line feeds")
+        for number, cells in enumerate(rows):
+            where = f"{path}: row {number}"
+            if isinstance(cells, csv.Error):
+                yield ValueError(f"{where}: a carriage return in a cell without quotes")
+                continue
+            where += f" ({cells['id'].encode(errors='replace').decode()[:40]})"
             try:
-                yield _photo(cells)
+                yield _photo(cells, where)
             except ValueError as error:
-                name = cells["id"].encode(errors="replace").decode()
-                yield ValueError(f"{path}: row {number} ({name[:40]}): {error}")
+                yield ValueError(f"{where}: {error}")
+
+
+def _each(rows: csv.DictReader) -> Iterator[dict[str, str] | csv.Error]:
+    """The rows, and in place of one that ``csv`` cannot read its error, after which it goes on with the next line."""
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield error
 
 
 def _lines(file: BinaryIO, read: Callable[[int], object]) -> Iterator[str]:
@@ -54,21 +71,20 @@ def _lines(file: BinaryIO, read: Callable[[int], object]) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _photo(cells: Mapping[str, str]) -> ImportedPhoto:
+def _photo(cells: Mapping[str, str], where: str) -> ImportedPhoto:
     check_row(cells)
     key = cells["id"]
     if not re.fullmatch(r"[0-9]+", key):
         raise ValueError("id: no number")
     names = {"city": "city", "county": "sub-region", "state": "region", "country": "country"}
-    # An id went through a floating-point number where others of the column were missing.
-    author_id = cells.get("creator_id", "").removesuffix(".0")
-    author = " ".join(cells.get("creator_username", "").split())
+    author, author_id = cells.get("creator_username", ""), cells.get("creator_id", "")
     return ImportedPhoto(
         f"{key}.jpg",
         *parse_point(cells["latitude"], cells["longitude"]),
         place_texts(**{name: cells.get(column, "") for name, column in names.items()}),
         cells.get("sequence", ""),
-        Credit(author, author_id, LICENCE, LICENCE_URL, SOURCE.format(id=key)),
+        credit_of(author, author_id, LICENCE, LICENCE_URL, SOURCE.format(id=key)),
+        where,
     )
 
 

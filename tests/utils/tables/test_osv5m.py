@@ -54,6 +54,18 @@ def test_bad_rows_are_named_and_cost_only_themselves(tmp_path):
     assert not problems
 
 
+def test_a_carriage_return_without_quotes_costs_its_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'id,latitude,longitude,city\r\n1,1,2,a\r\n2,1,2,a\rb\r\n3,1,2,"a\rb"\r\n')
+    first, second, third = read_osv5m(path)
+    assert (first.image_id, first.where) == ("1.jpg", f"{path}: row 0 (1)")
+    assert str(second) == f"{path}: row 1: a carriage return in a cell without quotes"
+    assert (third.image_id, third.texts[1], third.where) == ("3.jpg", "a b", f"{path}: row 2 (3)")
+    path.write_bytes(b"id,latitude,longitude\r1,1,2\r")
+    with pytest.raises(ValueError, match=r"t\.csv: its lines end in carriage returns"):
+        next(read_osv5m(path))
+
+
 def test_another_table_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\n")
     with pytest.raises(ValueError, match=r"t\.csv: no column id"):

@@ -59,7 +59,7 @@ def test_metadata_and_ledger(osv5m, capsys):
         "mapper 1, CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/), "
         "https://www.mapillary.com/app/?pKey=1000000000000005"
     )
-    assert read_authors(ledger_path(table)).tolist() == ["0"] * 4 + ["1"] * 4
+    assert read_authors(ledger_path(table))["author_id"].tolist() == ["0"] * 4 + ["1"] * 4
 
 
 def test_so_many_a_cell_and_one_of_a_ride(osv5m, capsys):

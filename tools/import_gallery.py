@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from utils.cli.command import run_command
-from utils.cli.flags import add_quiet, at_least, positive, script_parser
+from utils.cli.flags import add_quiet, at_least, script_parser
 from utils.data_paths import check_files
 from utils.jobs.outputs import check_apart, check_outputs
 
@@ -44,10 +44,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             metavar=("S", "W", "N", "E"),
             help="only photos in this box, in degrees; west greater than east crosses the antimeridian",
         )
-        add("--per_cell", type=at_least(1), help="at most so many photos a cell")
-        add("--cell_km", type=positive, default=1.0, help="side of a cell (%(default)s)")
+        add("--per_cell", type=at_least(1, most=2**31), help="at most so many photos a cell")
+        add("--cell_km", type=at_least(0.001, float), default=1.0, help="side of a cell (%(default)s)")
         add("--one_per_sequence", action="store_true", help="at most one photo of a ride, whose shots look alike")
-        add("--seed", type=at_least(0), default=0, help="of the choice (%(default)s)")
+        add("--seed", type=at_least(0, most=2**64 - 1), default=0, help="of the choice (%(default)s)")
         add_quiet(add, default=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

@@ -119,6 +119,37 @@ def test_no_photo_is_an_error_that_leaves_no_file(osv5m):
     assert not list(osv5m.glob("*m.csv"))
 
 
+def test_what_a_killed_import_left_is_removed(osv5m):
+    for name in (".1.m.csv", ".1.m.ledger.csv", ".1.train.csv"):
+        (osv5m / name).touch()
+    for _ in range(2):  # also onto what it wrote
+        assert main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv")]) == 0
+        found = {path.name for path in osv5m.iterdir()}
+        assert found == {".1.train.csv", "images", "m.csv", "m.ledger.csv", "train.csv"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--cell_km", "1e-7"], "1e-7: it is at least 0.001"),
+        (["--cell_km", "1e-320"], "1e-320: it is at least 0.001"),
+        (["--seed", str(2**64)], f"{2**64}: it is at most {2**64 - 1}"),
+        (["--per_cell", str(2**64)], f"{2**64}: it is at most {2**31}"),
+    ],
+)
+def test_numbers_out_of_bounds(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["osv5m", "train.csv", "m.csv", *flags])
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
+def test_the_bounds_of_the_numbers(osv5m):
+    flags = ["--cell_km", "0.001", "--seed", str(2**64 - 1), "--per_cell", str(2**31)]
+    write_table(osv5m / "train.csv", [row(1, 90, 180), row(2, -90, -180), row(3, 0, 180)])
+    assert main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv"), *flags]) == 0
+    assert ids(osv5m / "m.csv") == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.geography.gazetteer import TEXT_COLUMNS
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, remove_unfinished
+from utils.jobs.locks import making
 from utils.photos.store import ImageStore
 from utils.tables.gallery_selection import Choice, Chooser, Selection
 from utils.tables.imported_photo import ImportedPhoto
@@ -74,7 +75,9 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
         raise ValueError("\n".join([f"no photo of {done.rows:,} rows is left", *reasons, *done.problems]))
     # A byte a photo; sets of millions would take more than the choice did.
     is_chosen, is_again = (_mask(done.rows, numbers) for numbers in (choice.chosen, choice.again))
-    with ExitStack() as stack:
+    with making(table), ExitStack() as stack:
+        for path in (table, ledger_path(table)):
+            remove_unfinished(path.parent, path.name)
         paths = [stack.enter_context(atomic_path(path)) for path in (table, ledger_path(table))]
         files = [stack.enter_context(open(path, "w", encoding="utf-8", newline="")) for path in paths]
         metadata, ledger = (csv.writer(file, lineterminator="\n") for file in files)

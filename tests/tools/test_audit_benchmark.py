@@ -143,11 +143,13 @@ def test_the_report_has_all_queries_and_those_without_leaks(tmp_path, tiny_base,
         ("other,same_id", "none of its 1 queries is evaluated"),
         ("\n".join(f"q{number},same_id" for number in range(10)), "leaves out all 10 queries"),
         ("q1,", r"row 0 \(q1\): reason: empty"),
+        ("q0,same_id\nq1,a,b", r"row 1 \(q1\): more cells than columns"),
+        ("q1,\udcff", r"row 0 \(q1\): reason is not UTF-8"),
     ],
 )
 def test_a_table_of_something_else_is_refused(tmp_path, tiny_base, rows, message):
     build_world(tmp_path / "world", tiny_base)
-    (tmp_path / "leaks.csv").write_text(f"IMG_ID,reason\n{rows}\n")
+    (tmp_path / "leaks.csv").write_text(f"IMG_ID,reason\n{rows}\n", errors="surrogateescape")
     command = ["--candidates", str(tmp_path / "world" / "candidates.csv"), "--ranker", "retrieval", "--quiet"]
     with pytest.raises(SystemExit, match=message):
         evaluate.main([*command, "--leave_out", str(tmp_path / "leaks.csv"), "--output_dir", str(tmp_path / "out")])

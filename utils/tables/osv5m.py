@@ -7,7 +7,7 @@ huggingface.co/datasets/osv5m/osv5m. ``dataset/README.md`` says what is known of
 import csv
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from utils.geography.osv5m_areas import LEVELS
@@ -88,10 +88,11 @@ def _photo(cells: Mapping[str, str], where: str) -> ImportedPhoto:
     )
 
 
-def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """IMG_ID -> labels of the areas that some photos lie in, by LEVELS; empty where the table has none.
 
-    A photo that the table has not is absent. Raises ``ValueError`` naming the file where it lacks a column.
+    A photo that the table has not is absent. Also returns a message for each row of theirs that cannot be used, or
+    comes again, and for a table that knows none of them. Raises ``ValueError`` naming the file where it lacks a column.
     """
     columns = tuple(f"unique_{level}" for level in LEVELS)
     try:
@@ -99,8 +100,27 @@ def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> dict[str,
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     wanted = {image_id.removesuffix(".jpg"): image_id for image_id in image_ids}
-    return {
-        wanted[cells["id"]]: tuple(cells[column] for column in columns)
-        for cells in rows_of(path, layout)
-        if cells["id"] in wanted
-    }
+    areas: dict[str, tuple[str, ...]] = {}
+    problems = []
+    for number, cells in enumerate(rows_of(path, layout, missing=None)):
+        image_id = wanted.get(cells["id"])
+        if image_id is None:
+            continue
+        try:
+            if image_id in areas:
+                raise ValueError("a photo of this id was there before")
+            areas[image_id] = _labels(cells, columns)
+        except ValueError as error:
+            problems.append(f"{path}: row {number} ({cells['id']}): {error}; left out")
+    if not any(map(any, areas.values())):
+        problems.append(f"{path}: it has a label for none of the {len(wanted)} queries: is it of another benchmark?")
+    return areas, problems
+
+
+def _labels(cells: Mapping[str, str | None], columns: Sequence[str]) -> tuple[str, ...]:
+    """Raises ``ValueError`` where the row is cut short, or too long, or they are no text."""
+    if None in cells.values():
+        raise ValueError("fewer cells than columns")
+    check_row({name: cell for name, cell in cells.items() if name is None or name in columns})
+    # That very text is what the metrics of the data set's authors take for none.
+    return tuple("" if cells[column] == "nan" else cells[column] for column in columns)

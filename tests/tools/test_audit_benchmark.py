@@ -71,6 +71,20 @@ def test_each_leak_is_found_and_nothing_else(world, capsys):
     assert owned == {key: value for key, value in LEAKS.items() if key[1] != "placeholder"}
 
 
+def test_a_query_that_comes_again_is_no_placeholder(world, capsys):
+    with open(world / "queries.csv", "a") as file:
+        file.write("clean_1@N01.jpg,1.0,2.0\n" * 5)
+    assert main(command(world, "--gallery", world / "gallery.csv")) == 1
+    output = capsys.readouterr()
+    assert found(world)[0] == LEAKS
+    assert "8 of 10 queries leak" in output.out
+    lines = [line.partition("problem: ")[2] for line in output.err.splitlines() if "this IMG_ID was" in line]
+    assert lines == [
+        f"{world}/queries.csv: row {row} (clean_1@N01.jpg): this IMG_ID was there before; left out"
+        for row in range(10, 15)
+    ]
+
+
 def test_an_index_gives_candidates_and_cosines(world, tiny_base):
     build = ["build", "--gallery", world / "gallery.csv", "--image_data_path", world / "gallery", "--index"]
     build += [world / "index", "--model", tiny_base, "--num_workers", "0", "--quiet"]

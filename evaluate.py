@@ -273,11 +273,14 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     check_outputs(folders=[(f"--{name}", path) for name, path in names])
 
     from utils.evaluation.cases import Case
+    from utils.tables.leak_table import read_reasons
 
     info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
     queries, problems = read_queries(args)
     points, unusable = read_photo_points(args)
-    problems += unusable
+    areas, more = read_query_areas(args, queries)
+    problems += unusable + more
+    reasons = read_reasons(args.leave_out) if args.leave_out is not None else None
     scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
     if scored is None or not Processes.from_environment().concludes:
         return []
@@ -285,7 +288,7 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     problems += lost
     if not cases:
         raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
-    report_on(args, info, cases, points, problems)
+    report_on(args, info, cases, points, areas, reasons, problems)
     return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
 
 
@@ -305,9 +308,15 @@ def report_on(
     info: AdapterInfo,
     cases: "Sequence[Case]",
     points: "dict[str, np.ndarray | None]",
+    areas: dict[str, tuple[str, ...]] | None,
+    reasons: dict[str, list[str]] | None,
     problems: list[str],
 ) -> None:
-    """Calibrate if asked to, write the report and print it; ``points`` are those of gallery and training photos."""
+    """Calibrate if asked to, write the report and print it.
+
+    ``points`` are those of gallery and training photos, ``areas`` labels of the truths, and ``reasons`` those to leave
+    queries out, see ``read_areas`` and ``read_reasons``.
+    """
     from utils.decider import Decider
     from utils.evaluation.area_accuracy import area_accuracy
     from utils.evaluation.fit_calibration import calibrated
@@ -317,9 +326,8 @@ def report_on(
     from utils.evaluation.report_files import write_evaluation
     from utils.evaluation.report_text import format_report
     from utils.evaluation.stated import stated_of
-    from utils.tables.osv5m import read_areas
 
-    left_out = LeftOut.read(args.leave_out, cases) if args.leave_out is not None else None
+    left_out = LeftOut.of(args.leave_out, reasons, cases) if reasons is not None else None
     if args.calibrate:
         info = calibrated(cases, info, sources(args))
         info.save(args.model_path)
@@ -337,8 +345,8 @@ def report_on(
     report = about | build_report(cases, picks, prediction=prediction, stated=stated, **points, **fitted)
     settings = {name: str(value) for name, value in vars(args).items() if name not in SECRET}
     report |= {"settings": settings, "problems": problems}
-    if args.areas is not None:
-        report["areas"] = area_accuracy(cases, picks, read_areas(args.areas, [case.query.image for case in cases]))
+    if areas is not None:
+        report["areas"] = area_accuracy(cases, picks, areas)
     if left_out is not None:
         kept = left_out.kept(picks)
         others = None if stated is None else stated_of(decider, sources(args), left_out.cases, kept[prediction])
@@ -389,6 +397,15 @@ def read_photo_points(args: argparse.Namespace) -> "tuple[dict[str, np.ndarray |
     gallery, unusable = read_points([args.gallery] if args.gallery else [])
     training, more = read_points(args.train_metadata)
     return {"gallery": gallery, "training": training}, unusable + more
+
+
+def read_query_areas(
+    args: argparse.Namespace, queries: "Sequence[Query]"
+) -> tuple[dict[str, tuple[str, ...]] | None, list[str]]:
+    """The areas that the queries lie in, None where no table has them; and problems."""
+    from utils.tables.osv5m import read_areas
+
+    return (None, []) if args.areas is None else read_areas(args.areas, [query.image for query in queries])
 
 
 def score(

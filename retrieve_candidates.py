@@ -251,7 +251,7 @@ def search(args: argparse.Namespace) -> list[str]:
     model = checked_model(args, gallery)
     queries, embedded, problems = query_embeddings(args, load_encoder(model, gallery.info.dtype, device(args)))
     exclusions = [same_id(queries["IMG_ID"], gallery.metadata["IMG_ID"])] if args.exclude_same_id else []
-    exclusions += [owners(args, queries, gallery)] if args.exclude_owner else []
+    exclusions += owners(args, queries, gallery) if args.exclude_owner else []
     found, scores = search_excluding(gallery, embedded, args.topk, exclusions)
     least = None
     if args.reverse:
@@ -263,7 +263,7 @@ def search(args: argparse.Namespace) -> list[str]:
     return problems
 
 
-def owners(args: argparse.Namespace, queries: "pd.DataFrame", gallery: "Gallery") -> "Exclusion":
+def owners(args: argparse.Namespace, queries: "pd.DataFrame", gallery: "Gallery") -> "list[Exclusion]":
     """What a query may not find of its owner, whom ledgers or IMG_IDs name."""
     from utils.retrieval.exclusions import same_author, same_owner
     from utils.tables.ledger import ledger_path
@@ -275,7 +275,7 @@ def owners(args: argparse.Namespace, queries: "pd.DataFrame", gallery: "Gallery"
         check_files(("exclude_owner", path) for path in (own, *(path for _, path in ledgers)))
         return same_author([(queries["IMG_ID"], own)], ledgers)
     pattern = FLICKR_OWNER if args.exclude_owner == BY_LEDGER else args.exclude_owner
-    return same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], pattern)
+    return [same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], pattern)]
 
 
 def search_geoclip(args: argparse.Namespace) -> list[str]:

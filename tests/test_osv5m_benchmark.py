@@ -68,6 +68,20 @@ def test_accuracy_at_distances_and_in_areas(osv5m, monkeypatch, capsys):
     assert "4 with a sub-region, 3 with a city" in capsys.readouterr().out
 
 
+def test_rows_without_usable_areas_are_named(osv5m, monkeypatch, capsys):
+    monkeypatch.chdir(osv5m)
+    lines = Path("dataset/osv5m/test.csv").read_text().splitlines()
+    lines[2] = ",".join(lines[2].split(",")[:3])
+    Path("areas.csv").write_text("\n".join([*lines, lines[1]]))
+    flags = ["--dataset", "osv5m", "--ranker", "retrieval", "--areas", "areas.csv", "--output_dir", "cut"]
+    assert evaluate.main(flags) == 1
+    err = capsys.readouterr().err
+    assert "problem: areas.csv: row 1 (1000000000001001): fewer cells than columns; left out\n" in err
+    assert "problem: areas.csv: row 4 (1000000000001000): a photo of this id was there before; left out\n" in err
+    metrics = json.loads(Path("cut/metrics.json").read_text())
+    assert [area["num_queries"] for area in metrics["areas"].values()] == [3, 3, 3, 2]
+
+
 def test_without_the_package_the_areas_are_left_out(osv5m, monkeypatch, caplog, capsys):
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
     assert "areas" not in report(osv5m, monkeypatch)

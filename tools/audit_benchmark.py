@@ -23,7 +23,7 @@ from utils.auditing.thresholds import LIKENESS, MANY
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_gallery_photos, add_workers, at_least, probability, script_parser
 from utils.data_paths import BENCHMARKS, EARTH_SPLITS, FLICKR_OWNER, PUBLISHED_METADATA, check_files
-from utils.jobs.outputs import check_outputs
+from utils.jobs.outputs import check_apart, check_outputs
 from utils.jobs.packages import check_package
 
 if TYPE_CHECKING:
@@ -89,10 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def audit(args: argparse.Namespace) -> list[str]:
-    """Write the table and a summary. Returns the photos that could not be read."""
+    """Write the table and a summary. Returns the rows that come again and the photos that could not be read."""
     names = ("queries", "image_path", "gallery", "image_data_path", "tar_index_path")
     index = args.index and args.index / "index.json"
-    check_files([*((name, getattr(args, name)) for name in names), ("index", index)])
+    inputs = [*((name, getattr(args, name)) for name in names), ("index", index)]
+    check_files(inputs)
+    check_apart([("--output", args.output)], inputs)
     check_outputs([("--output", args.output)], [("--hashes", args.hashes)])
     check_package("tools.audit_benchmark", "imagehash", "audit")
 
@@ -107,6 +109,8 @@ def audit(args: argparse.Namespace) -> list[str]:
 
     index = Gallery(args.index) if args.index else None
     ids = read_metadata(args.queries)["IMG_ID"]
+    again = ids[ids.duplicated()]
+    ids = ids.drop_duplicates()
     gallery_ids = (read_metadata(args.gallery) if index is None else index.metadata)["IMG_ID"]
     queries = Photos(ids.tolist(), ImageStore.from_paths([args.image_path]))
     gallery = Photos(gallery_ids.tolist(), ImageStore.from_paths([args.image_data_path], args.tar_index_path))
@@ -120,7 +124,10 @@ def audit(args: argparse.Namespace) -> list[str]:
     leaks += pictures
     write_leaks(args.output, leaks)
     print_summary(args, leaks, len(ids), len(gallery_ids))
-    return problems
+    named = [
+        f"{args.queries}: row {row} ({name}): this IMG_ID was there before; left out" for row, name in again.items()
+    ]
+    return named + problems
 
 
 def leaks_by_table(ids: "pd.Series", gallery_ids: "pd.Series", owner: str | None) -> "list[Leak]":

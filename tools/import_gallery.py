@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from utils.cli.command import run_command
-from utils.cli.flags import add_quiet, at_least, positive, script_parser
+from utils.cli.flags import add_quiet, at_least, script_parser
 from utils.data_paths import check_files
-from utils.jobs.outputs import check_outputs
+from utils.jobs.outputs import check_apart, check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,10 +44,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             metavar=("S", "W", "N", "E"),
             help="only photos in this box, in degrees; west greater than east crosses the antimeridian",
         )
-        add("--per_cell", type=at_least(1), help="at most so many photos a cell")
-        add("--cell_km", type=positive, default=1.0, help="side of a cell (%(default)s)")
+        add("--per_cell", type=at_least(1, most=2**31), help="at most so many photos a cell")
+        add("--cell_km", type=at_least(0.001, float), default=1.0, help="side of a cell (%(default)s)")
         add("--one_per_sequence", action="store_true", help="at most one photo of a ride, whose shots look alike")
-        add("--seed", type=at_least(0), default=0, help="of the choice (%(default)s)")
+        add("--seed", type=at_least(0, most=2**64 - 1), default=0, help="of the choice (%(default)s)")
         add_quiet(add, default=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -60,16 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_gallery(args: argparse.Namespace) -> list[str]:
     """Write the metadata table and the ledger, and say what became of the rows. Returns the problems."""
     archives = args.image_data_path or [] if args.kind == "osv5m" else []
-    check_files([*(("source", path) for path in args.source), *(("image_data_path", path) for path in archives)])
-    check_outputs([("table", args.table)])
+    sources = [*(("source", path) for path in args.source), *(("image_data_path", path) for path in archives)]
+    check_files(sources)
 
     from utils.photos.store import ImageStore
-    from utils.tables.gallery_import import import_gallery
+    from utils.tables.gallery_import import check_table, import_gallery
     from utils.tables.gallery_selection import Box, Selection
     from utils.tables.ledger import ledger_path
     from utils.tables.osv5m import read_osv5m
     from utils.tables.webdataset import index_shards, read_webdataset
 
+    outputs = [("table", args.table), ("table", ledger_path(args.table))]
+    check_apart(outputs, sources)
+    check_table(args.table)
+    check_outputs(outputs)
     box = Box(*args.bbox) if args.bbox else None
     selection = Selection(box, args.per_cell, args.cell_km, args.one_per_sequence, args.seed)
     damaged = index_shards(args.source) if args.kind == "webdataset" else []

@@ -71,6 +71,20 @@ def test_each_leak_is_found_and_nothing_else(world, capsys):
     assert owned == {key: value for key, value in LEAKS.items() if key[1] != "placeholder"}
 
 
+def test_a_query_that_comes_again_is_no_placeholder(world, capsys):
+    with open(world / "queries.csv", "a") as file:
+        file.write("clean_1@N01.jpg,1.0,2.0\n" * 5)
+    assert main(command(world, "--gallery", world / "gallery.csv")) == 1
+    output = capsys.readouterr()
+    assert found(world)[0] == LEAKS
+    assert "8 of 10 queries leak" in output.out
+    lines = [line.partition("problem: ")[2] for line in output.err.splitlines() if "this IMG_ID was" in line]
+    assert lines == [
+        f"{world}/queries.csv: row {row} (clean_1@N01.jpg): this IMG_ID was there before; left out"
+        for row in range(10, 15)
+    ]
+
+
 def test_an_index_gives_candidates_and_cosines(world, tiny_base):
     build = ["build", "--gallery", world / "gallery.csv", "--image_data_path", world / "gallery", "--index"]
     build += [world / "index", "--model", tiny_base, "--num_workers", "0", "--quiet"]
@@ -97,6 +111,14 @@ def test_flags_that_do_not_go_together_are_refused(flags, capsys):
         main(flags)
     assert stop.value.code == 2
     assert "--" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", ["queries", "gallery"])
+def test_the_output_is_none_of_the_tables_that_are_read(world, table):
+    before = (world / f"{table}.csv").read_bytes()
+    with pytest.raises(SystemExit, match=rf"error: --output: .*{table}\.csv is read, as {table}"):
+        main([*command(world, "--gallery", world / "gallery.csv"), "--output", str(world / f"{table}.csv")])
+    assert (world / f"{table}.csv").read_bytes() == before
 
 
 def test_the_report_has_all_queries_and_those_without_leaks(tmp_path, tiny_base, capsys):
@@ -135,11 +157,13 @@ def test_the_report_has_all_queries_and_those_without_leaks(tmp_path, tiny_base,
         ("other,same_id", "none of its 1 queries is evaluated"),
         ("\n".join(f"q{number},same_id" for number in range(10)), "leaves out all 10 queries"),
         ("q1,", r"row 0 \(q1\): reason: empty"),
+        ("q0,same_id\nq1,a,b", r"row 1 \(q1\): more cells than columns"),
+        ("q1,\udcff", r"row 0 \(q1\): reason is not UTF-8"),
     ],
 )
 def test_a_table_of_something_else_is_refused(tmp_path, tiny_base, rows, message):
     build_world(tmp_path / "world", tiny_base)
-    (tmp_path / "leaks.csv").write_text(f"IMG_ID,reason\n{rows}\n")
+    (tmp_path / "leaks.csv").write_text(f"IMG_ID,reason\n{rows}\n", errors="surrogateescape")
     command = ["--candidates", str(tmp_path / "world" / "candidates.csv"), "--ranker", "retrieval", "--quiet"]
     with pytest.raises(SystemExit, match=message):
         evaluate.main([*command, "--leave_out", str(tmp_path / "leaks.csv"), "--output_dir", str(tmp_path / "out")])

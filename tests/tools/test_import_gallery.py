@@ -59,7 +59,7 @@ def test_metadata_and_ledger(osv5m, capsys):
         "mapper 1, CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/), "
         "https://www.mapillary.com/app/?pKey=1000000000000005"
     )
-    assert read_authors(ledger_path(table)).tolist() == ["0"] * 4 + ["1"] * 4
+    assert read_authors(ledger_path(table))["author_id"].tolist() == ["0"] * 4 + ["1"] * 4
 
 
 def test_so_many_a_cell_and_one_of_a_ride(osv5m, capsys):
@@ -95,7 +95,7 @@ def test_bad_rows_and_ids_that_come_again_are_named(osv5m, capsys):
     assert [line.partition("problem: ")[2] for line in err.splitlines() if "problem: " in line] == [
         f"{osv5m}/train.csv: row 0 (1000000000000000): latitude, longitude: could not convert string to float: 'x'",
         f"{osv5m}/train.csv: row 11 (1000000000000009): latitude, longitude: could not convert string to float: ''",
-        "1000000000000003.jpg: photo 9 has an id that was there before; left out",
+        f"{osv5m}/train.csv: row 10 (1000000000000003): a photo of this id was there before; left out",
     ]
 
 
@@ -117,6 +117,60 @@ def test_no_photo_is_an_error_that_leaves_no_file(osv5m):
     with pytest.raises(SystemExit, match=r"error: 2\.0 0\.0 1\.0 0\.0: a box is south, west, north and east"):
         main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv"), "--bbox", "2", "0", "1", "0"])
     assert not list(osv5m.glob("*m.csv"))
+
+
+def test_what_a_killed_import_left_is_removed(osv5m):
+    for name in (".1.m.csv", ".1.m.ledger.csv", ".1.train.csv"):
+        (osv5m / name).touch()
+    for _ in range(2):  # also onto what it wrote
+        assert main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv")]) == 0
+        found = {path.name for path in osv5m.iterdir()}
+        assert found == {".1.train.csv", "images", "m.csv", "m.ledger.csv", "train.csv"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--cell_km", "1e-7"], "1e-7: it is at least 0.001"),
+        (["--cell_km", "1e-320"], "1e-320: it is at least 0.001"),
+        (["--seed", str(2**64)], f"{2**64}: it is at most {2**64 - 1}"),
+        (["--per_cell", str(2**64)], f"{2**64}: it is at most {2**31}"),
+    ],
+)
+def test_numbers_out_of_bounds(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["osv5m", "train.csv", "m.csv", *flags])
+    assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
+def test_the_bounds_of_the_numbers(osv5m):
+    flags = ["--cell_km", "0.001", "--seed", str(2**64 - 1), "--per_cell", str(2**31)]
+    write_table(osv5m / "train.csv", [row(1, 90, 180), row(2, -90, -180), row(3, 0, 180)])
+    assert main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv"), *flags]) == 0
+    assert ids(osv5m / "m.csv") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("osv5m train.csv ./train.csv", r"table: train\.csv is read, as source, and would be overwritten"),
+        ("osv5m m.ledger.csv m.csv", r"table: m\.ledger\.csv is read, as source"),
+        ("osv5m train.csv test.csv", r"table: test\.csv exists, and this command did not write it"),
+        ("osv5m train.csv m.csv", r"table: m\.ledger\.csv exists, and this command did not write it"),
+        ("osv5m train.csv alone.csv", r"table: alone\.csv exists, and this command did not write it"),
+        ("webdataset train.csv images/train/00.zip", r"table: images/train/00\.zip is the name of an archive"),
+        ("webdataset train.csv new.tar", r"table: new\.tar is the name of an archive"),
+    ],
+)
+def test_nothing_is_overwritten_but_what_it_wrote(osv5m, monkeypatch, arguments, message):
+    monkeypatch.chdir(osv5m)
+    for name in ("test.csv", "m.ledger.csv"):
+        write_table(osv5m / name, ROWS)
+    (osv5m / "alone.csv").write_text("IMG_ID,LAT,LON,neighbourhood,city,county,state,region,country\n")
+    before = {path: path.read_bytes() for path in osv5m.rglob("*.*") if path.is_file()}
+    with pytest.raises(SystemExit, match=f"^error: {message}[^\n]*$"):
+        main(arguments.split())
+    assert {path: path.read_bytes() for path in osv5m.rglob("*.*") if path.is_file()} == before
 
 
 def test_webdataset(tmp_path, capsys):

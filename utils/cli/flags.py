@@ -30,13 +30,15 @@ FLASH = "flash_attention_2"
 # ---- types ----
 
 
-def at_least(least: float, number: type[int] | type[float] = int) -> Callable[[str], Any]:
-    """The type of a flag that is a finite number of at least ``least``."""
+def at_least(least: float, number: type[int] | type[float] = int, most: float | None = None) -> Callable[[str], Any]:
+    """The type of a flag that is a finite number of at least ``least``, and of at most ``most`` unless that is None."""
 
     def parse(text: str) -> int | float:
         value = number(text)
         if not least <= value < math.inf:
             raise ArgumentTypeError(f"{text}: it is at least {least}")
+        if most is not None and value > most:
+            raise ArgumentTypeError(f"{text}: it is at most {most}")
         return value
 
     parse.__name__ = number.__name__  # argparse names it where the text is no number

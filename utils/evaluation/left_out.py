@@ -10,7 +10,6 @@ import numpy as np
 
 from utils.evaluation.cases import Case
 from utils.photos.formats import without_extension
-from utils.tables.leak_table import read_reasons
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,11 @@ class LeftOut:
     count: int  # queries left out
 
     @classmethod
-    def read(cls, path: str | os.PathLike, cases: Sequence[Case]) -> "LeftOut":
-        """By a table of ``utils/tables/leak_table.py``. Its queries that are not among the cases count for nothing.
+    def of(cls, path: str | os.PathLike, known: Mapping[str, Sequence[str]], cases: Sequence[Case]) -> "LeftOut":
+        """By what ``read_reasons`` found in a table. Its queries that are not among the cases count for nothing.
 
-        Raises ``ValueError``, naming the file, where it is damaged, names none of the cases, or all of them.
+        Raises ``ValueError``, naming the file, where it names none of the cases, or all of them.
         """
-        known = read_reasons(path)
         found = [known.get(without_extension(case.query.image)) for case in cases]
         places = np.array([place for place, reasons in enumerate(found) if reasons is None], dtype=np.int64)
         if len(places) == len(cases):

@@ -79,10 +79,14 @@ class _WriteOnly:
         self.write = file.write
 
 
-def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove what processes that were killed were about to write in ``folder``; no other may be writing there."""
+def remove_unfinished(folder: str | os.PathLike, name: str | None = None) -> None:
+    """Remove what processes that were killed were about to write in ``folder``; no other may be writing there.
+
+    With ``name`` that is the file of this name alone.
+    """
+    unfinished = re.compile(r"\.\d+\." + (".*" if name is None else re.escape(name)), re.DOTALL)
     for path in Path(folder).glob(".*"):
-        if re.match(r"\.\d+\.", path.name) and path.is_file():
+        if unfinished.fullmatch(path.name) and path.is_file():
             path.unlink()
 
 

@@ -1,4 +1,4 @@
-"""Whether files and folders can be written, asked before the work that fills them."""
+"""Whether files and folders can be written, and cost nothing that is read, asked before the work that fills them."""
 
 import errno
 import os
@@ -24,6 +24,24 @@ def check_outputs(files: Named = (), folders: Named = ()) -> None:
             _check(flag, Path(path), Path(path), Path(path, "file"))
 
 
+def check_apart(outputs: Named, inputs: Named) -> None:
+    """Raise ``ValueError`` for the first of ``outputs`` that is one of ``inputs``, under whatever name.
+
+    Both are (flag as it is given, path); a path of None is none. The message has one line, with both flags.
+    """
+    known = [(flag, path) for flag, path in inputs if path is not None]
+    for flag, path in outputs:
+        read = None if path is None else next((name for name, other in known if _is_same(path, other)), None)
+        if read is not None:
+            raise ValueError(f"{flag}: {path} is read, as {read}, and would be overwritten: name another file")
+
+
+def _is_same(path: str | os.PathLike, other: str | os.PathLike) -> bool:
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)  # a hard link
+
+
 def _check(flag: str, path: Path, folder: Path, file: Path) -> None:
     """Try to write ``file`` in ``folder``, on behalf of ``path``."""
     try:
@@ -34,7 +52,7 @@ def _check(flag: str, path: Path, folder: Path, file: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         temporary = temporary_path(file)  # under that name it will be written
         temporary.touch()
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(f"{flag}: cannot be written: {path}: {error.strerror}") from None
 

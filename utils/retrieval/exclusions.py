@@ -11,6 +11,8 @@ from utils.photos.formats import without_extension
 from utils.retrieval.gallery import Gallery
 from utils.tables.ledger import read_authors
 
+Ledgered = tuple[pd.Series, Path]  # IMG_IDs, in the order of the rows, and the ledger that has them
+
 
 class Exclusion:
     """Gallery photos that share a key, such as an owner, with a query.
@@ -36,7 +38,7 @@ def same_id(queries: pd.Series, gallery: pd.Series) -> Exclusion:
 
 
 def same_owner(queries: pd.Series, gallery: pd.Series, pattern: str) -> Exclusion:
-    """Photos whose IMG_ID names the same owner: what the group of ``pattern`` matches first.
+    """Photos whose IMG_ID names the same owner: what the group of ``pattern`` matches first; nothing is nobody.
 
     Raises ``ValueError`` when ``pattern`` is no regular expression with one group, or fits no id of the gallery.
     """
@@ -46,27 +48,40 @@ def same_owner(queries: pd.Series, gallery: pd.Series, pattern: str) -> Exclusio
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
     if groups != 1:
         raise ValueError(f"{pattern!r} has {groups} groups: it must have one, for the owner")
-    owners = [ids.str.extract(pattern, expand=False).astype(object) for ids in (queries, gallery)]
-    if owners[1].isna().all():
+    owners = [ids.str.extract(pattern, expand=False).fillna("").astype(object) for ids in (queries, gallery)]
+    if (owners[1] == "").all():
         raise ValueError(f"no IMG_ID of the gallery names an owner by {pattern!r}")
-    return Exclusion(*(names.where(names.notna(), None).tolist() for names in owners))
+    return Exclusion(*(names.where(names != "", None).tolist() for names in owners))
 
 
-def same_author(queries: Sequence[tuple[pd.Series, Path]], gallery: Sequence[tuple[pd.Series, Path]]) -> Exclusion:
+def same_author(queries: Sequence[Ledgered], gallery: Sequence[Ledgered]) -> list[Exclusion]:
     """Photos of the same author by the ledgers of both sides (``utils/tables/ledger.py``).
 
-    Each side is IMG_IDs with the ledger that has them, in the order of its rows. Raises ``ValueError``, naming the
-    file, where one is no ledger.
+    Authors are the same whose ids are, or, where one of the two has no id, whose names are. Raises ``ValueError``,
+    naming the file, where one is no ledger, and where ids and names of no query can be compared with the gallery's.
     """
-    return Exclusion(_authors(queries), _authors(gallery))
+    (own_ids, own_names), (ids, names) = _authors(queries), _authors(gallery)
+    exclusions = [
+        Exclusion(own_ids, ids),
+        Exclusion(_without(own_names, own_ids), names),
+        Exclusion(own_names, _without(names, ids)),
+    ]
+    if not any((found.queries >= 0).any() and (found.gallery >= 0).any() for found in exclusions):
+        sides = [", ".join(str(path) for _, path in side) for side in (queries, gallery)]
+        raise ValueError(f"{sides[0]} and {sides[1]} have neither author_id nor author in common: no owner is known")
+    return exclusions
 
 
-def _authors(tables: Sequence[tuple[pd.Series, Path]]) -> list[str | None]:
-    found = []
-    for ids, path in tables:
-        authors = ids.map(read_authors(path)).astype(object)
-        found += authors.where(authors.notna(), None).tolist()
-    return found
+def _authors(tables: Sequence[Ledgered]) -> tuple[list[str | None], list[str | None]]:
+    """Ids and names of the authors."""
+    found = pd.concat([read_authors(path).reindex(ids) for ids, path in tables])
+    found = found.where(found.notna(), None)
+    return found["author_id"].tolist(), found["author"].tolist()
+
+
+def _without(names: Sequence[str | None], ids: Sequence[str | None]) -> list[str | None]:
+    """The names of those that have no id."""
+    return [name if known is None else None for name, known in zip(names, ids, strict=True)]
 
 
 def search_excluding(

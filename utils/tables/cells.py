@@ -32,10 +32,10 @@ def read_rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[tuple
         yield f"{path}: row {number} ({name})", cells
 
 
-def rows_of(path: str | os.PathLike, layout: Layout) -> Iterator[dict[str, str]]:
-    """The cells of each row by the names that ``layout`` knows."""
+def rows_of(path: str | os.PathLike, layout: Layout, missing: str | None = "") -> Iterator[dict[str, str]]:
+    """The cells of each row by the names that ``layout`` knows; ``missing`` where it has too few."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file, layout.names, restval="", delimiter=layout.delimiter)
+        rows = csv.DictReader(file, layout.names, restval=missing, delimiter=layout.delimiter)
         yield from islice(rows, 1, None)
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from utils.geography.gazetteer import TEXT_COLUMNS
-from utils.jobs.files import atomic_path
+from utils.jobs.files import atomic_path, remove_unfinished
+from utils.jobs.locks import making
 from utils.photos.store import ImageStore
 from utils.tables.gallery_selection import Choice, Chooser, Selection
 from utils.tables.imported_photo import ImportedPhoto
 from utils.tables.ledger import COLUMNS, ledger_path
 from utils.tables.metadata import REQUIRED
 
+HEADER = (*REQUIRED, *TEXT_COLUMNS)
+ARCHIVES = (".tar", ".zip")
 Read = Callable[[], Iterable[ImportedPhoto | ValueError]]
 NAMED = 20  # bad rows of which it is said what is wrong; a damaged table may have millions
 
@@ -34,6 +37,21 @@ class Imported:
         self.bad += 1
         if self.bad <= NAMED:
             self.problems.append(problem)
+
+
+def check_table(table: Path) -> None:
+    """Raise ``ValueError`` where ``import_gallery`` would not write ``table`` anew, but lose something else for it."""
+    if table.suffix.lower() in ARCHIVES:
+        raise ValueError(f"table: {table} is the name of an archive: name the table to write last, a CSV file")
+    ledger = ledger_path(table)
+    for path, header, whole in ((table, HEADER, ledger.exists()), (ledger, COLUMNS, True)):
+        if path.exists() and not (whole and _header(path) == ",".join(header)):
+            raise ValueError(f"table: {path} exists, and this command did not write it: name another, or remove it")
+
+
+def _header(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.readline(1000).decode(errors="replace").rstrip("\n")
 
 
 def import_gallery(read: Read, table: Path, selection: Selection, store: ImageStore | None = None) -> Imported:
@@ -57,15 +75,17 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
         raise ValueError("\n".join([f"no photo of {done.rows:,} rows is left", *reasons, *done.problems]))
     # A byte a photo; sets of millions would take more than the choice did.
     is_chosen, is_again = (_mask(done.rows, numbers) for numbers in (choice.chosen, choice.again))
-    with ExitStack() as stack:
+    with making(table), ExitStack() as stack:
+        for path in (table, ledger_path(table)):
+            remove_unfinished(path.parent, path.name)
         paths = [stack.enter_context(atomic_path(path)) for path in (table, ledger_path(table))]
         files = [stack.enter_context(open(path, "w", encoding="utf-8", newline="")) for path in paths]
         metadata, ledger = (csv.writer(file, lineterminator="\n") for file in files)
-        metadata.writerow([*REQUIRED, *TEXT_COLUMNS])
+        metadata.writerow(HEADER)
         ledger.writerow(COLUMNS)
         for number, photo in enumerate(_photos(read())):
             if is_again[number]:
-                done.add_problem(f"{photo.image_id}: photo {number} has an id that was there before; left out")
+                done.add_problem(f"{photo.where}: a photo of this id was there before; left out")
             elif is_chosen[number]:
                 metadata.writerow([photo.image_id, photo.latitude, photo.longitude, *photo.texts])
                 ledger.writerow([photo.image_id, *astuple(photo.credit)])

@@ -1,6 +1,7 @@
 """A photo of a foreign data set, in our terms: what a row of the metadata table and of the ledger says."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from utils.geography.gazetteer import TEXT_COLUMNS, country_names
 from utils.geography.geodesy import parse_coordinate
@@ -18,12 +19,26 @@ class ImportedPhoto:
     texts: tuple[str, ...]  # by TEXT_COLUMNS
     sequence: str  # of the shots on one ride; empty where that is not known
     credit: Credit
+    where: str = field(default="", compare=False)  # file and row or key, for messages
 
 
 def place_texts(*, city: str = "", county: str = "", state: str = "", country: str = "") -> tuple[str, ...]:
     """Place names by TEXT_COLUMNS, each on one line. An ISO code of a country becomes its name."""
     names = {"city": city, "county": county, "state": state, "country": country_names().get(country, country)}
-    return tuple(" ".join(names.get(column, "").split()) for column in TEXT_COLUMNS)
+    return tuple(on_one_line(names.get(column, "")) for column in TEXT_COLUMNS)
+
+
+def credit_of(author: str, author_id: str, licence: str, licence_url: str, source: str) -> Credit:
+    """The credit with each text on one line. An id that went through a floating-point number is whole again."""
+    # As Python writes them: other columns' missing cells, or JSON, make numbers of whole columns of ids.
+    if re.fullmatch(r"\d+\.0|\d(\.\d+)?e\+\d\d", author_id):
+        author_id = str(int(float(author_id)))
+    return Credit(*map(on_one_line, (author, author_id, licence, licence_url, source)))
+
+
+def on_one_line(text: str) -> str:
+    """``text`` with one space in place of white space, line breaks, NUL and other control characters."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
 
 
 def parse_point(latitude: object, longitude: object) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from utils.jobs.files import atomic_path
 from utils.photos.formats import without_extension
-from utils.tables.cells import read_rows
+from utils.tables.cells import check_row, read_rows
 
 REASONS = {
     "same_id": "the gallery has a photo of the same IMG_ID",
@@ -44,10 +44,15 @@ def read_reasons(path: str | os.PathLike) -> dict[str, list[str]]:
     Only the columns IMG_ID and reason are read: a table may be made by hand.
 
     Raises:
-        ValueError: naming the file, where a column is missing or there is no row; naming the row, for an empty reason.
+        ValueError: naming the file, where a column is missing; naming the row, too, for an empty reason, or for what
+            ``check_row`` refuses.
     """
     reasons: dict[str, list[str]] = {}
     for where, cells in read_rows(path, ["IMG_ID", "reason"]):
+        try:
+            check_row(cells)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         if not cells["reason"].strip():
             raise ValueError(f"{where}: reason: empty")
         own = reasons.setdefault(without_extension(cells["IMG_ID"]), [])

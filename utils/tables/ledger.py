@@ -20,6 +20,7 @@ import pyarrow.csv as pa_csv
 
 from utils.jobs.reading import one_line
 from utils.photos.credit import Credit
+from utils.tables.metadata import BLOCK, LARGEST_BLOCK
 
 COLUMNS = ("IMG_ID", *(field.name for field in fields(Credit)))
 
@@ -64,21 +65,39 @@ def find_credits(
     return found, tuple(damaged)
 
 
-def read_authors(path: str | os.PathLike) -> pd.Series:
-    """IMG_ID -> author_id, None where it is not known. Raises ``ValueError`` as ``read_credits`` does."""
-    batches = list(_batches(path, ("IMG_ID", "author_id")))
-    authors = pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame(columns=["IMG_ID", "author_id"])
-    authors = authors.drop_duplicates("IMG_ID").set_index("IMG_ID")["author_id"].astype(object)
+def read_authors(path: str | os.PathLike) -> pd.DataFrame:
+    """IMG_ID -> author_id and author, None where one is not known. Raises ``ValueError`` as ``read_credits`` does."""
+    columns = ["IMG_ID", "author_id", "author"]
+    empty = pa.schema([(column, pa.string()) for column in columns])
+    table = pa.Table.from_batches(_batches(path, columns), empty).to_pandas()
+    authors = table.drop_duplicates("IMG_ID").set_index("IMG_ID").astype(object)
     return authors.where(authors != "", None)
 
 
 def _batches(path: str | os.PathLike, columns: Collection[str]) -> Iterator[pa.RecordBatch]:
-    types = dict.fromkeys(columns, pa.string())
-    try:
-        yield from pa_csv.open_csv(
-            path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(include_columns=list(columns), column_types=types),
-        )
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise ValueError(f"{path}: no ledger with columns {', '.join(columns)}: {error}") from error
+    """The rows; those that are longer than a block are read in larger ones, as in ``metadata.py``."""
+    block, done = BLOCK, 0
+    while True:
+        start = 0
+        try:
+            for batch in _open(path, columns, block):
+                start += batch.num_rows
+                if start > done:  # what came before was read in smaller blocks
+                    yield batch.slice(max(0, batch.num_rows - (start - done)))
+                    done = start
+            return
+        except (pa.ArrowInvalid, KeyError) as error:
+            if "straddling object" not in str(error) or block >= LARGEST_BLOCK:
+                raise ValueError(f"{path}: no ledger with columns {', '.join(columns)}: {error}") from error
+            block = min(16 * block, LARGEST_BLOCK)
+
+
+def _open(path: str | os.PathLike, columns: Collection[str], block: int) -> pa_csv.CSVStreamingReader:
+    return pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(block_size=block),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
+        ),
+    )

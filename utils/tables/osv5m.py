@@ -7,15 +7,13 @@ huggingface.co/datasets/osv5m/osv5m. ``dataset/README.md`` says what is known of
 import csv
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from utils.geography.osv5m_areas import LEVELS
 from utils.jobs.progress import progress_bar
-from utils.photos.credit import Credit
 from utils.tables.cells import check_row, rows_of
-from utils.tables.imported_photo import ImportedPhoto, parse_point, place_texts
+from utils.tables.imported_photo import ImportedPhoto, credit_of, parse_point, place_texts
 from utils.tables.layout import read_layout
 
 REQUIRED = ("id", "latitude", "longitude")
@@ -39,13 +37,32 @@ def read_osv5m(path: str | os.PathLike) -> Iterator[ImportedPhoto | ValueError]:
             total=os.path.getsize(path), unit="B", unit_scale=True, desc=f"reading {os.path.basename(path)}"
         ) as progress,
     ):
-        rows = csv.DictReader(_lines(file, progress.update), layout.names, delimiter=layout.delimiter, restval="")
-        for number, cells in enumerate(islice(rows, 1, None)):
+        rows = _each(
+            csv.DictReader(_lines(file, progress.update), layout.names, delimiter=layout.delimiter, restval="")
+        )
+        if isinstance(next(rows), csv.Error):  # the header
+            raise ValueError(f"{path}: its lines end in carriage returns: save it with line feeds")
+        for number, cells in enumerate(rows):
+            where = f"{path}: row {number}"
+            if isinstance(cells, csv.Error):
+                yield ValueError(f"{where}: a carriage return in a cell without quotes")
+                continue
+            where += f" ({cells['id'].encode(errors='replace').decode()[:40]})"
             try:
-                yield _photo(cells)
+                yield _photo(cells, where)
             except ValueError as error:
-                name = cells["id"].encode(errors="replace").decode()
-                yield ValueError(f"{path}: row {number} ({name[:40]}): {error}")
+                yield ValueError(f"{where}: {error}")
+
+
+def _each(rows: csv.DictReader) -> Iterator[dict[str, str] | csv.Error]:
+    """The rows, and in place of one that ``csv`` cannot read its error, after which it goes on with the next line."""
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield error
 
 
 def _lines(file: BinaryIO, read: Callable[[int], object]) -> Iterator[str]:
@@ -54,28 +71,28 @@ def _lines(file: BinaryIO, read: Callable[[int], object]) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _photo(cells: Mapping[str, str]) -> ImportedPhoto:
+def _photo(cells: Mapping[str, str], where: str) -> ImportedPhoto:
     check_row(cells)
     key = cells["id"]
     if not re.fullmatch(r"[0-9]+", key):
         raise ValueError("id: no number")
     names = {"city": "city", "county": "sub-region", "state": "region", "country": "country"}
-    # An id went through a floating-point number where others of the column were missing.
-    author_id = cells.get("creator_id", "").removesuffix(".0")
-    author = " ".join(cells.get("creator_username", "").split())
+    author, author_id = cells.get("creator_username", ""), cells.get("creator_id", "")
     return ImportedPhoto(
         f"{key}.jpg",
         *parse_point(cells["latitude"], cells["longitude"]),
         place_texts(**{name: cells.get(column, "") for name, column in names.items()}),
         cells.get("sequence", ""),
-        Credit(author, author_id, LICENCE, LICENCE_URL, SOURCE.format(id=key)),
+        credit_of(author, author_id, LICENCE, LICENCE_URL, SOURCE.format(id=key)),
+        where,
     )
 
 
-def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """IMG_ID -> labels of the areas that some photos lie in, by LEVELS; empty where the table has none.
 
-    A photo that the table has not is absent. Raises ``ValueError`` naming the file where it lacks a column.
+    A photo that the table has not is absent. Also returns a message for each row of theirs that cannot be used, or
+    comes again, and for a table that knows none of them. Raises ``ValueError`` naming the file where it lacks a column.
     """
     columns = tuple(f"unique_{level}" for level in LEVELS)
     try:
@@ -83,8 +100,27 @@ def read_areas(path: str | os.PathLike, image_ids: Collection[str]) -> dict[str,
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     wanted = {image_id.removesuffix(".jpg"): image_id for image_id in image_ids}
-    return {
-        wanted[cells["id"]]: tuple(cells[column] for column in columns)
-        for cells in rows_of(path, layout)
-        if cells["id"] in wanted
-    }
+    areas: dict[str, tuple[str, ...]] = {}
+    problems = []
+    for number, cells in enumerate(rows_of(path, layout, missing=None)):
+        image_id = wanted.get(cells["id"])
+        if image_id is None:
+            continue
+        try:
+            if image_id in areas:
+                raise ValueError("a photo of this id was there before")
+            areas[image_id] = _labels(cells, columns)
+        except ValueError as error:
+            problems.append(f"{path}: row {number} ({cells['id']}): {error}; left out")
+    if not any(map(any, areas.values())):
+        problems.append(f"{path}: it has a label for none of the {len(wanted)} queries: is it of another benchmark?")
+    return areas, problems
+
+
+def _labels(cells: Mapping[str, str | None], columns: Sequence[str]) -> tuple[str, ...]:
+    """Raises ``ValueError`` where the row is cut short, or too long, or they are no text."""
+    if None in cells.values():
+        raise ValueError("fewer cells than columns")
+    check_row({name: cell for name, cell in cells.items() if name is None or name in columns})
+    # That very text is what the metrics of the data set's authors take for none.
+    return tuple("" if cells[column] == "nan" else cells[column] for column in columns)

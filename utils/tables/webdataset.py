@@ -6,18 +6,17 @@ names for a field are known (NAMES), in small or capital letters.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from utils.jobs.progress import progress_bar
-from utils.photos.credit import Credit
 from utils.photos.formats import EXTENSIONS
 from utils.photos.store import Tar
 from utils.photos.tar_index import open_index
 from utils.photos.tar_index_build import index_tar
-from utils.tables.imported_photo import ImportedPhoto, parse_point, place_texts
-from utils.tables.layout import LATITUDE, LONGITUDE
+from utils.tables.imported_photo import ImportedPhoto, credit_of, parse_point, place_texts
+from utils.tables.layout import LATITUDE, LONGITUDE, is_text
 
 MOST_JSON = 2**20  # bytes of an object
 # What a field may be called; the first that is there counts.
@@ -51,10 +50,11 @@ def read_webdataset(paths: Sequence[str | os.PathLike], licence: str = "") -> It
     for path in progress_bar(paths, desc="reading JSON", unit="shard"):
         tar = Tar(path, open_index(path))
         for key, names in groupby(tar.index, _key):
+            where = f"{path}: {key}"
             try:
-                yield _photo(tar, key, list(names), licence)
+                yield _photo(tar, key, list(names), licence, where)
             except (ValueError, OSError) as error:
-                yield ValueError(f"{path}: {key}: {error}")
+                yield ValueError(f"{where}: {error}")
 
 
 def _key(name: str) -> str:
@@ -62,26 +62,24 @@ def _key(name: str) -> str:
     return folder + slash + file.partition(".")[0]
 
 
-def _photo(tar: Tar, key: str, names: Sequence[str], licence: str) -> ImportedPhoto:
+def _photo(tar: Tar, key: str, names: Sequence[str], licence: str, where: str) -> ImportedPhoto:
     photo = next((key + extension for extension in EXTENSIONS if key + extension in names), None)
     if photo is None:
         raise ValueError(f"no photo among {', '.join(names[:5])}")
     if f"{key}.json" not in names:
         raise ValueError(f"no {key}.json")
     fields = _fields(tar, f"{key}.json")
+    fields |= {"licence": fields["licence"] or licence}
+    for name, text in (fields | {"name": photo}).items():
+        if not is_text(text):  # such as half of a surrogate pair, which JSON can spell out
+            raise ValueError(f"{name}: {text[:60]!a} has what UTF-8 cannot write")
     places = {name: fields[name] for name in ("city", "county", "state", "country")}
-    credit = Credit(
-        " ".join(fields["author"].split()),
-        fields["author_id"],
-        fields["licence"] or licence,
-        fields["licence_url"],
-        fields["source"],
-    )
+    credit = credit_of(**{name: fields[name] for name in ("author", "author_id", "licence", "licence_url", "source")})
     point = parse_point(fields["latitude"], fields["longitude"])
-    return ImportedPhoto(photo, *point, place_texts(**places), fields["sequence"], credit)
+    return ImportedPhoto(photo, *point, place_texts(**places), fields["sequence"], credit, where)
 
 
-def _fields(tar: Tar, name: str) -> Mapping[str, str]:
+def _fields(tar: Tar, name: str) -> dict[str, str]:
     """The fields of NAMES in a JSON object, as text; empty where it has none, or null."""
     if tar.index[name].size > MOST_JSON:
         raise ValueError(f"{name}: more than {MOST_JSON:,} bytes")

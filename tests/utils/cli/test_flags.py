@@ -35,6 +35,7 @@ def parse(kind, text: str):
         (at_least(1), "1", 1),
         (at_least(1), "2", 2),
         (at_least(-3), "-3", -3),
+        (at_least(0, most=2**64 - 1), "18446744073709551615", 2**64 - 1),
         (at_least(0, float), "0", 0.0),
         (at_least(0.5, float), "0.5", 0.5),
         (at_least(0, float), "1e300", 1e300),
@@ -52,6 +53,7 @@ def test_numbers_in_their_bounds(kind, text, value):
     [
         (at_least(1), "0", "0: it is at least 1"),
         (at_least(1), "-5", "-5: it is at least 1"),
+        (at_least(0, most=5), "6", "6: it is at most 5"),
         (at_least(1), "many", "invalid int value: 'many'"),
         (at_least(1), "1.5", "invalid int value: '1.5'"),
         (at_least(1), "nan", "invalid int value: 'nan'"),

@@ -108,5 +108,9 @@ def test_what_killed_processes_left_is_removed(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     (tmp_path / ".9.folder").mkdir()
+    remove_unfinished(tmp_path, "npy")
+    assert len(list(tmp_path.iterdir())) == 6
+    remove_unfinished(tmp_path, "embeddings.npy")
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], ".9.folder"}
     remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", ".keep.npy", "embeddings.npy", ".9.folder"}

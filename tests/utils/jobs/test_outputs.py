@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.jobs.outputs import check_outputs
+from utils.jobs.outputs import check_apart, check_outputs
 
 
 def listing(folder: Path) -> set[str]:
@@ -54,3 +54,17 @@ def test_a_file_that_may_not_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # as for others than root
     with pytest.raises(OSError, match=r"^table: cannot be written: .*kept\.jsonl: Permission denied$"):
         check_outputs([("table", path)])
+
+
+def test_what_is_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("q.csv").touch()
+    Path("link.csv").symlink_to("q.csv")
+    Path("hard.csv").hardlink_to("q.csv")
+    inputs = [("gallery", None), ("queries", "q.csv"), ("index", "absent.csv")]
+    check_apart([("--output", "out.csv"), ("--none", None)], inputs)
+    for path, flag in [(tmp_path / "q.csv", "queries"), ("./link.csv", "queries"), ("hard.csv", "queries")]:
+        with pytest.raises(ValueError, match=f"^--output: {path} is read, as {flag}, and would be overwritten"):
+            check_apart([("--output", path)], inputs)
+    with pytest.raises(ValueError, match="as index"):
+        check_apart([("--output", "a/../absent.csv")], inputs)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.embeddings import unit_rows
 from utils.retrieval.exact_index import ExactIndex
-from utils.retrieval.exclusions import Exclusion, same_id, same_owner, search_excluding
+from utils.retrieval.exclusions import Exclusion, same_author, same_id, same_owner, search_excluding
 
 
 @settings(deadline=None, max_examples=40)
@@ -49,11 +51,35 @@ def test_ids_and_owners() -> None:
     assert same_id(queries, gallery)(*all_pairs).tolist() == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     owner = r"(\d+@N\d+)"
     assert same_owner(queries, gallery, owner)(*all_pairs).tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert same_owner(queries, gallery, "^(no|)")(*all_pairs).tolist() == [[0] * 4, [0] * 4, [0, 0, 0, 1]]
     for pattern, message in (
         ("(", "no regular expression"),
         ("a", "0 groups"),
         ("(x)(y)", "2 groups"),
         ("(zz)", "no IMG_ID"),
+        ("^(x*)", "no IMG_ID"),
     ):
         with pytest.raises(ValueError, match=message):
             same_owner(queries, gallery, pattern)
+
+
+def ledger(path: Path, *authors: tuple[str, str]) -> list[tuple[pd.Series, Path]]:
+    """A side of photos 0, 1, ... of ``authors`` (id, name)."""
+    rows = "".join(f"{number},{author},{key},,,\n" for number, (key, author) in enumerate(authors))
+    path.write_text(f"IMG_ID,author,author_id,licence,licence_url,source\n{rows}")
+    return [(pd.Series([str(number) for number in range(len(authors))]), path)]
+
+
+def test_authors_by_id_and_else_by_name(tmp_path: Path) -> None:
+    queries = ledger(tmp_path / "q.csv", ("1", "ann"), ("", "ann"), ("2", "bob"), ("", ""), ("3", ""))
+    gallery = ledger(tmp_path / "g.csv", ("1", "renamed"), ("9", "ann"), ("", "ann"), ("", "bob"), ("", ""))
+    pairs = (np.arange(5), np.tile(np.arange(5), (5, 1)))
+    found = np.any([excluded(*pairs) for excluded in same_author(queries, gallery)], axis=0)
+    assert found.tolist() == [[1, 0, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0] * 5, [0] * 5]
+    named, numbered, nobody = (
+        ledger(tmp_path / f"{name}.csv", author)
+        for name, author in (("named", ("", "ann")), ("numbered", ("1", "")), ("nobody", ("", "")))
+    )
+    for sides in ((named, numbered), (numbered, named), (nobody, gallery), (queries, nobody)):
+        with pytest.raises(ValueError, match=r"have neither author_id nor author in common: no owner is known"):
+            same_author(*sides)

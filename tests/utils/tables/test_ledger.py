@@ -57,7 +57,23 @@ def test_lines():
 
 
 def test_authors(ledger):
-    assert read_authors(ledger).to_dict() == {"1.jpg": "7", "2.jpg": None, "NA.jpg": "NaN"}
+    assert read_authors(ledger).to_dict() == {
+        "author_id": {"1.jpg": "7", "2.jpg": None, "NA.jpg": "NaN"},
+        "author": {"1.jpg": 'A, "B" & C', "2.jpg": None, "NA.jpg": "nan"},
+    }
+    ledger.write_text(",".join(COLUMNS) + "\n")
+    assert read_authors(ledger).empty
+
+
+def test_cells_longer_than_a_block(ledger, monkeypatch):
+    monkeypatch.setattr("utils.tables.ledger.BLOCK", 256)
+    long = {
+        f"{number}.jpg": Credit("x" * (3000 if number == 40 else 9), str(number), "", "", "") for number in range(50)
+    }
+    with open(ledger, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *([name, *vars(credit).values()] for name, credit in long.items())])
+    assert read_credits(ledger, long) == long
+    assert read_authors(ledger)["author_id"].tolist() == [str(number) for number in range(50)]
 
 
 def test_another_file_is_refused(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from tests.osv5m import CHATHAM, COLUMNS, row, write_table
 from utils.photos.credit import Credit
 from utils.tables.imported_photo import ImportedPhoto
-from utils.tables.osv5m import read_osv5m
+from utils.tables.osv5m import read_areas, read_osv5m
 
 CC = ("CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0/")
 
@@ -54,7 +54,40 @@ def test_bad_rows_are_named_and_cost_only_themselves(tmp_path):
     assert not problems
 
 
+def test_a_carriage_return_without_quotes_costs_its_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'id,latitude,longitude,city\r\n1,1,2,a\r\n2,1,2,a\rb\r\n3,1,2,"a\rb"\r\n')
+    first, second, third = read_osv5m(path)
+    assert (first.image_id, first.where) == ("1.jpg", f"{path}: row 0 (1)")
+    assert str(second) == f"{path}: row 1: a carriage return in a cell without quotes"
+    assert (third.image_id, third.texts[1], third.where) == ("3.jpg", "a b", f"{path}: row 2 (3)")
+    path.write_bytes(b"id,latitude,longitude\r1,1,2\r")
+    with pytest.raises(ValueError, match=r"t\.csv: its lines end in carriage returns"):
+        next(read_osv5m(path))
+
+
 def test_another_table_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\n")
     with pytest.raises(ValueError, match=r"t\.csv: no column id"):
         next(read_osv5m(tmp_path / "t.csv"))
+
+
+def test_labels_of_areas_and_rows_that_have_none(tmp_path):
+    path = tmp_path / "test.csv"
+    levels = [f"unique_{level}" for level in ("country", "region", "sub-region", "city")]
+    lines = [f"id,{','.join(levels)},note", "1,FR,,nan,Paris_nan,x", "2,FR,a,b", "1,DE,a,b,c,x", "3,FR,a,b,c,x,y"]
+    text = "\n".join([*lines, "9,FR", "", "4,FR,a,\udcff,c,x", "5,DE,a,b,c,\udcff"])
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    areas, problems = read_areas(path, [f"{number}.jpg" for number in range(1, 8)])
+    assert areas == {"1.jpg": ("FR", "", "", "Paris_nan"), "5.jpg": ("DE", "a", "b", "c")}
+    assert problems == [
+        f"{path}: row 1 (2): fewer cells than columns; left out",
+        f"{path}: row 2 (1): a photo of this id was there before; left out",
+        f"{path}: row 3 (3): more cells than columns: "
+        "is there a comma in a number, or in a text without quotes?; left out",
+        f"{path}: row 5 (4): unique_sub-region is not UTF-8: save the file as UTF-8; left out",
+    ]
+    for rows in ("", "8,FR,a,b,c,x\n", "1,,nan,,,x\n"):
+        path.write_text(f"{lines[0]}\n{rows}")
+        (problem,) = read_areas(path, ["1.jpg"])[1]
+        assert problem == f"{path}: it has a label for none of the 1 queries: is it of another benchmark?"

@@ -64,6 +64,7 @@ def test_bad_samples_are_named_and_cost_only_themselves(tmp_path):
         "nan": b'{"lat": NaN, "lon": 1}',
         "huge": b" " * (MOST_JSON + 1),
         "binary": b"\xff\xfe{}",
+        "surrogate": b'{"lat": 1, "lon": 2, "city": "x\\ud800y"}',
     }.items():
         samples |= {f"{name}.jpg": b"x", f"{name}.json": data}
     shard = write_shard(tmp_path / "0.tar", samples)
@@ -79,6 +80,7 @@ def test_bad_samples_are_named_and_cost_only_themselves(tmp_path):
         ("list", "list.json: no JSON object"),
         ("nan", "latitude, longitude: "),
         ("nowhere", "latitude, longitude: "),
+        ("surrogate", r"city: 'x\ud800y' has what UTF-8 cannot write"),
         ("text", "latitude, longitude: "),
         ("without", "no without.json"),
     ]:
@@ -94,3 +96,28 @@ def test_a_damaged_shard_gives_what_lies_before_the_damage(tmp_path):
     (problem,) = index_shards([shard])
     assert problem.startswith(f"{shard}: damaged at byte ")
     assert [photo.image_id for photo in read_webdataset([shard]) if isinstance(photo, ImportedPhoto)] == ["1.jpg"]
+
+
+def test_credits_have_one_line_a_text_and_whole_ids(tmp_path):
+    samples = {}
+    for number, told in enumerate(
+        [
+            {
+                "author": " a\x00b\nc ",
+                "author_id": "d\re",
+                "license": "f\n",
+                "license_url": "g\u2028h",
+                "url": "\x1bi\tj",
+            },
+            {"creator_id": 111336221091714.0},
+            {"creator_id": 1.0386281e17},
+            {"creator_id": "7.0"},
+            {"creator_id": 123456789012345678},
+            {"creator_id": "v1.0"},
+        ]
+    ):
+        samples |= {f"{number}.jpg": b"x", f"{number}.json": PARIS | told}
+    first, *others = (photo.credit for photo in read(write_shard(tmp_path / "0.tar", samples)))
+    assert first == Credit("a b c", "d e", "f", "g h", "i j")
+    ids = ["111336221091714", "103862810000000000", "7", "123456789012345678", "v1.0"]
+    assert [credit.author_id for credit in others] == ids

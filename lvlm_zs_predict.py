@@ -98,7 +98,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--dtype",
         default="auto",
         choices=("auto", "float32", "bfloat16"),
-        help="auto: that of the checkpoint",
+        help="auto: that of the checkpoint, or float32 where the CPU has no instructions for it",
     )
     add_quantize(local.add_argument)
     add_device(local.add_argument)

@@ -75,7 +75,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--lora_dropout", type=at_least(0, float), default=0.05)
     add("--prompt_layout", choices=LAYOUTS, default="published", help="negatives_first is read faster")
     add("--omit", nargs="+", choices=PARTS, default=[], help="leave out of the prompt, as an ablation does")
-    add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the frozen weights")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="of the frozen weights (bfloat16; float32 on a CPU without instructions for it)",
+    )
     add("--attn_implementation", help="sdpa (default) or eager, faster on a CPU for short prompts")
     add_vision_attention(add)
     add("--min_pixels", type=at_least(1), help="enlarge smaller photos; default: the base model's limit")
@@ -241,15 +245,16 @@ def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
     data = TrainingData.read(args.dataset, args.num_samples, args.eval_dataset or None, gallery)
     cache = args.feature_cache or (scratch if args.cache_image_features else None)
 
-    from utils.training.arguments import training_arguments
+    from utils.training.arguments import default_dtype, training_arguments
     from utils.training.batches import GroupCollator, groups_of
     from utils.training.model import load_model
     from utils.training.photos import open_photos
     from utils.training.trainer import RankerTrainer
 
+    dtype = args.dtype or default_dtype()
     settings = training_arguments(  # before the model: under DeepSpeed ZeRO-3 it is then loaded in shards
         args.model_save_path,
-        dtype=args.dtype,
+        dtype=dtype,
         total_batch_size=args.total_batch_size,
         evaluate=bool(args.eval_dataset),
         cached_features=cache is not None,
@@ -264,7 +269,7 @@ def prepare(args: argparse.Namespace, scratch: str) -> "RankerTrainer":
         lora_dropout=args.lora_dropout,
         gradient_checkpointing=args.gradient_checkpointing,
         layout=args.prompt_layout,
-        dtype=args.dtype,
+        dtype=dtype,
         device=settings.device,
         attn_implementation=attention(args, settings.device.type),
         min_pixels=args.min_pixels,

@@ -98,7 +98,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--dtype",
         default="auto",
         choices=("auto", "float32", "bfloat16"),
-        help="auto: that of the checkpoint",
+        help="auto: that of the checkpoint, or float32 where the CPU has no instructions for it",
     )
     add_quantize(local.add_argument)
     add_device(local.add_argument)
@@ -257,12 +257,14 @@ def read_batch(args: argparse.Namespace, tally: "Tally") -> None:
 
     photos = frozenset(tally.work.items)
     for path in args.read_batch:
-        for reply in read_results(path, batch_form(args), photos):
-            if isinstance(reply, str):
-                tally.problems.append(reply)
-            elif tally.journal.lacks_answers(reply.img_id):
+        for found in read_results(path, batch_form(args), photos):
+            if isinstance(found, str):
+                tally.problems.append(found)
+                continue
+            batch, reply = found
+            if tally.journal.lacks_answers(reply.img_id):
                 if reply.problem is not None:
-                    tally.journal.release(reply.img_id)
+                    tally.journal.release(reply.img_id, batch)
                 tally.take(reply)
     logger.info("%d photos are in batch files of which no result was read", len(tally.journal.in_batches))
 

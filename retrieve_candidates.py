@@ -84,7 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--dtype",
         default="auto",
         choices=("auto", "float32", "bfloat16"),
-        help="to compute in; auto: bfloat16 on a GPU, else that of the weights",
+        help="to compute in; auto: bfloat16 on a GPU, else that of the weights; where the CPU cannot, float32",
     )
     making.add_argument(
         "--storage", default="float32", choices=("float32", "float16"), help="of embeddings.npy (%(default)s)"

@@ -14,6 +14,7 @@ from earth.lvlm.data import PretrainData, validation_photos
 from earth.lvlm.language_data import PhotoGroup, PhotoGroups, Tokens, draw_guess, embeddings, image_tokens, shown
 from earth.lvlm.language_losses import WEIGHTS, LanguageHeads, candidate_states, group_losses
 from earth.lvlm.lessons import guess_lessons, lesson_loss
+from earth.lvlm.mixed_precision import mixed_precision
 from earth.lvlm.tiles import use_tile_attention
 from earth.lvlm.trainer import LossLog, Trainer, average_gradients, learning_rate
 from earth.recipe import TOPK, TOPN
@@ -52,7 +53,7 @@ class Validation:
         rewards, log_km = [], []
         for start in range(0, len(self.queries), batch_size):
             batch = ranker.packer.pack(*shown(self.queries[start : start + batch_size], photos))
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 states = ranker.last_hidden(batch).float()
             rewards.append(heads.rank(states).view(-1, self.km.shape[1]))
             log_km.append(heads.log_km(states).view(-1, self.km.shape[1]))
@@ -102,7 +103,7 @@ class Teaching:
         points = groups.photo_points[asked]
         extra = groups.tile_points[rng.integers(len(groups.tile_points), size=1024)]
         batch = packer.pack(*shown([group.query for group in drawn], self.tokens))
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             states = candidate_states(self.ranker, batch)
             pictures = torch.from_numpy(self.photos[asked])
             guesses = guess_lessons(packer.frame, points, np.arange(lessons))

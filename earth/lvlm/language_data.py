@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from transformers import Qwen2VLForConditionalGeneration
 
 from earth.lvlm.data import PretrainData
+from earth.lvlm.mixed_precision import mixed_precision
 from earth.lvlm.tiles import encode_tiles, ground_km, late_interaction, token_ground
 from earth.recipe import COMPONENTS, TILE_GRID, TOPK, TOPN
 from utils.candidates import NUM_NEGATIVES, Candidate, Query
@@ -57,7 +58,7 @@ def image_tokens(model: Qwen2VLForConditionalGeneration, pictures: np.ndarray, c
         digest.update(name.encode() + weights.numpy().tobytes())
     cache = cache.with_stem(f"{cache.stem}-{digest.hexdigest()[:12]}")
     if not cache.exists():
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), mixed_precision():
             chunks = range(0, len(pictures), CHUNK)
             encoded = [
                 encode_tiles(model, pictures[start : start + CHUNK]).half().numpy()

@@ -22,6 +22,7 @@ from earth.lvlm.contrast import (
 )
 from earth.lvlm.data import Batch, PretrainData, validation_photos
 from earth.lvlm.lessons import LEVELS, far_lessons, guess_lessons, lesson_loss
+from earth.lvlm.mixed_precision import mixed_precision
 from earth.lvlm.tiles import encode_tiles, use_tile_attention
 from earth.lvlm.trainer import LossLog, Trainer, learning_rate
 from utils.candidates import Candidate
@@ -67,7 +68,7 @@ def sight_losses(
     :param lessons: photos that are asked about, for their place where ``is_guess``, else for a distance.
     """
     pairs = len(batch.photos)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles]))
         rows, frame = rng.permutation(pairs)[:lessons], ChatFrame.of(tokenizer)
         asked = guess_lessons(frame, batch.photo_points, rows) if is_guess else far_lessons(frame, batch, rows, rng)
@@ -102,7 +103,7 @@ def validate(model: Qwen2VLForConditionalGeneration, data: PretrainData, folder:
     photos, points = validation_photos(folder)
 
     def embed(pictures: np.ndarray) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             return F.normalize(encode_tiles(model, pictures).float().mean(1), dim=1)
 
     best = (embed(photos) @ embed(data.tiles).T).argmax(1).numpy()

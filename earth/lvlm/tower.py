@@ -23,6 +23,7 @@ from earth.lvlm.contrast import (
     soft_contrastive,
 )
 from earth.lvlm.data import Batch, PretrainData, validation_photos
+from earth.lvlm.mixed_precision import mixed_precision
 from earth.lvlm.tiles import encode_tiles, ground_km, late_interaction, token_ground, use_tile_attention
 from earth.lvlm.trainer import LossLog, Trainer, learning_rate
 from earth.recipe import COMPONENTS, GRID, TOPN
@@ -97,7 +98,7 @@ def compare(
 ) -> Comparison:
     """Look at the validation photos in ``folder`` and the gallery's tiles (n, 64, 64, 3), (n, 2) degrees."""
     pictures, points = validation_photos(folder)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         photo_tokens, tile_tokens = (encode_tiles(model, side).float() for side in (pictures, tiles))
     photo_means, tile_means = (F.normalize(side.mean(1), dim=1) for side in (photo_tokens, tile_tokens))
     found, _ = ExactIndex.build(tile_means.numpy(), COMPONENTS).search(photo_means.numpy(), TOPN)
@@ -152,7 +153,7 @@ def train(args: argparse.Namespace) -> None:
     for step in range(first, args.steps):
         rng = np.random.default_rng((args.seed, step))
         batch = data.batch(args.batch_size, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             tokens = encode_tiles(model, np.concatenate([batch.photos, batch.tiles])).float()
         extra = data.tile_points[rng.integers(len(data.tile_points), size=1024)]
         losses = tower_losses(heads, tokens, batch, extra)

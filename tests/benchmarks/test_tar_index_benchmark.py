@@ -1,21 +1,20 @@
 """The benchmark's pickle is what pickle itself would write, and a small run measures everything."""
 
 import json
-import multiprocessing
 import pickle
 import pickletools
 
 from benchmarks import tar_index
-from tests.forks import forks
+from benchmarks.work.tar_index import photo_id, tar_info, write_released_pickle
 
 
 def test_the_pickle_is_a_released_one(tmp_path):
     path = tmp_path / "tar_index.pkl"
-    tar_index.write_released_pickle(path, 2500)
+    write_released_pickle(path, 2500)
     index = pickle.loads(path.read_bytes())
-    assert list(index) == [tar_index.photo_id(number) for number in range(2500)]
+    assert list(index) == [photo_id(number) for number in range(2500)]
     for number, (image_id, member) in enumerate(index.items()):
-        expected = tar_index.tar_info(number, member.offset_data, member.size)
+        expected = tar_info(number, member.offset_data, member.size)
         assert member.get_info() == expected.get_info()
         assert (member.name is image_id, member.offset) == (True, member.offset_data - 512)
 
@@ -29,8 +28,6 @@ def test_the_pickle_is_a_released_one(tmp_path):
 
 def test_small_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tar_index, "LOOKUPS", 100)
-    given = multiprocessing.get_context
-    monkeypatch.setattr(multiprocessing, "get_context", lambda kind=None: forks() if kind == "spawn" else given(kind))
     tar_index.main(["--entries", "3000", "--workers", "2", "--output", str(tmp_path / "out.json")])
     results = json.loads((tmp_path / "out.json").read_text())
     assert results["entries"] == 3000

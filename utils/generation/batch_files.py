@@ -1,13 +1,14 @@
 """Asking by OpenAI's batch files, which cost half: requests as JSON lines, and results read back into the journal.
 
 The format is that of https://platform.openai.com/docs/guides/batch. A request has the body that the live client sends
-(``chat_request``), the photo inlined. Its ``custom_id`` says what was asked and about which photo, so that a result is
-understood by itself, in whatever file and order it comes.
+(``chat_request``), the photo inlined. Its ``custom_id`` says what was asked, in which file and about which photo, so
+that a result is understood by itself, in whatever file and order it comes.
 """
 
 import itertools
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,19 +43,23 @@ class BatchForm:
     max_side: int  # pixels
     settings: str  # digest of the journal's settings
 
-    def request(self, img_id: str, photo: str) -> bytes:
-        """The line that asks about a photo (data URL)."""
+    def request(self, batch: int, img_id: str, photo: str) -> bytes:
+        """The line of a batch file that asks about a photo (data URL)."""
         body = chat_request(
             self.model, photo, self.num_samples, temperature=self.temperature, max_tokens=self.max_tokens
         )
-        line = {"custom_id": f"{self._prefix}{img_id}", "method": "POST", "url": URL, "body": body}
+        line = {"custom_id": f"{self._prefix}b{batch}-{img_id}", "method": "POST", "url": URL, "body": body}
         return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
-    def photo_of(self, custom_id: str) -> str:
-        """The IMG_ID that a ``custom_id`` holds. Raises ``ValueError`` where something else was asked."""
-        if not custom_id.startswith(self._prefix):
+    def asked_by(self, custom_id: str) -> tuple[int, str]:
+        """The number of the batch file and the IMG_ID that a ``custom_id`` holds.
+
+        Raises ``ValueError`` where something else was asked.
+        """
+        asked = re.fullmatch(re.escape(self._prefix) + r"b(\d+)-(.+)", custom_id, re.DOTALL)
+        if asked is None:
             raise ValueError(f"custom_id {custom_id[:80]!r} was asked with other settings, or by others")
-        return custom_id.removeprefix(self._prefix)
+        return int(asked[1]), asked[2]
 
     @property
     def _prefix(self) -> str:
@@ -76,59 +81,80 @@ def write_requests(
 ) -> tuple[list[Path], list[str]]:
     """Write requests about photos to ``STEM-00001.jsonl``, ``STEM-00002.jsonl``, ..., within OpenAI's limits of a file.
 
-    The journal notes which photos a file asks about when it is there, whole; numbers that it knows are not used again.
-    After ``most_files`` files the rest is left for the next run. ``workers`` threads encode photos.
+    The journal notes which photos a file asks about when it is there, whole. Numbers that it knows are not used again,
+    and a file that it does not know is left as it is: another journal's, or of a run that was killed. After
+    ``most_files`` files the rest is left for the next run. ``workers`` threads encode photos.
 
     Returns:
-        The files, and what is wrong with photos that cannot be read.
+        The files, and what is wrong: with photos that cannot be read, and with files that are too large even so.
     """
     problems: list[str] = []
-    names = (path.with_name(f"{path.stem}-{number:05}.jsonl") for number in itertools.count(1))
-    free = (name for name in names if name.name not in journal.batches)
-    lines = _requests(image_ids, store, form, problems, workers)
+    numbers = _free_numbers(path, journal)
+    photos = _encoded(image_ids, store, form, problems, workers)
     files: list[Path] = []
-    line = next(lines, None)
-    while line is not None and (most_files is None or len(files) < most_files):
-        file, photos, size = next(free), [], 0
+    waiting = next(photos, None)
+    while waiting is not None and (most_files is None or len(files) < most_files):
+        number = next(numbers)
+        file, asked, size = _numbered_path(path, number), [], 0
         with atomic_path(file) as temporary, open(temporary, "wb") as out:
-            while line is not None and len(photos) < MOST_REQUESTS and size + len(line[1]) <= MOST_BYTES:
-                size += out.write(line[1])
-                photos.append(line[0])
-                line = next(lines, None)
-        journal.note_batch(file.name, photos)
+            while waiting is not None and len(asked) < MOST_REQUESTS:
+                line = form.request(number, *waiting)
+                if asked and size + len(line) > MOST_BYTES:
+                    break
+                size += out.write(line)
+                asked.append(waiting[0])
+                waiting = next(photos, None)
+        if size > MOST_BYTES:
+            problems.append(f"{file}: {size:,} bytes to ask about {asked[0]}, of {MOST_BYTES:,}: lower --max_side")
+        journal.note_batch(file.name, asked)
         files.append(file)
     return files, problems
 
 
-def _requests(
-    image_ids: Iterable[str], store: ImageStore, form: BatchForm, problems: list[str], workers: int
-) -> Iterator[tuple[str, bytes]]:
-    """(IMG_ID, line) of the photos that can be read."""
+def _numbered_path(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number:05}.jsonl")
 
-    def line(img_id: str) -> bytes | ImageError:
+
+def _free_numbers(path: Path, journal: Journal) -> Iterator[int]:
+    for number in itertools.count(1):
+        if number in journal.batches:
+            continue
+        if (file := _numbered_path(path, number)).exists():
+            logger.warning("%s is left as it is: this run's journal, %s, does not know it", file, journal.path)
+        else:
+            yield number
+
+
+def _encoded(
+    image_ids: Iterable[str], store: ImageStore, form: BatchForm, problems: list[str], workers: int
+) -> Iterator[tuple[str, str]]:
+    """(IMG_ID, data URL) of the photos that can be read."""
+
+    def encoded(img_id: str) -> str | ImageError:
         try:
-            return form.request(img_id, encode_photo(store.open(img_id), form.max_side))
+            return encode_photo(store.open(img_id), form.max_side)
         except ImageError as error:
             return error
 
     waiting = iter(image_ids)
     with ThreadPoolExecutor(workers) as pool:
         while some := list(itertools.islice(waiting, 4 * workers)):  # no more are in memory
-            for img_id, made in zip(some, pool.map(line, some), strict=True):
-                if isinstance(made, ImageError):
-                    problems.append(str(made))
+            for img_id, photo in zip(some, pool.map(encoded, some), strict=True):
+                if isinstance(photo, ImageError):
+                    problems.append(str(photo))
                 else:
-                    yield img_id, made
+                    yield img_id, photo
 
 
 # ---- results ----
 
 
-def read_results(path: Path, form: BatchForm, photos: frozenset[str]) -> Iterator[Reply | str]:
-    """What the lines of a result file say: replies about ``photos``, or what is wrong with a line, which it names.
+def read_results(path: Path, form: BatchForm, photos: frozenset[str]) -> Iterator[tuple[int, Reply] | str]:
+    """What the lines of a result file say, or what is wrong with a line, which it names.
 
-    A reply without answers has a problem, and is to be asked for again. So is what a request file asked: it is read
-    like a result, for batches that were never answered.
+    A line has the number of the batch file that asked, and the reply about one of ``photos``. A reply without answers
+    has a problem, and is to be asked for again. So is what a request file asked: it is read like a result, for batches
+    that were never answered.
     """
     with open(path, "rb") as file:
         for number, line in _numbered(file):
@@ -142,7 +168,7 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     return ((number, line) for number, line in enumerate(file, 1) if line.strip())
 
 
-def _reply(line: bytes, form: BatchForm, photos: frozenset[str]) -> Reply:
+def _reply(line: bytes, form: BatchForm, photos: frozenset[str]) -> tuple[int, Reply]:
     """Raises ``ValueError`` for what is no result about one of ``photos``."""
     try:
         record = json.loads(line)
@@ -150,14 +176,14 @@ def _reply(line: bytes, form: BatchForm, photos: frozenset[str]) -> Reply:
         record = None
     if not isinstance(record, dict) or not isinstance(record.get("custom_id"), str):
         raise ValueError("no JSON object with a custom_id: cut, or no result; its photo is known to its request file")
-    img_id = form.photo_of(record["custom_id"])
+    batch, img_id = form.asked_by(record["custom_id"])
     if img_id not in photos:
         raise ValueError(f"{img_id} is not in the metadata table")
     response = record.get("response")
     body = response.get("body") if isinstance(response, dict) else None
     if isinstance(body, dict) and response.get("status_code") == 200 and not record.get("error"):
-        return _answered(img_id, body, form)
-    return _failed(img_id, record, body, form)
+        return batch, _answered(img_id, body, form)
+    return batch, _failed(img_id, record, body, form)
 
 
 def _answered(img_id: str, body: dict[str, Any], form: BatchForm) -> Reply:

@@ -66,8 +66,8 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
         self.settings = settings
         self.max_tokens = max_tokens
         self._places: dict[str, _Place] = {}  # by img_id
-        self.batches: set[str] = set()  # names of the batch files that were written
-        self.in_batches: set[str] = set()  # img_ids that such files ask about, and no result was read of
+        self.batches: set[int] = set()  # numbers of the batch files that were written
+        self.in_batches: dict[str, int] = {}  # img_ids that no result was read of, and the file that asks about them
         own = self.path.with_name(f"{self.path.name}.{rank}") if rank else self.path
         try:
             for file in self._files():  # first, so that a refused process leaves no file of its settings
@@ -106,10 +106,10 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
 
     def _note(self, record: Mapping[str, Any], file: Path, offset: int) -> None:
         if "batch" in record:
-            self.batches.add(record["batch"])
-            self.in_batches.update(record["photos"])
+            self.batches.add(number := int(Path(record["batch"]).stem.rpartition("-")[2]))
+            self.in_batches.update(dict.fromkeys(record["photos"], number))
             return
-        self.in_batches.discard(record["IMG_ID"])
+        self.in_batches.pop(record["IMG_ID"], None)
         if "response" not in record:
             return
         # Records of older journals do not say what their limit was, nor that it cut anything off.
@@ -120,13 +120,16 @@ class Journal(Mapping[str, list[str]], AbstractContextManager):
             self._places[record["IMG_ID"]] = place
 
     def note_batch(self, name: str, image_ids: Sequence[str]) -> None:
-        """Keep that a batch file asks about photos: nobody else does, until they have answers or are released."""
+        """Keep that a batch file asks about photos: nobody else does, until they have answers or are released.
+
+        Its number is at the end of ``name``, behind a hyphen.
+        """
         record = {"batch": name, "photos": list(image_ids)}
         self._note(record, self._log.path, self._log.add(record))
 
-    def release(self, img_id: str) -> None:
-        """Keep that a batch brought no answers about a photo, so that it is asked about again."""
-        if img_id in self.in_batches:
+    def release(self, img_id: str, batch: int) -> None:
+        """Keep that a batch brought no answers about a photo: unless a later one asks, it is asked about again."""
+        if self.in_batches.get(img_id) == batch:
             record = {"IMG_ID": img_id}
             self._note(record, self._log.path, self._log.add(record))
 

@@ -31,6 +31,7 @@ from transformers import (
 
 from utils.generation.journal import Reply
 from utils.model.checkpoint import load_checkpoint, naming_part
+from utils.model.device import placed
 from utils.model.halving import in_halves
 from utils.model.packing import IMAGE_TOKEN
 from utils.model.preprocessing import PROCESSOR, TOKENIZER, load_image_processor, load_tokenizer
@@ -166,14 +167,17 @@ class LocalModel:
         device: str | torch.device = "cpu",
         quantize: Quantization | None = None,
     ) -> "LocalModel":
-        """Load a checkpoint folder or hub name; ``dtype`` "auto" is that of the checkpoint.
+        """Load a checkpoint folder or hub name.
 
-        ``quantize`` loads the linear layers in fewer bits, which changes answers (``utils/model/quantizations.py``).
+        ``dtype`` "auto" is that of the checkpoint, and float32 on a CPU without instructions for it. ``quantize``
+        loads the linear layers in fewer bits, which changes answers (``utils/model/quantizations.py``).
 
         Raises ``ValueError``, naming the file, where one is damaged, and the tensors, when the checkpoint lacks weights
         of the model, or has some of another shape.
         """
         model = load_checkpoint(AutoModelForImageTextToText, base, dtype=dtype, device=device, quantize=quantize)
+        if dtype == "auto" and quantize is None:
+            model = placed(model, device)
         encode = load_encoder(base, model)
         if isinstance(encode, QwenEncoder):
             check_sections(base, model.base_model)

@@ -23,7 +23,8 @@ CLIP_LIKE = ("clip", "metaclip_2", "siglip", "siglip2")
 def load_encoder(model: str | os.PathLike, dtype: str = "auto", device: str | torch.device = "cpu") -> Encoder:
     """The encoder that ``model`` is: G3's ``.pth`` file, or the folder or hub name of a checkpoint.
 
-    ``dtype`` "auto" is that of the weights. Raises ``ValueError`` when ``model`` is of no known type or incomplete.
+    ``dtype`` "auto" is that of the weights; a CPU without instructions for it computes in float32. Raises
+    ``ValueError`` when ``model`` is of no known type or incomplete.
     """
     if Path(model).suffix == ".pth":
         return G3Encoder.from_pretrained(model, dtype, device)

@@ -16,6 +16,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from utils.jobs.reading import one_line
 from utils.model.checkpoint import check_tensors
+from utils.model.device import placed
 from utils.retrieval.encoders import Encoder, to_device
 from utils.retrieval.state_files import check_numbers, read_state
 
@@ -108,7 +109,7 @@ class G3Encoder(Encoder):
         vision = G3Vision(weights)
         own_dtype = weights["vision_projection.weight"].dtype
         vision.to(own_dtype if dtype == "auto" else DTYPES[dtype]).load_state_dict(weights)
-        return cls(vision.to(device))
+        return cls(placed(vision, device))
 
     @torch.inference_mode()
     def embed(self, inputs: dict[str, Tensor]) -> np.ndarray:

@@ -8,6 +8,12 @@ from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from utils.jobs.processes import Processes
+from utils.model.device import multiplies, own_device
+
+
+def default_dtype() -> str:
+    """What a training computes in where nothing is said: bfloat16, where the GPU or CPU has instructions for it."""
+    return "bfloat16" if multiplies(torch.bfloat16, own_device(0)) else "float32"
 
 
 def training_arguments(

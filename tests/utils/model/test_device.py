@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from utils.model.device import checked_device, own_device
+from utils.model.device import checked_device, multiplies, own_device, placed
 
 
 @pytest.mark.parametrize(("there", "device"), [(True, "cuda:3"), (False, "cpu")])
@@ -17,3 +17,25 @@ def test_devices_that_are_not_there_are_refused_in_one_line(monkeypatch):
         checked_device("nonsense")
     with pytest.raises(ValueError, match=r"device cuda:0: .* has no CUDA"):
         checked_device("cuda:0")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_cpu_without_instructions_for_16_bits_computes_in_float32(monkeypatch, there):
+    for dtype in ("bf16", "fp16"):
+        monkeypatch.setattr(torch.ops.mkldnn, f"_is_mkldnn_{dtype}_supported", lambda: there)
+    assert [multiplies(dtype, "cpu") for dtype in (torch.float32, torch.bfloat16, torch.float16)] == [
+        True,
+        there,
+        there,
+    ]
+    assert multiplies(torch.bfloat16, "cuda:0")
+    stored = torch.nn.Linear(3, 2, dtype=torch.bfloat16)
+    values = stored.weight.detach().clone()
+    model = placed(stored, "cpu")
+    assert model.weight.dtype == (torch.bfloat16 if there else torch.float32)
+    assert torch.equal(model.weight, values.to(model.weight.dtype))
+
+
+def test_without_onednn_nothing_is_multiplied_in_16_bits(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not multiplies(torch.bfloat16, "cpu")

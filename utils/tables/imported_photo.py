@@ -38,7 +38,9 @@ def credit_of(author: str, author_id: str, licence: str, licence_url: str, sourc
 
 def on_one_line(text: str) -> str:
     """``text`` with one space in place of white space, line breaks, NUL and other control characters."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+    if not text.isprintable():  # few are not, and a data set has millions
+        text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
+    return " ".join(text.split())
 
 
 def parse_point(latitude: object, longitude: object) -> tuple[float, float]:

@@ -469,13 +469,16 @@ def vllm_engine(args: argparse.Namespace, info: AdapterInfo) -> tuple[dict[str, 
     """The same of vLLM servers; wherever they are, the adapter that they serve is known."""
     from utils.evaluation.by_server import score_by_server
     from utils.serving.identity import reward_label
-    from utils.serving.reward_server import RewardServer
+    from utils.serving.reward_server import RewardServer, served_label
 
-    label = reward_label(args.model_path, info)
-    servers = [RewardServer(url, label, args.model_name, args.api_key, args.timeout) for url in args.base_url]
+    def servers(label: str) -> list[RewardServer]:
+        return [RewardServer(url, label, args.model_name, args.api_key, args.timeout) for url in args.base_url]
+
+    label = served_label(servers(reward_label(args.model_path, info)))
+    settings = {"backend": "vllm", "model_name": args.model_name, "checkpoint": label}
     # The processes are one, see check_backend.
-    return {"backend": "vllm", "model_name": args.model_name}, lambda missing, _, *stores_and_log: score_by_server(
-        servers, info, missing, *stores_and_log, at_once=args.process
+    return settings, lambda missing, _, *stores_and_log: score_by_server(
+        servers(label), info, missing, *stores_and_log, at_once=args.process
     )
 
 

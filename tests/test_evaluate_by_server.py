@@ -46,7 +46,7 @@ def test_the_report_is_that_of_our_engine(world, stand_in, tiny_base, tmp_path):
         served = "--backend", "vllm", "--base_url", server.url
         code, theirs = run(world, tiny_base, tmp_path / "theirs", *served)
     assert code == 0
-    assert len(server.bodies) == QUERIES * (RETRIEVED + GENERATED)
+    assert len(server.bodies) == 1 + QUERIES * (RETRIEVED + GENERATED)  # one asks what is there
     tables = [pd.read_csv(tmp_path / name / "predictions.csv") for name in ("ours", "theirs")]
     for first, second in zip(*(table["candidate_reward_lis"] for table in tables), strict=True):
         assert json.loads(second) == pytest.approx(json.loads(first), abs=1e-4)
@@ -59,7 +59,7 @@ def test_a_run_that_broke_off_goes_on(world, stand_in, tiny_base, tmp_path):
 
     def broken(body: dict, number: int) -> Response:
         return (
-            stand_in.respond(body, number) if number <= 20 else Response(401, {"error": {"message": "sk-own-key ends"}})
+            stand_in.respond(body, number) if number <= 21 else Response(401, {"error": {"message": "sk-own-key ends"}})
         )
 
     with serving(broken) as server, pytest.raises(SystemExit, match=r"error: AuthenticationError.*\[key\] ends"):
@@ -70,12 +70,29 @@ def test_a_run_that_broke_off_goes_on(world, stand_in, tiny_base, tmp_path):
     with serving(stand_in.respond) as server:
         url = server.url.replace("//", "//user:pass-word@")
         assert run(world, tiny_base, tmp_path, *served, url, "--api_key", "sk-own-key")[0] == 0
-        assert len(server.bodies) == (QUERIES - done) * (RETRIEVED + GENERATED)
+        assert len(server.bodies) == 1 + (QUERIES - done) * (RETRIEVED + GENERATED)
     written = "".join(path.read_text() for path in tmp_path.iterdir() if path.suffix in (".json", ".jsonl", ".csv"))
     assert "sk-own" not in written
     assert "pass-word" not in written
     assert run(world, tiny_base, tmp_path)[0] == 0
     assert len(log.read_text().splitlines()) == 2 * QUERIES, "rewards of our engine are others"
+
+
+def test_rewards_of_another_base_model_are_not_mixed_in(world, stand_in, tiny_base, tmp_path):
+    """A checkpoint of the same adapter under another base, or of another dtype, has a name of its own."""
+
+    def other(body: dict, number: int) -> Response:
+        answer = stand_in.respond(body, number)
+        answer.body["data"][0]["label"] = f"{stand_in.label[:-8]}00000000"
+        return answer
+
+    for respond in (stand_in.respond, other):
+        with serving(respond) as server:
+            assert run(world, tiny_base, tmp_path, "--backend", "vllm", "--base_url", server.url)[0] == 0
+            assert len(server.bodies) == 1 + QUERIES * (RETRIEVED + GENERATED)
+    one_checkpoint = pytest.raises(SystemExit, match="serve one checkpoint")
+    with serving(stand_in.respond) as one, serving(other) as two, one_checkpoint:
+        run(world, tiny_base, tmp_path, "--backend", "vllm", "--base_url", one.url, two.url)
 
 
 def test_another_adapter_ends_the_run(world, tiny_base, tmp_path, stand_in):

@@ -32,9 +32,9 @@ class StandIn:
             parts = [part if part["type"] == "text" else {"type": "image"} for part in message["content"]]
             messages = [message | {"content": parts}]
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        pixels = self.processor(images=photos, return_tensors="pt")
+        pixels = self.processor(images=photos, return_tensors="pt") if photos else {}
         head, *rest = text.split("<|image_pad|>")
-        for grid, piece in zip(pixels["image_grid_thw"], rest, strict=True):
+        for grid, piece in zip(pixels.get("image_grid_thw", ()), rest, strict=True):
             head += "<|image_pad|>" * (int(grid.prod()) // self.processor.merge_size**2) + piece
         return self.tokenizer(head, add_special_tokens=False, return_tensors="pt")["input_ids"], dict(pixels)
 

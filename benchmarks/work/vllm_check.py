@@ -25,11 +25,10 @@ from utils.evaluation.by_server import score_by_server
 from utils.evaluation.reward_log import RewardLog
 from utils.evaluation.scoring import score_benchmark
 from utils.geo_ranker import GeoRanker
-from utils.model.adapter_info import adapter_info
+from utils.jobs.reading import read_json_object
 from utils.model.budget import MAX_TOKENS
 from utils.model.features import EncodedPhotos
 from utils.model.prompts import LAYOUTS, Part
-from utils.serving.identity import reward_label
 from utils.serving.reward_server import RewardServer
 from utils.serving.vllm_checkpoint import write_vllm_checkpoint
 
@@ -69,7 +68,7 @@ def measure(args: argparse.Namespace, model: str, folder: Path) -> list[dict[str
     sizes = UNRESIZED if variant == "unresized" else RESIZED
     inputs = make_inputs(args, name, next(iter(rankers.values())), folder, sizes)
     write_vllm_checkpoint(adapter, folder / "served", base)
-    label = reward_label(adapter, adapter_info(adapter, base))
+    (label,) = read_json_object(folder / "served" / "config.json")["id2label"].values()
     dtype, log = "bfloat16" if variant == "bfloat16" else "float32", LOGS / f"{model}.log"
     logger.info("%s: vLLM starts, which takes a minute or more; what it says goes into %s", model, log)
     with serving(args.python, folder / "served", dtype, free_port(), log) as server:

@@ -77,7 +77,7 @@ class Results:
 
     def take(self, position: int, candidate: int, reward: float, why_none: str | None) -> None:
         """Note a reward; where there is none, ``why_none`` says why."""
-        if why_none is None and np.isfinite(reward):
+        if why_none is None and abs(reward) <= np.finfo(np.float32).max:
             self._settle(position, candidate, reward)
         else:
             why = why_none or f"its reward is {reward}"

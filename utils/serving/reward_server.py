@@ -4,14 +4,16 @@ The request has the query photo with every candidate. That it is computed once i
 the photo by its content, and the prompt begins with it.
 """
 
+import asyncio
 import json
 import os
+from collections.abc import Sequence
 
 import openai
 
 from utils.servers.bounded_client import BadAnswer
 from utils.servers.errors import ServerError
-from utils.servers.server import Server, server_root
+from utils.servers.server import MESSAGE, Server, server_root
 from utils.serving.chat import Content
 
 KEYLESS = "EMPTY"  # the client sends some key
@@ -34,7 +36,7 @@ class RewardServer:
 
         Args:
             base_url: with or without ``/v1`` at its end.
-            label: what the checkpoint is known by, see ``utils/serving/identity.py``.
+            label: what the checkpoint is known by, or the adapter: see ``utils/serving/identity.py``.
             name: the server's name of the model; None: whichever it serves.
             timeout: seconds that a request may take, its whole answer included.
             max_retries: how often a request is repeated.
@@ -53,25 +55,63 @@ class RewardServer:
 
         Raises ``ServerError`` for what every other request would meet as well, such as another model.
         """
+        try:
+            label, reward = await self._classify(content)
+        except openai.OpenAIError as error:
+            self.server.code(error)
+            return float("nan"), self.server.explain(error)
+        if label != self.label:
+            raise self._other(label)
+        return reward, None
+
+    async def served(self) -> str:
+        """The label of the checkpoint that is there, which is one of the adapter ``label``.
+
+        Raises ``ServerError`` where there is none, or no server.
+        """
+        try:
+            label, _ = await self._classify([{"type": "text", "text": "?"}])
+        except openai.OpenAIError as error:
+            raise ServerError(f"no rewards from {self.address}: {self.server.explain(error)}") from None
+        if not isinstance(label, str) or not label.startswith(f"{self.label}-"):
+            raise self._other(label)
+        return label
+
+    async def _classify(self, content: Content) -> tuple[str | None, float]:
+        """Label and reward. Raises ``ServerError`` where nothing there classifies, else ``openai.OpenAIError``."""
         body = {"messages": [{"role": "user", "content": content}], **self.settings}
 
         async def request() -> str:
             return await self.server.client.post("/classify", body=body, cast_to=str)
 
         try:
-            label, reward = await self.server.ask(request, read_reward)
+            return await self.server.ask(request, read_reward)
         except openai.NotFoundError as error:
             why = self.server.explain(error)
             raise ServerError(f"{why} (no model of that name, or none that classifies, at {self.address})") from None
-        except openai.OpenAIError as error:
-            self.server.code(error)
-            return float("nan"), self.server.explain(error)
-        if label != self.label:
-            raise ServerError(
-                f"the server's model is {self.server.mask(repr(label))}, not {self.label}: serve what "
-                "python -m tools.convert_adapter writes of this adapter with --to vllm"
-            )
-        return reward, None
+
+    def _other(self, label: str | None) -> ServerError:
+        shown = self.server.mask(repr(label))
+        return ServerError(
+            f"the server's model is {shown if len(shown) <= MESSAGE else shown[:MESSAGE] + '...'}, not {self.label}: "
+            "serve what python -m tools.convert_adapter writes of this adapter with --to vllm"
+        )
+
+
+def served_label(servers: Sequence[RewardServer]) -> str:
+    """The label of the one checkpoint that all ``servers`` have; they are not asked again in another event loop.
+
+    Raises ``ServerError`` as ``RewardServer.served`` does, and where they have several.
+    """
+
+    async def asked() -> list[str]:
+        return await asyncio.gather(*(server.served() for server in servers))
+
+    first, *others = asyncio.run(asked())
+    for server, label in zip(servers[1:], others, strict=True):
+        if label != first:
+            raise ServerError(f"{servers[0].address} has {first}, but {server.address} {label}: serve one checkpoint")
+    return first
 
 
 def read_reward(body: str) -> tuple[str | None, float]:
@@ -79,6 +119,8 @@ def read_reward(body: str) -> tuple[str | None, float]:
     try:
         (record,) = json.loads(body)["data"]
         (reward,) = record["probs"]  # with use_activation off they are what the head computes
+        if type(reward) not in (int, float):
+            raise TypeError
         return record["label"], float(reward)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BadAnswer(f"the response is no classification with one label ({type(error).__name__}): {body}") from error

@@ -27,7 +27,7 @@ from utils.model.adapter_config import read_config
 from utils.model.adapter_info import AdapterInfo, adapter_info, recorded_base
 from utils.model.checkpoint import CONFIG
 from utils.model.fingerprints import model_folder
-from utils.serving.identity import reward_label
+from utils.serving.identity import checkpoint_label
 
 SHARD = "5GB"  # the most that one file of weights holds
 DTYPES = ("float32", "bfloat16", "float16")
@@ -85,7 +85,7 @@ def write_vllm_checkpoint(
         stored = _stored_dtype(config)
         dtype = dtype or stored
     info = adapter_info(adapter, base)
-    label = reward_label(adapter, info)
+    label = checkpoint_label(adapter, info, base, _name(dtype))
     with whole_folder(output) as folder:
         ranker = _merged(base, adapter, info, stored)
         save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)

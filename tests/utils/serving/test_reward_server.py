@@ -7,7 +7,7 @@ from tests.loopback import Response, Server, serving
 from tests.vllm_stand_in import classification
 from utils.servers.bounded_client import BadAnswer
 from utils.servers.errors import ServerError
-from utils.serving.reward_server import RewardServer, read_reward
+from utils.serving.reward_server import RewardServer, read_reward, served_label
 
 LABEL = "georanker-0123456789abcdef"
 CONTENT = [{"type": "text", "text": "a"}]
@@ -49,7 +49,12 @@ def test_what_may_pass_is_asked_again(fault):
 
 @pytest.mark.parametrize(
     "body",
-    ["<html>", "[", "[]", '{"data": [{"label": "a", "probs": ["x"]}]}', '{"data": [{"index": 0, "data": [0.5]}]}'],
+    [
+        *("<html>", "[", "[]", '{"data": [{"label": "a", "probs": ["1.5"]}]}'),
+        '{"data": [{"label": "a", "probs": [true]}]}',
+        '{"data": [{"label": "a", "probs": [1%s]}]}' % ("0" * 400),
+        '{"data": [{"index": 0, "data": [0.5]}]}',
+    ],
 )
 def test_what_is_no_classification(body):
     with pytest.raises(BadAnswer, match="the response is no classification with one label"):
@@ -86,3 +91,20 @@ def test_a_refused_key_or_a_missing_endpoint_ends_the_run(status, message):
     ):
         ask(server)
     assert len(server.bodies) == 1
+
+
+def test_the_checkpoint_of_an_adapter_is_asked_for_once():
+    with serving(lambda body, number: classification(1.0, f"{LABEL}-01234567")) as server:
+        assert served_label([RewardServer(server.url, LABEL)]) == f"{LABEL}-01234567"
+    assert len(server.bodies) == 1
+    with pytest.raises(ServerError, match=r"^no rewards from http://.*/classify: APIConnectionError: "):
+        served_label([RewardServer(server.url, LABEL, max_retries=0)])
+
+
+@pytest.mark.parametrize("label", [LABEL, "georanker-fedcba9876543210-01234567", None, 7, "x" * 10**6])
+def test_what_is_of_another_adapter_is_refused(label):
+    with (
+        serving(lambda body, number: classification(1.0, label)) as server,
+        pytest.raises(ServerError, match=r"^the server's model is .{1,310}, not georanker-0123456789abcdef: serve"),
+    ):
+        served_label([RewardServer(server.url, LABEL)])

@@ -15,7 +15,7 @@ from utils.candidates import Candidate, Query
 from utils.geo_ranker import GeoRanker
 from utils.model.adapter import add_lora
 from utils.model.adapter_info import AdapterInfo
-from utils.serving.identity import reward_label
+from utils.serving.identity import checkpoint_label, reward_label
 from utils.serving.vllm_checkpoint import write_vllm_checkpoint
 
 ARCHITECTURES = {
@@ -54,7 +54,7 @@ def test_stock_weights_and_head_give_our_rewards(family, tiny_bases, tmp_path, m
 
     served = StandIn(tmp_path / "served")
     assert served.config["architectures"] == [ARCHITECTURES[family]]
-    assert served.config["id2label"] == {"0": reward_label(adapter, AdapterInfo.load(adapter))}
+    assert served.config["id2label"] == {"0": checkpoint_label(adapter, AdapterInfo.load(adapter), base, "float32")}
     assert served.config["model_type"] == family
     head, layer, tower = NAMES[family]
     names = load_file(tmp_path / "served" / "model.safetensors").keys()
@@ -153,3 +153,14 @@ def test_a_label_stands_for_weights_and_sizes(tiny_base, tmp_path):
     assert reward_label(adapters[0], infos[1]) in labels
     (adapters[0] / "adapter_model.safetensors").write_bytes(b"other")
     assert reward_label(adapters[0], infos[0]) not in labels
+
+
+def test_a_checkpoint_is_known_by_its_base_and_dtype_too(tiny_bases, tmp_path):
+    base, other = tiny_bases["qwen2_vl"], tiny_bases["qwen2_5_vl"]
+    adapter = own_adapter(tmp_path / "adapter", base)
+    info = AdapterInfo.load(adapter)
+    labels = {
+        checkpoint_label(adapter, info, path, dtype) for path in (base, other) for dtype in ("float32", "bfloat16")
+    }
+    assert len(labels) == 4
+    assert {label.rpartition("-")[0] for label in labels} == {reward_label(adapter, info)}

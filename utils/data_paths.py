@@ -138,12 +138,16 @@ OSV5M = Source(
     ("hf download osv5m/osv5m --repo-type dataset --local-dir dataset/osv5m",),
 )
 OSV5M_TABLES = Source(
-    "made of OpenStreetView-5M; docs/gallery.md has the steps",
+    "made of OpenStreetView-5M; dataset/README.md has the steps",
     (
-        "python -m tools.import_gallery osv5m dataset/osv5m/train.csv dataset/osv5m/train/metadata.csv",
+        "python -m tools.import_gallery osv5m dataset/osv5m/train.csv dataset/osv5m/train/metadata.csv "
+        "--one_per_sequence",
         "python -m tools.import_gallery osv5m dataset/osv5m/test.csv dataset/osv5m/test/metadata.csv",
+        "python retrieve_candidates.py build --gallery dataset/osv5m/train/metadata.csv "
+        "--image_data_path dataset/osv5m/images/train --model openai/clip-vit-large-patch14 "
+        "--index dataset/osv5m/index",
         "python retrieve_candidates.py search --index dataset/osv5m/index --queries dataset/osv5m/test/metadata.csv "
-        "--image_path dataset/osv5m/images/test --output_dir dataset/osv5m/test",
+        "--image_path dataset/osv5m/images/test --output_dir dataset/osv5m/test --exclude_owner",
         "python compile_prediction_candidates.py --root_path dataset/osv5m/test "
         "--gallery dataset/osv5m/train/metadata.csv",
     ),

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,23 +26,6 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(folder: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary folder beside ``folder`` that becomes it when the block succeeds, and is removed when not.
-
-    Raises ``FileExistsError`` where ``folder`` holds something.
-    """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{os.getpid()}.") as scratch:
-        made = Path(scratch, folder.name)
-        made.mkdir()
-        yield made
-        made.replace(folder)
 
 
 def temporary_path(path: Path) -> Path:

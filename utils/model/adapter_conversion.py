@@ -12,7 +12,7 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
-from utils.jobs.files import whole_folder
+from utils.jobs.folders import whole_folder
 from utils.jobs.reading import naming
 from utils.model.adapter import read_tensors
 from utils.model.adapter_config import read_config

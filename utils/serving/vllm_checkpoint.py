@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from huggingface_hub import save_torch_state_dict
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from torch import Tensor
 
 from utils.geo_ranker import GeoRanker
-from utils.jobs.files import whole_folder, write_json
+from utils.jobs.files import write_json
+from utils.jobs.folders import whole_folder
 from utils.jobs.reading import naming, read_json_object
 from utils.model.adapter import load_lora
 from utils.model.adapter_config import read_config
@@ -88,7 +90,8 @@ def write_vllm_checkpoint(
     label = checkpoint_label(adapter, info, base, _name(dtype))
     with whole_folder(output) as folder:
         ranker = _merged(base, adapter, info, stored)
-        save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)
+        with naming(output, SafetensorError):  # where the disk is full, say
+            save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)
         write_json(folder / CONFIG, config | _as_classifier(config, family, dtype, label))
         ranker.packer.image_processor.save_pretrained(folder)
         for path in (path for pattern in COPIED for path in source.glob(pattern)):

@@ -266,7 +266,8 @@ def read_batch(args: argparse.Namespace, tally: "Tally") -> None:
                 if reply.problem is not None:
                     tally.journal.release(reply.img_id, batch)
                 tally.take(reply)
-    logger.info("%d photos are in batch files of which no result was read", len(tally.journal.in_batches))
+    if tally.journal.in_batches:
+        logger.info("%d photos are in batch files of which no result was read", len(tally.journal.in_batches))
 
 
 def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:

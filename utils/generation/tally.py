@@ -56,11 +56,14 @@ def summary(replies: Iterable[Reply], photos: int) -> str:
         count["places"] += sum(parse_answer(answer) is not None for answer in reply.whole)
         count["answers"] += len(reply.whole)
         count["empty"] += sum(not answer.strip() for n, answer in enumerate(reply.answers) if n not in reply.cut)
+        count["photos"] += 1
         count.update(cut=len(reply.cut), lost=len(reply.answers) - len(reply.whole), cut_photos=bool(reply.cut))
     text = (
         f"{count['places']} places for {photos} photos; "
         f"{count['answers'] - count['places']} answers name no usable place, {count['empty']} of them are empty"
     )
+    if unanswered := photos - count["photos"]:
+        text = f"photos without answers: {unanswered}; {text}"
     if not count["cut"]:
         return text
     return (

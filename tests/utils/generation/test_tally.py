@@ -60,7 +60,8 @@ def test_summary():
         Reply("a", ('{"latitude": 1.5, "longitude": 2.5}', "no idea", " \n")),
         Reply("b", ("3.25 S, 4.5 W", "")),
     ]
-    assert summary(replies, 3) == "2 places for 3 photos; 3 answers name no usable place, 2 of them are empty"
+    assert summary(replies, 2) == "2 places for 2 photos; 3 answers name no usable place, 2 of them are empty"
+    assert summary(replies, 3).startswith("photos without answers: 1; 2 places for 3 photos; ")
     assert summary(iter([]), 0) == "0 places for 0 photos; 0 answers name no usable place, 0 of them are empty"
 
 

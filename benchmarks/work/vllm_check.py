@@ -25,11 +25,12 @@ from utils.evaluation.by_server import score_by_server
 from utils.evaluation.reward_log import RewardLog
 from utils.evaluation.scoring import score_benchmark
 from utils.geo_ranker import GeoRanker
-from utils.jobs.reading import read_json_object
+from utils.model.adapter_info import adapter_info
 from utils.model.budget import MAX_TOKENS
 from utils.model.features import EncodedPhotos
 from utils.model.prompts import LAYOUTS, Part
-from utils.serving.reward_server import RewardServer
+from utils.serving.identity import reward_label
+from utils.serving.reward_server import RewardServer, served_label
 from utils.serving.vllm_checkpoint import write_vllm_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -68,10 +69,11 @@ def measure(args: argparse.Namespace, model: str, folder: Path) -> list[dict[str
     sizes = UNRESIZED if variant == "unresized" else RESIZED
     inputs = make_inputs(args, name, next(iter(rankers.values())), folder, sizes)
     write_vllm_checkpoint(adapter, folder / "served", base)
-    (label,) = read_json_object(folder / "served" / "config.json")["id2label"].values()
+    known_as = reward_label(adapter, adapter_info(adapter, base))
     dtype, log = "bfloat16" if variant == "bfloat16" else "float32", LOGS / f"{model}.log"
     logger.info("%s: vLLM starts, which takes a minute or more; what it says goes into %s", model, log)
     with serving(args.python, folder / "served", dtype, free_port(), log) as server:
+        label = served_label([RewardServer(server.url, known_as)])
         ask(server, label, next(iter(rankers.values())), (inputs[0][:2], *inputs[1:]), folder)  # warms it up
         return [
             {"layout": layout, "omit": list(omit), **side_by_side(server, label, ranker, inputs, folder)}

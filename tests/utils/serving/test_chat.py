@@ -43,8 +43,9 @@ def without_weights(folder: Path) -> SimpleNamespace:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("where", ["candidate", "negatives"])
-def test_names_of_special_tokens_are_refused(layout, where):
-    named = Candidate(1.0, 2.0, ("a <|im_end|> b",))
+@pytest.mark.parametrize(("name", "shown"), [("<|im_end|>", r"<\|"), *((f"<{end}think>",) * 2 for end in ("", "/"))])
+def test_names_of_special_tokens_are_refused(layout, where, name, shown):
+    named = Candidate(1.0, 2.0, (f"a {name} b",))
     candidate, negatives = (named, NEGATIVES) if where == "candidate" else (CANDIDATES[1], (named,))
-    with pytest.raises(ValueError, match=r"holds '<\|', which vLLM would take for a special token"):
+    with pytest.raises(ValueError, match=f"holds '{shown}', which vLLM would take for a special token"):
         chat_content(candidate, negatives, layout, ["url"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from peft import LoraConfig
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import get_pattern_key
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Size, Tensor
 
@@ -45,7 +46,8 @@ def convert(released: Path, output: Path, base_model: str | None = None) -> Adap
         config.save_pretrained(
             str(folder), auto_mapping_dict={"base_model_class": "GeoRanker", "parent_library": "utils.geo_ranker"}
         )
-        save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+        with naming(output, SafetensorError):  # where the disk is full, say
+            save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
         info.save(folder)
         if info.domain is not None:
             shutil.copy(released / DOMAIN_FILENAME, folder)

@@ -30,6 +30,7 @@ from utils.model.adapter_info import AdapterInfo, adapter_info, recorded_base
 from utils.model.checkpoint import CONFIG
 from utils.model.fingerprints import model_folder
 from utils.serving.identity import checkpoint_label
+from utils.serving.room import check_room
 
 SHARD = "5GB"  # the most that one file of weights holds
 DTYPES = ("float32", "bfloat16", "float16")
@@ -75,7 +76,8 @@ def write_vllm_checkpoint(
     The base model is read into memory.
 
     Raises ``FileExistsError`` where ``output`` holds something, ``ValueError``, naming what is wrong, where adapter or
-    base is damaged, the base is of a family that this cannot write, or the adapter limits candidates' photos.
+    base is damaged, the base is of a family that this cannot write, the adapter limits candidates' photos, or the disk
+    becomes full, and ``OSError`` where it has too little room from the start.
     """
     base = base or recorded_base(adapter) or read_config(adapter).base_model_name_or_path
     if base is None:
@@ -89,6 +91,7 @@ def write_vllm_checkpoint(
     info = adapter_info(adapter, base)
     label = checkpoint_label(adapter, info, base, _name(dtype))
     with whole_folder(output) as folder:
+        check_room(output, folder, source, dtype)
         ranker = _merged(base, adapter, info, stored)
         with naming(output, SafetensorError):  # where the disk is full, say
             save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)

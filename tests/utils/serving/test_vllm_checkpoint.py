@@ -1,5 +1,7 @@
 import json
 import re
+import resource
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,6 +138,33 @@ def test_what_vllm_does_not_take_is_refused(tiny_base, tmp_path, changed, messag
         write_vllm_checkpoint(tmp_path / "released", tmp_path / "served", tmp_path / "base")
     assert message in str(raised.value)
     assert not (tmp_path / "served").exists()
+
+
+def test_too_little_room_is_seen_before_the_model_is_read(tiny_base, tmp_path, monkeypatch):
+    adapter = own_adapter(tmp_path / "adapter", tiny_base)
+    write_vllm_checkpoint(adapter, tmp_path / "whole", dtype=torch.float16)
+    numbers = load_file(tmp_path / "whole" / "model.safetensors")
+    needed = 2 * sum(tensor.numel() for name, tensor in numbers.items() if "score" not in name)
+    room = SimpleNamespace(free=needed)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: room)
+    write_vllm_checkpoint(adapter, tmp_path / "fits", dtype=torch.float16)
+    room.free -= 1
+    monkeypatch.setattr(GeoRanker, "from_pretrained", None)
+    with pytest.raises(OSError, match=r"full: [\d.]+ MB are to be written, and the disk has room for [\d.]+$"):
+        write_vllm_checkpoint(adapter, tmp_path / "full", dtype=torch.float16)
+    assert not (tmp_path / "full").exists()
+
+
+def test_a_disk_that_becomes_full_is_named(tiny_base, tmp_path):
+    adapter = own_adapter(tmp_path / "adapter", tiny_base)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(ValueError, match=f"^{tmp_path / 'served'}: .*File too large"):
+            write_vllm_checkpoint(adapter, tmp_path / "served")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["adapter"]
 
 
 def test_one_limit_for_all_photos_is_all_that_vllm_has(tiny_base, tmp_path):

@@ -21,12 +21,12 @@ def whole_folder(folder: str | os.PathLike) -> Iterator[Path]:
     folder = Path(os.path.realpath(folder))  # a link stays one
     if os.path.ismount(folder):
         raise ValueError(f"{folder} is a mount point, which cannot be replaced: name a folder inside of it")
+    _check_free(folder)  # before a lock is left beside it
     with making(folder):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileExistsError(f"{folder} exists and is not an empty folder")
+        _check_free(folder)  # whoever was waited for has made it
         left = re.compile(rf"\.\d+\.{re.escape(folder.name)}")
         for path in folder.parent.glob(".*"):
-            if left.fullmatch(path.name):
+            if left.fullmatch(path.name) and path.is_dir():  # a file is there while others ask whether they can write
                 shutil.rmtree(path)
         made = temporary_path(folder)
         made.mkdir()
@@ -35,3 +35,8 @@ def whole_folder(folder: str | os.PathLike) -> Iterator[Path]:
             made.replace(folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _check_free(folder: Path) -> None:
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):  # a link here leads to itself
+        raise FileExistsError(f"{folder} exists and is not an empty folder")

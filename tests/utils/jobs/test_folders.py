@@ -28,16 +28,19 @@ def test_what_fails_or_was_killed_leaves_nothing(tmp_path):
     (tmp_path / ".4711.made").mkdir()
     (tmp_path / ".4711.made" / "half").write_text("of one that was killed")
     (tmp_path / ".4711.other").mkdir()
+    (tmp_path / ".4712.made").touch()
     with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "made") as scratch:
         (scratch / "nowhere" / "file").write_text("x")
-    assert contents(tmp_path) == [".4711.other"]
+    assert contents(tmp_path) == [".4711.other", ".4712.made"]
 
 
 def test_what_cannot_be_replaced_is_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
-    for taken in (tmp_path / "file", tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for taken in (tmp_path / "file", tmp_path / "loop", tmp_path):
         with pytest.raises(FileExistsError, match="is not an empty folder"), whole_folder(taken):
             raise AssertionError
+    assert sorted(os.listdir(tmp_path)) == ["file", "loop"], "no lock is left"
     (tmp_path / "mounted").mkdir()
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "mounted")
     with pytest.raises(ValueError, match="mounted is a mount point"), whole_folder(tmp_path / "mounted"):

@@ -4,9 +4,9 @@ The request has the query photo with every candidate. That it is computed once i
 the photo by its content, and the prompt begins with it.
 """
 
-import asyncio
 import json
 import os
+import re
 from collections.abc import Sequence
 
 import openai
@@ -14,6 +14,7 @@ import openai
 from utils.servers.bounded_client import BadAnswer
 from utils.servers.errors import ServerError
 from utils.servers.server import MESSAGE, Server, server_root
+from utils.servers.workers import run_to_end, work_off
 from utils.serving.chat import Content
 
 KEYLESS = "EMPTY"  # the client sends some key
@@ -73,7 +74,7 @@ class RewardServer:
             label, _ = await self._classify([{"type": "text", "text": "?"}])
         except openai.OpenAIError as error:
             raise ServerError(f"no rewards from {self.address}: {self.server.explain(error)}") from None
-        if not isinstance(label, str) or not label.startswith(f"{self.label}-"):
+        if not isinstance(label, str) or not re.fullmatch(rf"{re.escape(self.label)}-[0-9a-f]{{8}}", label):
             raise self._other(label)
         return label
 
@@ -99,19 +100,23 @@ class RewardServer:
 
 
 def served_label(servers: Sequence[RewardServer]) -> str:
-    """The label of the one checkpoint that all ``servers`` have; they are not asked again in another event loop.
+    """The label of the one checkpoint that all ``servers`` have; they are closed, and cannot be asked again.
 
     Raises ``ServerError`` as ``RewardServer.served`` does, and where they have several.
     """
+    labels: dict[RewardServer, str] = {}
 
-    async def asked() -> list[str]:
-        return await asyncio.gather(*(server.served() for server in servers))
+    async def ask(server: RewardServer) -> None:
+        labels[server] = await server.served()
 
-    first, *others = asyncio.run(asked())
-    for server, label in zip(servers[1:], others, strict=True):
-        if label != first:
-            raise ServerError(f"{servers[0].address} has {first}, but {server.address} {label}: serve one checkpoint")
-    return first
+    run_to_end(work_off([server.server for server in servers], servers, ask, len(servers)))
+    first = servers[0]
+    for server, label in labels.items():
+        if label != labels[first]:
+            raise ServerError(
+                f"{first.address} has {labels[first]}, but {server.address} {label}: serve one checkpoint"
+            )
+    return labels[first]
 
 
 def read_reward(body: str) -> tuple[str | None, float]:

@@ -95,13 +95,15 @@ def test_a_refused_key_or_a_missing_endpoint_ends_the_run(status, message):
 
 def test_the_checkpoint_of_an_adapter_is_asked_for_once():
     with serving(lambda body, number: classification(1.0, f"{LABEL}-01234567")) as server:
-        assert served_label([RewardServer(server.url, LABEL)]) == f"{LABEL}-01234567"
-    assert len(server.bodies) == 1
+        clients = [RewardServer(server.url, LABEL) for _ in range(2)]
+        assert served_label(clients) == f"{LABEL}-01234567"
+    assert len(server.bodies) == 2
+    assert all(client.server.client.is_closed() for client in clients)
     with pytest.raises(ServerError, match=r"^no rewards from http://.*/classify: APIConnectionError: "):
         served_label([RewardServer(server.url, LABEL, max_retries=0)])
 
 
-@pytest.mark.parametrize("label", [LABEL, "georanker-fedcba9876543210-01234567", None, 7, "x" * 10**6])
+@pytest.mark.parametrize("label", [LABEL, "georanker-fedcba9876543210-01234567", None, 7, f"{LABEL}-{'0' * 10**6}"])
 def test_what_is_of_another_adapter_is_refused(label):
     with (
         serving(lambda body, number: classification(1.0, label)) as server,

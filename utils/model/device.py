@@ -27,16 +27,18 @@ def checked_device(name: str) -> torch.device:
 def multiplies(dtype: torch.dtype, device: torch.device | str) -> bool:
     """Whether ``device`` has instructions for products of matrices of 16-bit ``dtype``, or it is a wider one.
 
-    Many CPUs have none for bfloat16: torch 2.13 then takes 5 to 25 times as long as in float32.
+    Many CPUs have none for bfloat16: torch 2.13 then takes 3 to 11 times as long as in float32 (docs/speed.md).
     """
     if torch.device(device).type != "cpu" or dtype.itemsize > 2:
         return True
+    if not torch.backends.mkldnn.is_available():  # such a build need not have the operators below
+        return False
     # What torch itself asks before it hands such a product to oneDNN.
     of_cpu = {
         torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
         torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
     }
-    return torch.backends.mkldnn.is_available() and dtype in of_cpu and of_cpu[dtype]()
+    return dtype in of_cpu and of_cpu[dtype]()
 
 
 def placed(model: Module, device: torch.device | str) -> Module:

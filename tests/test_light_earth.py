@@ -9,6 +9,7 @@ from tests.test_light import ask, commands
 
 # Commands whose files are missing, by the flag that says so. earth.build_dataset reads none.
 MISSING = {
+    "earth.export_gallery": "away --gallery away",
     "earth.lvlm.pretrain_language": "--data away --run away/run",
     "earth.lvlm.pretrain_lvlm": "--data away --run away/run",
     "earth.lvlm.pretrain_tower": "--data away --run away/run",
@@ -34,6 +35,7 @@ def test_missing_files_are_named_first():
 
 # Commands whose inputs are there in the folder {d}, and an output below the file {f}; and what names it.
 UNWRITABLE = {
+    "earth.export_gallery {f}/mini --gallery {d}/gallery": "folder",
     "earth.lvlm.pretrain_lvlm --data {d} --run {d}/new --output_dir {f}/out": "--output_dir",
     "earth.lvlm.pretrain_tower --data {d} --model {d} --output_dir {d}/out --run {f}/run": "--run",
     "earth.lvlm.pretrain_language --data {d} --model {d} --output_dir {f}/out --run {d}/new": "--output_dir",

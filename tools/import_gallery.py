@@ -1,8 +1,8 @@
 """Make a gallery's metadata table of a foreign data set, and a ledger of whose each photo is.
 
-    python -m tools.import_gallery osv5m dataset/osv5m/train.csv paris/metadata.csv \\
+    python -m tools.import_gallery osv5m dataset/osv5m/train.csv dataset/paris/metadata.csv \\
         --bbox 48.81 2.22 48.91 2.47 --per_cell 20 --one_per_sequence --image_data_path dataset/osv5m/images/train
-    python -m tools.import_gallery webdataset shards/*.tar there/metadata.csv
+    python -m tools.import_gallery webdataset shards/*.tar dataset/there/metadata.csv
 
 Of OpenStreetView-5M it reads train.csv or test.csv; of WebDataset shards, tars, the JSON object beside each photo, and
 first makes the indexes that they lack. It writes IMG_ID, LAT, LON and place names, and beside the table its ledger,

@@ -3,7 +3,7 @@
 import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from utils.data_paths import BENCHMARKS, Benchmark
 from utils.jobs.packages import check_package
@@ -11,9 +11,16 @@ from utils.model.adapter_info import recorded_base
 from utils.model.quantizations import QUANTIZATIONS
 
 
-def script_parser(description: str, module: str | None = None) -> ArgumentParser:
+class ScriptParser(ArgumentParser):
+    """A parser whose errors are one line: below the usage of a script with many flags they would not be seen."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def script_parser(description: str, module: str | None = None) -> ScriptParser:
     """The parser of a script, with what every script has; ``module`` is what ``python -m`` runs, None for a file."""
-    parser = ArgumentParser(
+    parser = ScriptParser(
         prog=module and f"python -m {module}", description=description, formatter_class=RawDescriptionHelpFormatter
     )
     add_quiet(parser.add_argument)

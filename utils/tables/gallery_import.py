@@ -72,7 +72,10 @@ def import_gallery(read: Read, table: Path, selection: Selection, store: ImageSt
     done, choice = _choose(read, selection, store)
     if not len(choice.chosen):
         reasons = [f"{why}: {count:,}" for why, count in done.left_out.items() if count]
-        raise ValueError("\n".join([f"no photo of {done.rows:,} rows is left", *reasons, *done.problems]))
+        if selection.box is not None:
+            reasons.append(f"the box is {selection.box}")
+        none_left = f"no photo of {done.rows:,} rows is left"
+        raise ValueError("\n".join(["; ".join([none_left, *reasons]), *done.problems]))
     # A byte a photo; sets of millions would take more than the choice did.
     is_chosen, is_again = (_mask(done.rows, numbers) for numbers in (choice.chosen, choice.again))
     with making(table), ExitStack() as stack:

@@ -31,6 +31,9 @@ class Box:
             values = f"{self.south} {self.west} {self.north} {self.east}"
             raise ValueError(f"{values}: a box is south, west, north and east in degrees, south no greater than north")
 
+    def __str__(self) -> str:
+        return f"south {self.south}, west {self.west}, north {self.north}, east {self.east}"
+
     def __contains__(self, point: tuple[float, float]) -> bool:
         latitude, longitude = point
         if not self.south <= latitude <= self.north:

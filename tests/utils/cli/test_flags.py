@@ -86,6 +86,19 @@ def test_every_script_can_be_quiet(module, name, monkeypatch):
     assert [parser.parse_args(flags).quiet for flags in ([], ["--quiet"])] == [False, True]
 
 
+def test_an_error_is_one_line(capsys):
+    parser = script_parser("", "tools.some")
+    parser.add_subparsers(required=True).add_parser("kind").add_argument("--count", type=int)
+    for arguments, prog, message in (
+        (["kind", "--count", "x"], "tools.some kind", "argument --count: invalid int value: 'x'"),
+        (["kind", "--nonsense"], "tools.some", "unrecognized arguments: --nonsense"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            parser.parse_args(arguments)
+        assert stop.value.code == 2
+        assert capsys.readouterr().err == f"python -m {prog}: error: {message}\n"
+
+
 def test_groups_of_flags():
     parser = ArgumentParser()
     add_device(parser.add_argument)

@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 from utils.data_paths import BENCHMARKS, Benchmark
 from utils.jobs.packages import check_package
-from utils.model.adapter_info import recorded_base
 from utils.model.quantizations import QUANTIZATIONS
 
 
@@ -155,6 +154,8 @@ def choose_base(args: Namespace, parser: ArgumentParser, default: str) -> None:
 
     An adapter whose georanker.json is damaged is an error of ``parser``.
     """
+    from utils.model.adapter_info import recorded_base  # brings numpy and scipy, which --help does not need
+
     try:
         args.model = args.model or recorded_base(args.model_path) or default
     except ValueError as error:

@@ -62,9 +62,9 @@ json.dump(answers, sys.stdout)
 """
 
 
-def ask(commands: list[list[str]]) -> dict[str, tuple[int | str, str, list[str]]]:
-    """Command -> exit code or message, what it printed, and which heavy packages were imported by then."""
-    command = [sys.executable, "-c", ASK, json.dumps(HEAVY), json.dumps(commands)]
+def ask(commands: list[list[str]], packages: tuple[str, ...] = HEAVY) -> dict[str, tuple[int | str, str, list[str]]]:
+    """Command -> exit code or message, what it printed, and which of ``packages`` were imported by then."""
+    command = [sys.executable, "-c", ASK, json.dumps(packages), json.dumps(commands)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -87,6 +87,12 @@ def test_help_and_wrong_flags_are_answered_first():
         asked = command.endswith("--help")
         assert code == (0 if asked else 2), command
         assert ("usage: " if asked else "error: ") in printed, command
+
+
+def test_help_of_the_numbered_steps_needs_neither_scipy_nor_pandas():
+    steps = ["build_georanking", "compile_prediction_candidates", "lvlm_zs_predict", "retrieve_candidates"]
+    for command, (code, _, found) in ask([[step, "--help"] for step in steps], ("scipy", "pandas")).items():
+        assert (code, found) == (0, []), command
 
 
 # Commands whose files are missing in a folder that has none.

@@ -154,7 +154,7 @@ def choose_base(args: Namespace, parser: ArgumentParser, default: str) -> None:
 
     An adapter whose georanker.json is damaged is an error of ``parser``.
     """
-    from utils.model.adapter_info import recorded_base  # brings numpy and scipy, which --help does not need
+    from utils.model.adapter_info import recorded_base  # brings scipy, which --help does not need
 
     try:
         args.model = args.model or recorded_base(args.model_path) or default

@@ -32,6 +32,10 @@ MOST_BYTES = 200_000_000
 URL = "/v1/chat/completions"
 
 
+class AskedOtherwise(ValueError):
+    """A result of a request that this run would not make."""
+
+
 @dataclass(frozen=True)
 class BatchForm:
     """How photos are asked about, and how that is written into requests and read out of results."""
@@ -54,11 +58,11 @@ class BatchForm:
     def asked_by(self, custom_id: str) -> tuple[int, str]:
         """The number of the batch file and the IMG_ID that a ``custom_id`` holds.
 
-        Raises ``ValueError`` where something else was asked.
+        Raises ``AskedOtherwise`` where something else was asked.
         """
         asked = re.fullmatch(re.escape(self._prefix) + r"b(\d+)-(.+)", custom_id, re.DOTALL)
         if asked is None:
-            raise ValueError(f"custom_id {custom_id[:80]!r} was asked with other settings, or by others")
+            raise AskedOtherwise(f"custom_id {custom_id[:80]!r} was asked with other settings, or by others")
         return int(asked[1]), asked[2]
 
     @property
@@ -154,14 +158,20 @@ def read_results(path: Path, form: BatchForm, photos: frozenset[str]) -> Iterato
 
     A line has the number of the batch file that asked, and the reply about one of ``photos``. A reply without answers
     has a problem, and is to be asked for again. So is what a request file asked: it is read like a result, for batches
-    that were never answered.
+    that were never answered. Lines that were asked otherwise are the whole file as a rule: one message tells of all.
     """
+    otherwise: list[str] = []
     with open(path, "rb") as file:
         for number, line in _numbered(file):
             try:
                 yield _reply(line, form, photos)
+            except AskedOtherwise as error:
+                otherwise.append(f"line {number}: {error}")
             except ValueError as error:
                 yield f"{path}: line {number}: {error}"
+    if otherwise:
+        more = f" (and {len(otherwise) - 1:,} more like it)" if len(otherwise) > 1 else ""
+        yield f"{path}: {otherwise[0]}: give the flags of the run that wrote it{more}"
 
 
 def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -80,6 +80,7 @@ def test_every_line_costs_only_itself(tmp_path) -> None:
         result("4.png", error={"code": "content_filter", "message": "no"}),
         result("9.png", "a", "b"),
         other,
+        other,
         "[" * 100_000,
         "7",
         FORM.request(7, "0.png", "data:").decode().strip(),
@@ -100,14 +101,15 @@ def test_every_line_costs_only_itself(tmp_path) -> None:
     ]
     starts = [
         "line 8: 9.png is not in",
-        "line 9: custom_id 'xxxx",
-        "line 10: no JSON object",
         "line 11: no JSON object",
+        "line 12: no JSON object",
     ]
-    assert [found[6 + n].startswith(f"{path}: {start}") for n, start in enumerate(starts)] == [True] * 4, found[6:10]
-    assert found[10] == Reply("0.png", problem="0.png: not answered")
-    assert found[11].problem.startswith("0.png: the response is no chat completion (KeyError)")
-    assert found[12].startswith(f"{path}: line 14: no JSON object")
+    assert [found[6 + n].startswith(f"{path}: {start}") for n, start in enumerate(starts)] == [True] * 3, found[6:9]
+    assert found[9] == Reply("0.png", problem="0.png: not answered")
+    assert found[10].problem.startswith("0.png: the response is no chat completion (KeyError)")
+    assert found[11].startswith(f"{path}: line 15: no JSON object")
+    assert found[12].startswith(f"{path}: line 9: custom_id 'xxxx")
+    assert found[12].endswith("give the flags of the run that wrote it (and 1 more like it)")
     assert len(found) == 13
 
 

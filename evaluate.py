@@ -469,12 +469,13 @@ def vllm_engine(args: argparse.Namespace, info: AdapterInfo) -> tuple[dict[str, 
     """The same of vLLM servers; wherever they are, the adapter that they serve is known."""
     from utils.evaluation.by_server import score_by_server
     from utils.serving.identity import reward_label
-    from utils.serving.reward_server import RewardServer, served_label
+    from utils.serving.probes import check_probes
+    from utils.serving.reward_server import RewardServer, ask_served
 
     def servers(label: str) -> list[RewardServer]:
         return [RewardServer(url, label, args.model_name, args.api_key, args.timeout) for url in args.base_url]
 
-    label = served_label(servers(reward_label(args.model_path, info)))
+    label = check_probes(ask_served(servers(reward_label(args.model_path, info))), args.output_dir)
     settings = {"backend": "vllm", "model_name": args.model_name, "checkpoint": label}
     # The processes are one, see check_backend.
     return settings, lambda missing, _, *stores_and_log: score_by_server(

@@ -30,7 +30,7 @@ from utils.model.budget import MAX_TOKENS
 from utils.model.features import EncodedPhotos
 from utils.model.prompts import LAYOUTS, Part
 from utils.serving.identity import reward_label
-from utils.serving.reward_server import RewardServer, served_label
+from utils.serving.reward_server import RewardServer, ask_served
 from utils.serving.vllm_checkpoint import write_vllm_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def measure(args: argparse.Namespace, model: str, folder: Path) -> list[dict[str
     dtype, log = "bfloat16" if variant == "bfloat16" else "float32", LOGS / f"{model}.log"
     logger.info("%s: vLLM starts, which takes a minute or more; what it says goes into %s", model, log)
     with serving(args.python, folder / "served", dtype, free_port(), log) as server:
-        label = served_label([RewardServer(server.url, known_as)])
+        ((label, _),) = ask_served([RewardServer(server.url, known_as)]).values()
         ask(server, label, next(iter(rankers.values())), (inputs[0][:2], *inputs[1:]), folder)  # warms it up
         return [
             {"layout": layout, "omit": list(omit), **side_by_side(server, label, ranker, inputs, folder)}

@@ -67,7 +67,10 @@ def test_the_result_is_an_ordinary_adapter(tiny_base, tmp_path, make_image, run,
 
 def test_a_checkpoint_for_vllm(released, tiny_base, tmp_path, run, capsys):
     assert run(released, tmp_path / "served", "--to", "vllm", "--base_model", tiny_base, "--dtype", "bfloat16") == 0
-    assert f"vllm serve {tmp_path / 'served'} --dtype bfloat16" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"vllm serve {tmp_path / 'served'} --dtype bfloat16" in printed
+    assert f"{tmp_path / 'served'}: {tiny_base} with {released}, bfloat16" in printed
+    assert len({path.stat().st_mode for path in (tmp_path / "served").iterdir()}) == 1, "as the umask says"
     weights = load_file(tmp_path / "served" / "model.safetensors")
     assert weights["language_model.score.weight"].dtype == torch.float32
     assert weights["model.norm.weight"].dtype == torch.bfloat16

@@ -5,9 +5,11 @@ the photo by its content, and the prompt begins with it.
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import openai
 
@@ -19,6 +21,15 @@ from utils.serving.chat import Content
 
 KEYLESS = "EMPTY"  # the client sends some key
 ENDINGS = ("/classify", "/v1")  # that an address may have: the endpoint lies beside those of OpenAI's protocol
+# A prompt whose reward tells how a server computes, which its label does not.
+PROBE: Content = [{"type": "text", "text": "How far is this place from the one in the photo?"}]
+
+
+class Served(NamedTuple):
+    """What a server has."""
+
+    label: str  # of its checkpoint
+    probe: float  # the reward of PROBE
 
 
 class RewardServer:
@@ -65,18 +76,20 @@ class RewardServer:
             raise self._other(label)
         return reward, None
 
-    async def served(self) -> str:
-        """The label of the checkpoint that is there, which is one of the adapter ``label``.
+    async def served(self) -> Served:
+        """What is there: a checkpoint of the adapter ``label``.
 
         Raises ``ServerError`` where there is none, or no server.
         """
         try:
-            label, _ = await self._classify([{"type": "text", "text": "?"}])
+            label, probe = await self._classify(PROBE)
         except openai.OpenAIError as error:
             raise ServerError(f"no rewards from {self.address}: {self.server.explain(error)}") from None
         if not isinstance(label, str) or not re.fullmatch(rf"{re.escape(self.label)}-[0-9a-f]{{8}}", label):
             raise self._other(label)
-        return label
+        if not math.isfinite(probe):
+            raise ServerError(f"{self.address} gives {probe} for a reward: is its --dtype too narrow for this model?")
+        return Served(label, probe)
 
     async def _classify(self, content: Content) -> tuple[str | None, float]:
         """Label and reward. Raises ``ServerError`` where nothing there classifies, else ``openai.OpenAIError``."""
@@ -99,24 +112,22 @@ class RewardServer:
         )
 
 
-def served_label(servers: Sequence[RewardServer]) -> str:
-    """The label of the one checkpoint that all ``servers`` have; they are closed, and cannot be asked again.
+def ask_served(servers: Sequence[RewardServer]) -> dict[str, Served]:
+    """What each of ``servers`` has, by address; they are closed, and cannot be asked again.
 
-    Raises ``ServerError`` as ``RewardServer.served`` does, and where they have several.
+    Raises ``ServerError`` as ``RewardServer.served`` does, and where they have several checkpoints.
     """
-    labels: dict[RewardServer, str] = {}
+    found: dict[str, Served] = {}
 
     async def ask(server: RewardServer) -> None:
-        labels[server] = await server.served()
+        found[server.address] = await server.served()
 
     run_to_end(work_off([server.server for server in servers], servers, ask, len(servers)))
-    first = servers[0]
-    for server, label in labels.items():
-        if label != labels[first]:
-            raise ServerError(
-                f"{first.address} has {labels[first]}, but {server.address} {label}: serve one checkpoint"
-            )
-    return labels[first]
+    first = servers[0].address
+    for address, served in found.items():
+        if served.label != found[first].label:
+            raise ServerError(f"{first} has {found[first].label}, but {address} {served.label}: serve one checkpoint")
+    return {server.address: found[server.address] for server in servers}
 
 
 def read_reward(body: str) -> tuple[str | None, float]:

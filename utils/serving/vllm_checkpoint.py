@@ -27,18 +27,14 @@ from utils.jobs.reading import naming, read_json_object
 from utils.model.adapter import load_lora
 from utils.model.adapter_config import read_config
 from utils.model.adapter_info import AdapterInfo, adapter_info, recorded_base
-from utils.model.checkpoint import CONFIG
+from utils.model.checkpoint import CONFIG, WEIGHTS
 from utils.model.fingerprints import model_folder
-from utils.serving.identity import checkpoint_label
+from utils.serving.identity import PROMPT_FILES, checkpoint_label
 from utils.serving.room import check_room
 
 SHARD = "5GB"  # the most that one file of weights holds
 DTYPES = ("float32", "bfloat16", "float16")
-# What a checkpoint's tokenizer and chat template are stored in, and its way with videos, which vLLM asks for.
-COPIED = (
-    *("tokenizer*.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"),
-    *("chat_template.*", "video_preprocessor_config.json"),
-)
+COPIED = (*PROMPT_FILES, "video_preprocessor_config.json")  # vLLM asks for the way with videos, too
 
 
 @dataclass(frozen=True)
@@ -72,8 +68,8 @@ def write_vllm_checkpoint(
         dtype: of the weights; None: as the base model is stored. The adapter is merged in float32 either way, and the
             head stays in float32.
 
-    Returns the name of the weights' dtype, and what holds for the adapter, with its size limits of photos filled in.
-    The base model is read into memory.
+    Returns the name of the weights' dtype, and what holds for the adapter on ``base``, with its size limits of photos
+    filled in. The base model is read into memory.
 
     Raises ``FileExistsError`` where ``output`` holds something, ``ValueError``, naming what is wrong, where adapter or
     base is damaged, the base is of a family that this cannot write, the adapter limits candidates' photos, or the disk
@@ -96,10 +92,13 @@ def write_vllm_checkpoint(
         with naming(output, SafetensorError):  # where the disk is full, say
             save_torch_state_dict(_tensors(ranker, family, dtype), folder, max_shard_size=SHARD)
         write_json(folder / CONFIG, config | _as_classifier(config, family, dtype, label))
+        for path in folder.glob(WEIGHTS):  # safetensors writes them for their owner alone, and vLLM may be another
+            shutil.copymode(folder / CONFIG, path)
         ranker.packer.image_processor.save_pretrained(folder)
         for path in (path for pattern in COPIED for path in source.glob(pattern)):
             shutil.copy(path, folder)
-    return _name(dtype), replace(info, min_pixels=ranker.info.min_pixels, max_pixels=ranker.info.max_pixels)
+    own = ranker.info
+    return _name(dtype), replace(info, base_model=str(base), min_pixels=own.min_pixels, max_pixels=own.max_pixels)
 
 
 def _family(config: Mapping[str, Any]) -> Family:

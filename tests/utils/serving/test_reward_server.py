@@ -7,7 +7,7 @@ from tests.loopback import Response, Server, serving
 from tests.vllm_stand_in import classification
 from utils.servers.bounded_client import BadAnswer
 from utils.servers.errors import ServerError
-from utils.serving.reward_server import RewardServer, read_reward, served_label
+from utils.serving.reward_server import RewardServer, Served, ask_served, read_reward
 
 LABEL = "georanker-0123456789abcdef"
 CONTENT = [{"type": "text", "text": "a"}]
@@ -96,11 +96,11 @@ def test_a_refused_key_or_a_missing_endpoint_ends_the_run(status, message):
 def test_the_checkpoint_of_an_adapter_is_asked_for_once():
     with serving(lambda body, number: classification(1.0, f"{LABEL}-01234567")) as server:
         clients = [RewardServer(server.url, LABEL) for _ in range(2)]
-        assert served_label(clients) == f"{LABEL}-01234567"
+        assert ask_served(clients) == {clients[0].address: Served(f"{LABEL}-01234567", 1.0)}
     assert len(server.bodies) == 2
     assert all(client.server.client.is_closed() for client in clients)
     with pytest.raises(ServerError, match=r"^no rewards from http://.*/classify: APIConnectionError: "):
-        served_label([RewardServer(server.url, LABEL, max_retries=0)])
+        ask_served([RewardServer(server.url, LABEL, max_retries=0)])
 
 
 @pytest.mark.parametrize("label", [LABEL, "georanker-fedcba9876543210-01234567", None, 7, f"{LABEL}-{'0' * 10**6}"])
@@ -109,4 +109,13 @@ def test_what_is_of_another_adapter_is_refused(label):
         serving(lambda body, number: classification(1.0, label)) as server,
         pytest.raises(ServerError, match=r"^the server's model is .{1,310}, not georanker-0123456789abcdef: serve"),
     ):
-        served_label([RewardServer(server.url, LABEL)])
+        ask_served([RewardServer(server.url, LABEL)])
+
+
+def test_a_reward_that_is_no_number_is_no_server_to_ask():
+    body = classification(float("nan"), f"{LABEL}-01234567")
+    with (
+        serving(lambda *_: body) as server,
+        pytest.raises(ServerError, match="gives nan for a reward: is its --dtype too narrow for this model"),
+    ):
+        ask_served([RewardServer(server.url, LABEL)])

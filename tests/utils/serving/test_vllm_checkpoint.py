@@ -180,16 +180,23 @@ def test_a_label_stands_for_weights_and_sizes(tiny_base, tmp_path):
     labels = {reward_label(adapters[0], infos[0]), reward_label(adapters[1], infos[1])}
     assert len(labels) == 2
     assert reward_label(adapters[0], infos[1]) in labels
-    (adapters[0] / "adapter_model.safetensors").write_bytes(b"other")
-    assert reward_label(adapters[0], infos[0]) not in labels
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (adapters[0] / name).write_bytes(b"other")
+        labels.add(reward_label(adapters[0], infos[0]))
+    assert len(labels) == 4
 
 
 def test_a_checkpoint_is_known_by_its_base_and_dtype_too(tiny_bases, tmp_path):
-    base, other = tiny_bases["qwen2_vl"], tiny_bases["qwen2_5_vl"]
+    base, other, asking = tiny_bases["qwen2_vl"], tiny_bases["qwen2_5_vl"], tmp_path / "asking"
+    shutil.copytree(base, asking)
+    template = asking / "chat_template.jinja"
+    template.write_text(template.read_text().replace("helpful", "careful"))
     adapter = own_adapter(tmp_path / "adapter", base)
     info = AdapterInfo.load(adapter)
     labels = {
-        checkpoint_label(adapter, info, path, dtype) for path in (base, other) for dtype in ("float32", "bfloat16")
+        checkpoint_label(adapter, info, path, dtype)
+        for path in (base, other, asking)
+        for dtype in ("float32", "bfloat16")
     }
-    assert len(labels) == 4
+    assert len(labels) == 6
     assert {label.rpartition("-")[0] for label in labels} == {reward_label(adapter, info)}

@@ -22,7 +22,7 @@ def test_rounding_is_passed_over(tmp_path, caplog):
 
 
 def test_servers_and_runs_that_compute_otherwise_are_named(tmp_path, caplog):
-    """The rewards of the shipped adapter in float32, float16 and bfloat16."""
+    """With what a server gave for the shipped adapter in float32, and in float16."""
     check_probes({A: Served("l", -1.10952), B: Served("l", -1.11024)}, tmp_path)
     (message,) = caplog.messages
     assert message.startswith(

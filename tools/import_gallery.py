@@ -2,12 +2,14 @@
 
     python -m tools.import_gallery osv5m dataset/osv5m/train.csv dataset/paris/metadata.csv \\
         --bbox 48.81 2.22 48.91 2.47 --per_cell 20 --one_per_sequence --image_data_path dataset/osv5m/images/train
-    python -m tools.import_gallery webdataset shards/*.tar dataset/there/metadata.csv
+    python -m tools.import_gallery webdataset shards/*.tar dataset/there/metadata.csv \\
+        --licence "CC BY-SA 4.0" --source "https://www.mapillary.com/app/?pKey={id}"
 
 Of OpenStreetView-5M it reads train.csv or test.csv; of WebDataset shards, tars, the JSON object beside each photo, and
 first makes the indexes that they lack. It writes IMG_ID, LAT, LON and place names, and beside the table its ledger,
 metadata.ledger.csv: author, licence and source of every photo, which are to be shown with it. The photos stay where
-they are: zips and tars are read as they are (docs/gallery.md).
+they are: zips and tars are read as they are (docs/gallery.md). A licence of Creative Commons gets its address by its
+name, where none is given.
 
 With --image_data_path only photos that are there count, so a part of the data set will do. The same seed gives the same
 gallery. Rows that cannot be used are named and cost only themselves; the exit code is then 1.
@@ -33,7 +35,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     osv5m.add_argument("--image_data_path", nargs="+", help="its zips: only photos in them count")
     shards = kinds.add_parser("webdataset", help="shards with a JSON object beside each photo")
     shards.add_argument("source", nargs="+", type=Path, metavar="TAR", help="the shards")
-    shards.add_argument("--licence", default="", help="of photos whose JSON object names none")
+    shards.add_argument("--licence", default="", help="of photos whose JSON object names none, such as CC BY-SA 4.0")
+    shards.add_argument(
+        "--source",
+        dest="source_pattern",
+        type=source_pattern,
+        metavar="PATTERN",
+        help="where a photo whose JSON object names no source is from, {id} standing for its key: "
+        "https://www.mapillary.com/app/?pKey={id}",
+    )
     for kind in (osv5m, shards):
         add = kind.add_argument
         add("table", type=Path, help="metadata table (CSV) to write; the ledger goes beside it")
@@ -50,6 +60,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         add("--seed", type=at_least(0, most=2**64 - 1), default=0, help="of the choice (%(default)s)")
         add_quiet(add, default=argparse.SUPPRESS)
     return parser.parse_args(arguments)
+
+
+def source_pattern(text: str) -> str:
+    """The type of --source."""
+    if "{id}" not in text:
+        raise argparse.ArgumentTypeError(f"{text}: it has no {{id}}, which stands for a photo's key")
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +97,7 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
     selection = Selection(box, args.per_cell, args.cell_km, args.one_per_sequence, args.seed)
     damaged = index_shards(args.source) if args.kind == "webdataset" else []
     read = (
-        partial(read_webdataset, args.source, args.licence)
+        partial(read_webdataset, args.source, args.licence, args.source_pattern or "")
         if args.kind == "webdataset"
         else partial(read_osv5m, args.source[0])
     )

@@ -186,15 +186,20 @@ def test_webdataset(tmp_path, capsys):
             samples += [(f"{shard}{number}.json", json.dumps(fields).encode())] if number else []
         shards.append(str(write_tar(tmp_path / f"{shard}.tar", samples)))
     table = tmp_path / "there" / "metadata.csv"
-    assert main(["webdataset", *shards, str(table), "--licence", "CC0 1.0"]) == 1
+    source = ["--source", "https://www.mapillary.com/app/?pKey={id}"]
+    assert main(["webdataset", *shards, str(table), "--licence", "CC0 1.0", *source]) == 1
     out, err = capsys.readouterr()
     assert f"{table}: 4 photos of 6 rows" in out
     assert f"problem: {shards[0]}: 00: no 00.json" in err
     store = ImageStore.from_paths([tmp_path])
     assert [store.open(image_id).size for image_id in read_metadata(table)["IMG_ID"]] == [(48, 32)] * 4
     assert [credit.line for credit in read_credits(ledger_path(table), ["11.jpg"]).values()] == [
-        "unknown author, CC0 1.0"
+        "unknown author, CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/), "
+        "https://www.mapillary.com/app/?pKey=11"
     ]
+    with pytest.raises(SystemExit):
+        main(["webdataset", *shards, str(table), "--source", "https://there"])
+    assert "argument --source: https://there: it has no {id}" in capsys.readouterr().err
 
 
 def test_from_zips_to_candidates_without_the_authors_own(osv5m, tiny_base, capsys):

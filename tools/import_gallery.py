@@ -81,6 +81,7 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
     check_files(sources[len(args.source) :])
     if missing := [line for path in args.source if not path.exists() for line in absence(path)]:
         raise FileNotFoundError("\n".join(missing))  # it has no flag that could say where it lies
+    check_no_folders(args)
 
     from utils.photos.store import ImageStore
     from utils.tables.gallery_import import check_table, import_gallery
@@ -107,6 +108,16 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
         if count:
             print(f"Left out, {why}: {count:,}")
     return damaged + done.problems
+
+
+def check_no_folders(args: argparse.Namespace) -> None:
+    """Raise ``ValueError`` for the first folder that is given in place of a file."""
+    meant = "its tars, as in {}/*.tar" if args.kind == "webdataset" else "its table, as in {}/train.csv"
+    for path in args.source:
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder: name {meant.format(path)}")
+    if args.table.is_dir():
+        raise ValueError(f"table: {args.table} is a folder: name a CSV file in it")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,10 @@ def test_the_bounds_of_the_numbers(osv5m):
         ("osv5m train.csv alone.csv", r"table: alone\.csv exists, and this command did not write it"),
         ("webdataset train.csv images/train/00.zip", r"table: images/train/00\.zip is the name of an archive"),
         ("webdataset train.csv new.tar", r"table: new\.tar is the name of an archive"),
+        ("webdataset train.csv images new.csv", r"images is a folder: name its tars, as in images/\*\.tar"),
+        ("osv5m images new.csv", r"images is a folder: name its table, as in images/train\.csv"),
+        ("osv5m train.csv images", "table: images is a folder: name a CSV file in it"),
+        ("osv5m train.csv .", r"table: \. is a folder: name a CSV file in it"),
     ],
 )
 def test_nothing_is_overwritten_but_what_it_wrote(osv5m, monkeypatch, arguments, message):

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from utils.cli.command import run_command
 from utils.cli.flags import add_quiet, at_least, script_parser
-from utils.data_paths import absence, check_files
+from utils.data_paths import check_files
 from utils.jobs.outputs import check_apart, check_outputs
 
 
@@ -78,9 +78,7 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
     """Write the metadata table and the ledger, and say what became of the rows. Returns the problems."""
     archives = args.image_data_path or [] if args.kind == "osv5m" else []
     sources = [*(("source", path) for path in args.source), *(("image_data_path", path) for path in archives)]
-    check_files(sources[len(args.source) :])
-    if missing := [line for path in args.source if not path.exists() for line in absence(path)]:
-        raise FileNotFoundError("\n".join(missing))  # it has no flag that could say where it lies
+    check_files([*((None, path) for path in args.source), *sources[len(args.source) :]])
     check_no_folders(args)
 
     from utils.photos.store import ImageStore

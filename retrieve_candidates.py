@@ -70,7 +70,7 @@ BY_LEDGER = "ledger"  # --exclude_owner without a regular expression
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{build,add,search}")
 
     making = commands.add_parser("build", help="embed and index a gallery")
     making.set_defaults(run=grow)

@@ -23,13 +23,14 @@ from pathlib import Path
 
 from utils.cli.command import run_command
 from utils.cli.flags import add_quiet, at_least, script_parser
+from utils.cli.given import refuse
 from utils.data_paths import check_files
 from utils.jobs.outputs import check_apart, check_outputs
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__, "tools.import_gallery")
-    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{osv5m,webdataset}")
     osv5m = kinds.add_parser("osv5m", help="OpenStreetView-5M")
     osv5m.add_argument("source", nargs=1, type=Path, metavar="CSV", help="its train.csv or test.csv")
     osv5m.add_argument("--image_data_path", nargs="+", help="its zips: only photos in them count")
@@ -55,11 +56,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             help="only photos in this box, in degrees; west greater than east crosses the antimeridian",
         )
         add("--per_cell", type=at_least(1, most=2**31), help="at most so many photos a cell")
-        add("--cell_km", type=at_least(0.001, float), default=1.0, help="side of a cell (%(default)s)")
+        add("--cell_km", type=at_least(0.001, float), help="side of a cell, with --per_cell (1)")
         add("--one_per_sequence", action="store_true", help="at most one photo of a ride, whose shots look alike")
         add("--seed", type=at_least(0, most=2**64 - 1), default=0, help="of the choice (%(default)s)")
         add_quiet(add, default=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    given = {name for name, value in vars(args).items() if value is not None}
+    if "per_cell" not in given:
+        refuse(parser, given, ("cell_km",), "without --per_cell")
+    args.cell_km = 1.0 if args.cell_km is None else args.cell_km
+    return args
 
 
 def source_pattern(text: str) -> str:
@@ -78,9 +84,10 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
     """Write the metadata table and the ledger, and say what became of the rows. Returns the problems."""
     archives = args.image_data_path or [] if args.kind == "osv5m" else []
     sources = [*(("source", path) for path in args.source), *(("image_data_path", path) for path in archives)]
-    check_files([*((None, path) for path in args.source), *sources[len(args.source) :]])
+    check_files([*((None, path) for path in args.source), *(("image_data_path", path) for path in archives)])
     check_no_folders(args)
 
+    from utils.calibration import counted
     from utils.photos.store import ImageStore
     from utils.tables.gallery_import import check_table, import_gallery
     from utils.tables.gallery_selection import Box, Selection
@@ -101,7 +108,8 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
         else partial(read_osv5m, args.source[0])
     )
     done = import_gallery(read, args.table, selection, ImageStore.from_paths(archives) if archives else None)
-    print(f"{args.table}: {done.photos:,} photos of {done.rows:,} rows; {ledger_path(args.table)}: whose they are")
+    photos, rows = counted(done.photos, "photo", "photos"), counted(done.rows, "row", "rows")
+    print(f"{args.table}: {photos} of {rows}; {ledger_path(args.table)}: whose they are")
     for why, count in done.left_out.items():
         if count:
             print(f"Left out, {why}: {count:,}")

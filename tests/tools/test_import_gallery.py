@@ -122,6 +122,12 @@ def test_no_photo_is_an_error_that_leaves_no_file(osv5m):
     assert not list(osv5m.glob("*m.csv"))
 
 
+def test_one_photo_is_one(osv5m, capsys):
+    write_table(osv5m / "train.csv", ROWS[:1])
+    assert main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv")]) == 0
+    assert f"{osv5m}/m.csv: 1 photo of 1 row; " in capsys.readouterr().out
+
+
 def test_what_a_killed_import_left_is_removed(osv5m):
     for name in (".1.m.csv", ".1.m.ledger.csv", ".1.train.csv"):
         (osv5m / name).touch()
@@ -138,12 +144,19 @@ def test_what_a_killed_import_left_is_removed(osv5m):
         (["--cell_km", "1e-320"], "1e-320: it is at least 0.001"),
         (["--seed", str(2**64)], f"{2**64}: it is at most {2**64 - 1}"),
         (["--per_cell", str(2**64)], f"{2**64}: it is at most {2**31}"),
+        (["--cell_km", "5"], "--cell_km: no use without --per_cell"),
     ],
 )
 def test_numbers_out_of_bounds(flags, message, capsys):
     with pytest.raises(SystemExit):
         main(["osv5m", "train.csv", "m.csv", *flags])
     assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
+def test_no_kind_is_an_error_that_names_them(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "arguments are required: {osv5m,webdataset}\n" in capsys.readouterr().err
 
 
 def test_the_bounds_of_the_numbers(osv5m):

@@ -70,7 +70,7 @@ BY_LEDGER = "ledger"  # --exclude_owner without a regular expression
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{build,add,search}")
 
     making = commands.add_parser("build", help="embed and index a gallery")
     making.set_defaults(run=grow)
@@ -271,11 +271,22 @@ def owners(args: argparse.Namespace, queries: "pd.DataFrame", gallery: "Gallery"
     ledgers = [(part.metadata["IMG_ID"], ledger_path(part.table)) for part in gallery.parts]
     if args.exclude_owner == BY_LEDGER and any(path.exists() for _, path in ledgers):
         logger.info("owners are the authors of the ledgers beside the metadata tables")
-        own = ledger_path(args.queries)
-        check_files(("exclude_owner", path) for path in (own, *(path for _, path in ledgers)))
-        return same_author([(queries["IMG_ID"], own)], ledgers)
+        tables = [args.queries, *(part.table for part in gallery.parts)]
+        if missing := [table for table in tables if not ledger_path(table).exists()]:
+            raise FileNotFoundError("\n".join(map(without_ledger, missing)))
+        return same_author([(queries["IMG_ID"], ledger_path(args.queries))], ledgers)
     pattern = FLICKR_OWNER if args.exclude_owner == BY_LEDGER else args.exclude_owner
     return [same_owner(queries["IMG_ID"], gallery.metadata["IMG_ID"], pattern)]
+
+
+def without_ledger(table: str | os.PathLike) -> str:
+    """What is wrong with a metadata table that has no ledger, where the authors are asked for."""
+    from utils.tables.ledger import ledger_path
+
+    return (
+        f"{ledger_path(table)} does not exist: the ledger beside {table}, which names its photos' authors; or give "
+        "--exclude_owner a regular expression with one group, the owner in an IMG_ID"
+    )
 
 
 def search_geoclip(args: argparse.Namespace) -> list[str]:

@@ -306,6 +306,12 @@ def test_flags_of_another_index_are_refused(flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_no_command_is_an_error_that_names_them(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "arguments are required: {build,add,search}\n" in capsys.readouterr().err
+
+
 def test_two_processes_build_the_index_of_one(earth: dict[str, str], tmp_path: Path, monkeypatch) -> None:
     assert main(earth["build"].split()) == 0
     index = Path(earth["gallery"]) / "index"

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def write(args: argparse.Namespace) -> list[str]:
     """Write the converted adapter. Returns no problems: what is wrong is an error."""
-    check_files([("released", args.adapter / "adapter_config.json")])
+    check_files([(None, args.adapter / "adapter_config.json")])
     if not args.output.is_dir():  # it becomes one when all of it is written
         check_outputs([("output", args.output)])
     (write_for_vllm if args.to == "vllm" else write_as_ours)(args)

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fit(args: argparse.Namespace) -> list[str]:
     """Print the report and the choice. Returns what of the tables could not be used."""
-    check_files([*(("tables", path) for path in args.tables), ("gallery", args.gallery)])
+    check_files([*((None, path) for path in args.tables), ("gallery", args.gallery)])
     check_outputs([("--calibration", args.calibration)])
 
     import numpy as np

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fit(args: argparse.Namespace) -> list[str]:
     """Write the domain and its words. Returns what is wrong with photos that could not be used."""
-    files = [("adapter", args.adapter / "georanker.json"), ("calibration_path", args.calibration_path)]
+    files = [(None, args.adapter / "georanker.json"), ("calibration_path", args.calibration_path)]
     check_files([*files, *(("image_path", folder) for folder in args.image_path)])
     check_outputs(folders=[("adapter", args.adapter)])
 

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def import_outlines(args: argparse.Namespace) -> list[str]:
     """Write the outlines and say how large they are. Nothing is left out, so the list of problems is empty."""
-    check_files([("topology", args.topology)])
+    check_files([(None, args.topology)])
     check_outputs([("--output", args.output)])
     topology = json.loads(args.topology.read_text(encoding="utf-8"))
     arcs = [simplified(arc, args.tolerance_km) for arc in absolute(topology)]

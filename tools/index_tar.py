@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def index_tars(args: argparse.Namespace) -> list[str]:
     """Make the index of each tar. Returns where a damaged one could not be read on."""
-    check_files([*(("tars", tar) for tar in args.tars), ("pickle", args.pickle)])
+    check_files([*((None, tar) for tar in args.tars), ("pickle", args.pickle)])
     indexes = [args.output or Path(f"{args.pickle or tar}.index") for tar in args.tars]
     check_outputs([("--output", path) for path in indexes])
     problems = []

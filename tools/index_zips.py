@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def index_all(paths: Sequence[Path]) -> list[str]:
     """Make the index of each. Returns the zips that could not be read."""
-    check_files(("zips", path) for path in paths)
+    check_files((None, path) for path in paths)
     problems = []
     for path in paths:
         if not zips_of(path):

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def store(args: argparse.Namespace) -> list[str]:
     """Write the file. Returns no problems: what is wrong is an error, and so are problems of the evaluation."""
     source = args.evaluated / "metrics.json"
-    check_files([("evaluated", source)])
+    check_files([(None, source)])
     check_outputs([("output", args.output)])
     metrics = json.loads(source.read_text(encoding="utf-8"))
     if metrics["problems"]:

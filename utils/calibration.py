@@ -191,8 +191,8 @@ class Sources:
 
 
 def counted(number: int, one: str, several: str) -> str:
-    """So many of what one is called ``one``: `no guesses`, `1 guess`, `3 guesses`."""
-    return f"{number or 'no'} {one if number == 1 else several}"
+    """So many of what one is called ``one``: `no guesses`, `1 guess`, `3,000 guesses`."""
+    return f"{format(number, ',') if number else 'no'} {one if number == 1 else several}"
 
 
 @dataclass(frozen=True)

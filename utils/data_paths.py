@@ -5,6 +5,7 @@ sources hold could not be looked up when this was written; dataset/README.md say
 """
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ BENCHMARKS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What a file is, and how to get it: commands for the root of the checkout, ``{folder}`` being its folder."""
+    """What a file is, and how to get it: commands for the root of the checkout. ``{folder}`` is its folder in both."""
 
     what: str
     fetch: tuple[str, ...]
@@ -128,10 +129,21 @@ SOURCES = {
     ),
 }
 ADAPTER = Source(
-    "an adapter; the embedded world's is shipped: --model_path checkpoints/earth; the released one for photographs is "
+    "{folder} is no adapter; the embedded world's is checkpoints/earth, the released one for photographs "
     "published/checkpoints of a clone",
     (CLONE,),
 )
+ADAPTER_FILES = ("adapter_config.json", "georanker.json")
+# What is in the folders of the embedded world when `make earth-data` and `make calibration` are done.
+_QUERIES = ("metadata.csv", "images")
+_FOUND = ("retrieval.csv", "I.npy", "D.npy", "S.npy", "generation.csv", "generation.csv.jsonl")
+EARTH_FILES = {
+    "gallery": ("metadata.csv", "images.tar", "images.tar.index", "tar_index.pkl", "index"),
+    "pretrain": _QUERIES,
+    "train": (*_QUERIES, *_FOUND, "georanking.parquet"),
+    "val": (*_QUERIES, *_FOUND, "georanking.parquet", "candidates.csv"),
+    **dict.fromkeys(("test", "calibration", "check"), (*_QUERIES, *_FOUND, "candidates.csv")),
+}
 EARTH = Source("part of the embedded world", ("make demo", "make earth-data   # for the train and val splits"))
 OSV5M = Source(
     "part of OpenStreetView-5M, 260 GB, of which a part will do: docs/gallery.md",
@@ -158,28 +170,43 @@ SHIPPED = Source("part of this repository", ("git checkout -- checkpoints",))
 
 def source(path: Path) -> Source | None:
     """Where a file that belongs to a known benchmark comes from; None for any other."""
-    if path.is_relative_to("dataset/earth/calibration") or path.is_relative_to("dataset/earth/check"):
-        return CALIBRATION
-    if path.is_relative_to("dataset/earth"):
-        return EARTH
+    if path.is_relative_to("dataset/earth") and _is_of_earth(path.parts[2:]):
+        return CALIBRATION if path.parts[2:3] in (("calibration",), ("check",)) else EARTH
     if path.is_relative_to("dataset/osv5m"):
         made = ("train", "test", "index")
         return OSV5M_TABLES if path.parts[2:] and path.parts[2] in made else OSV5M
-    if path.is_relative_to("checkpoints/earth") or path.is_relative_to("checkpoints/earth-base"):
+    if path.is_relative_to("checkpoints/earth"):
+        return SHIPPED
+    if path.is_relative_to("checkpoints/earth-base") and path.name not in ADAPTER_FILES:
         return SHIPPED
     return ADAPTER if path.name == "adapter_config.json" else SOURCES.get("/".join(path.parts[-2:]))
 
 
-def check_files(files: Iterable[tuple[str, str | os.PathLike | None]]) -> None:
+def _is_of_earth(parts: tuple[str, ...]) -> bool:
+    """Whether the embedded world, once built, has the path of these ``parts`` below its folder."""
+    match parts:
+        case ():
+            return True
+        case folder, *_ if folder not in EARTH_FILES:
+            return False
+        case (_,):
+            return True
+        case folder, "images", name if "images" in EARTH_FILES[folder]:
+            return re.fullmatch(rf"{folder}_\d{{6}}\.jpg", name) is not None
+        case folder, file, *below:
+            return file in EARTH_FILES[folder] and (not below or file == "index")
+
+
+def check_files(files: Iterable[tuple[str | None, str | os.PathLike | None]]) -> None:
     """Raise FileNotFoundError for all of ``files`` (flag, path) that are missing.
 
-    The message says of each its path, its flag, and what it is and how to get it where that is known. A path
-    of None is not needed.
+    The message says of each its path, its flag, and what it is and how to get it where that is known. A flag of None
+    is no flag: the path stands in the command by its position. A path of None is not needed.
     """
     missing = {Path(path): flag for flag, path in files if path is not None and not Path(path).exists()}
     lines: dict[str, None] = {}  # in order, and a command that fetches several files once
     for path, flag in missing.items():
-        lines |= dict.fromkeys(absence(path, f" (or say with --{flag} where it lies)"))
+        lines |= dict.fromkeys(absence(path, f" (or say with --{flag} where it lies)" if flag else ""))
     if lines:
         raise FileNotFoundError("\n".join(lines))
 
@@ -189,5 +216,5 @@ def absence(path: str | os.PathLike, remedy: str = "") -> list[str]:
     known = source(Path(path))
     if known is None:
         return [f"{path} does not exist{remedy}"]
-    commands = [f"    {command.format(folder=Path(path).parent)}" for command in known.fetch]
-    return [f"{path} does not exist{remedy}: {known.what}", *commands]
+    what, *commands = (text.format(folder=Path(path).parent) for text in (known.what, *known.fetch))
+    return [f"{path} does not exist{remedy}: {what}", *(f"    {command}" for command in commands)]

@@ -122,6 +122,12 @@ def test_no_photo_is_an_error_that_leaves_no_file(osv5m):
     assert not list(osv5m.glob("*m.csv"))
 
 
+def test_one_photo_is_one(osv5m, capsys):
+    write_table(osv5m / "train.csv", ROWS[:1])
+    assert main(["osv5m", str(osv5m / "train.csv"), str(osv5m / "m.csv")]) == 0
+    assert f"{osv5m}/m.csv: 1 photo of 1 row; " in capsys.readouterr().out
+
+
 def test_what_a_killed_import_left_is_removed(osv5m):
     for name in (".1.m.csv", ".1.m.ledger.csv", ".1.train.csv"):
         (osv5m / name).touch()
@@ -138,12 +144,19 @@ def test_what_a_killed_import_left_is_removed(osv5m):
         (["--cell_km", "1e-320"], "1e-320: it is at least 0.001"),
         (["--seed", str(2**64)], f"{2**64}: it is at most {2**64 - 1}"),
         (["--per_cell", str(2**64)], f"{2**64}: it is at most {2**31}"),
+        (["--cell_km", "5"], "--cell_km: no use without --per_cell"),
     ],
 )
 def test_numbers_out_of_bounds(flags, message, capsys):
     with pytest.raises(SystemExit):
         main(["osv5m", "train.csv", "m.csv", *flags])
     assert capsys.readouterr().err.endswith(f"{message}\n")
+
+
+def test_no_kind_is_an_error_that_names_them(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "arguments are required: {osv5m,webdataset}\n" in capsys.readouterr().err
 
 
 def test_the_bounds_of_the_numbers(osv5m):
@@ -163,6 +176,10 @@ def test_the_bounds_of_the_numbers(osv5m):
         ("osv5m train.csv alone.csv", r"table: alone\.csv exists, and this command did not write it"),
         ("webdataset train.csv images/train/00.zip", r"table: images/train/00\.zip is the name of an archive"),
         ("webdataset train.csv new.tar", r"table: new\.tar is the name of an archive"),
+        ("webdataset train.csv images new.csv", r"images is a folder: name its tars, as in images/\*\.tar"),
+        ("osv5m images new.csv", r"images is a folder: name its table, as in images/train\.csv"),
+        ("osv5m train.csv images", "table: images is a folder: name a CSV file in it"),
+        ("osv5m train.csv .", r"table: \. is a folder: name a CSV file in it"),
     ],
 )
 def test_nothing_is_overwritten_but_what_it_wrote(osv5m, monkeypatch, arguments, message):
@@ -186,15 +203,20 @@ def test_webdataset(tmp_path, capsys):
             samples += [(f"{shard}{number}.json", json.dumps(fields).encode())] if number else []
         shards.append(str(write_tar(tmp_path / f"{shard}.tar", samples)))
     table = tmp_path / "there" / "metadata.csv"
-    assert main(["webdataset", *shards, str(table), "--licence", "CC0 1.0"]) == 1
+    source = ["--source", "https://www.mapillary.com/app/?pKey={id}"]
+    assert main(["webdataset", *shards, str(table), "--licence", "CC0 1.0", *source]) == 1
     out, err = capsys.readouterr()
     assert f"{table}: 4 photos of 6 rows" in out
     assert f"problem: {shards[0]}: 00: no 00.json" in err
     store = ImageStore.from_paths([tmp_path])
     assert [store.open(image_id).size for image_id in read_metadata(table)["IMG_ID"]] == [(48, 32)] * 4
     assert [credit.line for credit in read_credits(ledger_path(table), ["11.jpg"]).values()] == [
-        "unknown author, CC0 1.0"
+        "unknown author, CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/), "
+        "https://www.mapillary.com/app/?pKey=11"
     ]
+    with pytest.raises(SystemExit):
+        main(["webdataset", *shards, str(table), "--source", "https://there"])
+    assert "argument --source: https://there: it has no {id}" in capsys.readouterr().err
 
 
 def test_from_zips_to_candidates_without_the_authors_own(osv5m, tiny_base, capsys):
@@ -217,7 +239,8 @@ def test_from_zips_to_candidates_without_the_authors_own(osv5m, tiny_base, capsy
     others = [{points[number] for number in numbers} for numbers in ((4, 5, 6, 7, 8), (0, 1, 2, 3))]
     assert all(set(candidates) <= known for candidates, known in zip(found("--exclude_owner"), others, strict=True))
     ledger_path(output / "metadata.csv").unlink()
-    with pytest.raises(SystemExit, match=r"metadata\.ledger\.csv does not exist"):
+    message = r"/test/metadata\.ledger\.csv does not exist: the ledger beside \S+/test/metadata\.csv, .* one group"
+    with pytest.raises(SystemExit, match=message):
         found("--exclude_owner")
     assert "owners are the authors of the ledgers" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.calibration import FEATURES, LEVELS, Calibration, Calibrations, Sources, outlook
+from utils.calibration import FEATURES, LEVELS, Calibration, Calibrations, Sources, counted, outlook
 from utils.geography.geodesy import THRESHOLDS_KM
 
 points = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -97,6 +97,15 @@ def test_numbers_of_candidates_that_are_none_are_refused(counts):
     stored = json.loads(json.dumps(asdict(Calibrations(SOURCES, {"argmax": PLAIN})))) | {"counts": counts}
     with pytest.raises(ValueError, match="counts must be pairs"):
         Calibrations.from_json(stored)
+
+
+def test_things_are_counted():
+    assert [counted(number, "row", "rows") for number in (0, 1, 2, 1563)] == [
+        "no rows",
+        "1 row",
+        "2 rows",
+        "1,563 rows",
+    ]
 
 
 def test_absurd_odds_are_probabilities():

@@ -43,6 +43,8 @@ def test_all_that_is_missing_is_named_at_once(tmp_path, monkeypatch):
     ]
     assert sum("git clone" in line for line in lines) == 1, "what fetches several files is told once"
     check_files([("candidates", "here.csv"), ("gallery", None)])
+    with pytest.raises(FileNotFoundError, match=r"^mine\.tar does not exist$"):  # no flag: it stands by its position
+        check_files([(None, "mine.tar")])
 
 
 def test_every_published_path_has_a_source():
@@ -56,6 +58,39 @@ def test_every_published_path_has_a_source():
     for split in ("calibration", "check"):
         path = earth.candidates.format(split=split)
         assert absence(path) == [f"{path} does not exist: part of the embedded world", "    make calibration"]
+
+
+def test_of_the_embedded_world_are_only_files_that_its_build_makes():
+    made = [f"{split}/images" for split in ("pretrain", "train", "val", "test")]
+    made += [
+        "",
+        "test",
+        "test/images/test_000289.jpg",
+        "test/S.npy",
+        "gallery/index/index.json",
+        "val/georanking.parquet",
+    ]
+    never = ["mine", "test/metadata.ledger.csv", "test/yfcc4k_places365.csv", "test/yfcc4k", "test/georanking.parquet"]
+    never += [
+        "test/images/photo.jpg",
+        "test/images/val_000001.jpg",
+        "test/candidates.csv/x",
+        "check/metadata.ledger.csv",
+    ]
+    for path in made:
+        assert "make demo" in "\n".join(absence(Path("dataset/earth", path))), path
+    for path in never:
+        assert absence(f"dataset/earth/{path}") == [f"dataset/earth/{path} does not exist"]
+
+
+def test_what_is_no_adapter():
+    for name in ("adapter_config.json", "model.safetensors"):
+        path = f"checkpoints/earth/{name}"
+        assert absence(path) == [f"{path} does not exist: part of this repository", "    git checkout -- checkpoints"]
+    path = "checkpoints/earth-base/adapter_config.json"
+    first, *_ = absence(path)
+    assert first.startswith(f"{path} does not exist: checkpoints/earth-base is no adapter; ")
+    assert absence("checkpoints/earth-base/georanker.json") == ["checkpoints/earth-base/georanker.json does not exist"]
 
 
 def test_the_layout_may_lie_elsewhere():

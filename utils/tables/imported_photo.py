@@ -1,7 +1,7 @@
 """A photo of a foreign data set, in our terms: what a row of the metadata table and of the ledger says."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from utils.geography.gazetteer import TEXT_COLUMNS, country_names
 from utils.geography.geodesy import parse_coordinate
@@ -29,11 +29,26 @@ def place_texts(*, city: str = "", county: str = "", state: str = "", country: s
 
 
 def credit_of(author: str, author_id: str, licence: str, licence_url: str, source: str) -> Credit:
-    """The credit with each text on one line. An id that went through a floating-point number is whole again."""
+    """The credit with each text on one line. An id that went through a floating-point number is whole again.
+
+    A licence of Creative Commons without address has that of ``creative_commons_url``.
+    """
     # As Python writes them: other columns' missing cells, or JSON, make numbers of whole columns of ids.
     if re.fullmatch(r"\d+\.0|\d(\.\d+)?e\+\d\d", author_id):
         author_id = str(int(float(author_id)))
-    return Credit(*map(on_one_line, (author, author_id, licence, licence_url, source)))
+    credit = Credit(*map(on_one_line, (author, author_id, licence, licence_url, source)))
+    return credit if credit.licence_url else replace(credit, licence_url=creative_commons_url(credit.licence))
+
+
+def creative_commons_url(licence: str) -> str:
+    """The address of a licence of Creative Commons by its name, such as ``CC BY-SA 4.0``; empty for any other text.
+
+    As creativecommons.org lists them: CC0 1.0, and the six that begin with BY in the versions 2.0, 3.0 and 4.0.
+    """
+    if re.fullmatch(r"CC0[ -]1\.0", licence, re.IGNORECASE):
+        return "https://creativecommons.org/publicdomain/zero/1.0/"
+    found = re.fullmatch(r"CC[ -](BY(?:-NC)?(?:-SA|-ND)?)[ -]([234]\.0)", licence, re.IGNORECASE)
+    return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/" if found else ""
 
 
 def on_one_line(text: str) -> str:

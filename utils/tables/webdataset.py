@@ -41,18 +41,20 @@ def index_shards(paths: Sequence[Path]) -> list[str]:
     return [problem for path in paths if not Path(f"{path}.index").is_file() for problem in index_tar(path)]
 
 
-def read_webdataset(paths: Sequence[str | os.PathLike], licence: str = "") -> Iterator[ImportedPhoto | ValueError]:
+def read_webdataset(
+    paths: Sequence[str | os.PathLike], licence: str = "", source: str = ""
+) -> Iterator[ImportedPhoto | ValueError]:
     """The photos of indexed shards, by key within each, and in place of a bad one the error that names it.
 
-    A photo without JSON object, and an object without photo, are bad. ``licence`` is that of photos whose object names
-    none.
+    A photo without JSON object, and an object without photo, are bad. ``licence`` and ``source`` are those of
+    photos whose object names none; ``{id}`` in ``source`` stands for the photo's key without its folders.
     """
     for path in progress_bar(paths, desc="reading JSON", unit="shard"):
         tar = Tar(path, open_index(path))
         for key, names in groupby(tar.index, _key):
             where = f"{path}: {key}"
             try:
-                yield _photo(tar, key, list(names), licence, where)
+                yield _photo(tar, key, list(names), licence, source, where)
             except (ValueError, OSError) as error:
                 yield ValueError(f"{where}: {error}")
 
@@ -62,14 +64,15 @@ def _key(name: str) -> str:
     return folder + slash + file.partition(".")[0]
 
 
-def _photo(tar: Tar, key: str, names: Sequence[str], licence: str, where: str) -> ImportedPhoto:
+def _photo(tar: Tar, key: str, names: Sequence[str], licence: str, source: str, where: str) -> ImportedPhoto:
     photo = next((key + extension for extension in EXTENSIONS if key + extension in names), None)
     if photo is None:
         raise ValueError(f"no photo among {', '.join(names[:5])}")
     if f"{key}.json" not in names:
         raise ValueError(f"no {key}.json")
     fields = _fields(tar, f"{key}.json")
-    fields |= {"licence": fields["licence"] or licence}
+    told = {"licence": licence, "source": source.replace("{id}", key.rpartition("/")[2])}
+    fields |= {name: fields[name] or text for name, text in told.items()}
     for name, text in (fields | {"name": photo}).items():
         if not is_text(text):  # such as half of a surrogate pair, which JSON can spell out
             raise ValueError(f"{name}: {text[:60]!a} has what UTF-8 cannot write")

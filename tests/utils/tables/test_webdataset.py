@@ -3,6 +3,8 @@
 import json
 import os
 
+import pytest
+
 from tests.tars import write_tar
 from utils.photos.credit import Credit
 from utils.tables.imported_photo import ImportedPhoto
@@ -18,9 +20,9 @@ def write_shard(path, samples):
     return write_tar(path, contents)
 
 
-def read(*paths, licence=""):
+def read(*paths, licence="", source=""):
     assert index_shards(paths) == []
-    return list(read_webdataset(paths, licence))
+    return list(read_webdataset(paths, licence, source))
 
 
 def test_photos_and_their_objects(tmp_path):
@@ -38,10 +40,11 @@ def test_photos_and_their_objects(tmp_path):
         ),
     ]
     texts = ("", "Paris", "", "Île-de-France", "", "France")
-    assert read(*shards, licence="CC BY 4.0") == [
-        ImportedPhoto("a/1.jpg", 48.85, 2.35, texts, "", Credit("", "", "CC BY 4.0", "", "")),
-        ImportedPhoto("b.jpeg", 48.85, 2.35, texts, "s", Credit("me", "", "CC BY 4.0", "", "https://there")),
-        ImportedPhoto("c.png", -1.5, 3.0, ("",) * 6, "", Credit("", "7", "CC0", "", "")),
+    by = "CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"
+    assert read(*shards, licence="CC BY 4.0", source="https://here/{id}/{x}") == [
+        ImportedPhoto("a/1.jpg", 48.85, 2.35, texts, "", Credit("", "", *by, "https://here/1/{x}")),
+        ImportedPhoto("b.jpeg", 48.85, 2.35, texts, "s", Credit("me", "", *by, "https://there")),
+        ImportedPhoto("c.png", -1.5, 3.0, ("",) * 6, "", Credit("", "7", "CC0", "", "https://here/c/{x}")),
     ]
 
 
@@ -121,3 +124,26 @@ def test_credits_have_one_line_a_text_and_whole_ids(tmp_path):
     assert first == Credit("a b c", "d e", "f", "g h", "i j")
     ids = ["111336221091714", "103862810000000000", "7", "123456789012345678", "v1.0"]
     assert [credit.author_id for credit in others] == ids
+
+
+@pytest.mark.parametrize(
+    ("told", "url"),
+    [
+        ({"license": "CC0 1.0"}, "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ({"license": "CC BY 2.0"}, "https://creativecommons.org/licenses/by/2.0/"),
+        ({"license": "CC BY-ND 3.0"}, "https://creativecommons.org/licenses/by-nd/3.0/"),
+        ({"license": "CC BY-NC 4.0"}, "https://creativecommons.org/licenses/by-nc/4.0/"),
+        ({"license": "cc-by-nc-sa-4.0"}, "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
+        ({"license": "CC BY-NC-ND 2.0"}, "https://creativecommons.org/licenses/by-nc-nd/2.0/"),
+        ({}, "https://creativecommons.org/licenses/by-sa/4.0/"),
+        ({"license": "CC BY 4.0", "license_url": "https://mine"}, "https://mine"),
+        ({"license": "CC BY 3.0 DE"}, ""),  # another text, at another address
+        ({"license": "CC BY-SA-ND 4.0"}, ""),
+        ({"license": "CC BY 5.0"}, ""),
+        ({"license": "mine"}, ""),
+    ],
+)
+def test_licences_of_creative_commons_get_their_address(tmp_path, told, url):
+    shard = write_shard(tmp_path / "0.tar", {"1.jpg": b"x", "1.json": PARIS | told})
+    (photo,) = read(shard, licence="CC BY-SA 4.0")
+    assert photo.credit.licence_url == url

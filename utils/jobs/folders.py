@@ -39,4 +39,4 @@ def whole_folder(folder: str | os.PathLike) -> Iterator[Path]:
 
 def _check_free(folder: Path) -> None:
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):  # a link here leads to itself
-        raise FileExistsError(f"{folder} exists and is not an empty folder: name a new one, or remove it")
+        raise FileExistsError(f"{folder} exists and is not an empty folder: name a new one")

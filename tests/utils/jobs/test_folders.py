@@ -38,7 +38,7 @@ def test_what_cannot_be_replaced_is_refused_before_any_work(tmp_path, monkeypatc
     (tmp_path / "file").write_text("x")
     (tmp_path / "loop").symlink_to("loop")
     for taken in (tmp_path / "file", tmp_path / "loop", tmp_path):
-        with pytest.raises(FileExistsError, match="folder: name a new one, or remove it"), whole_folder(taken):
+        with pytest.raises(FileExistsError, match="folder: name a new one"), whole_folder(taken):
             raise AssertionError
     assert sorted(os.listdir(tmp_path)) == ["file", "loop"], "no lock is left"
     (tmp_path / "mounted").mkdir()

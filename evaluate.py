@@ -443,15 +443,14 @@ def local_engine(args: argparse.Namespace, local_rank: int, total: int) -> tuple
 
     from utils.evaluation.by_ranker import score_by_ranker
     from utils.geo_ranker import GeoRanker
-    from utils.model.device import own_device
+    from utils.model.device import checked_device, own_device
 
-    device = args.device or own_device(local_rank)
-    device_type = torch.device(device).type
-    kernels = attention(args, device_type)
-    settings = {"device": device_type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
+    device = checked_device(args.device or own_device(local_rank))
+    kernels = attention(args, device.type)
+    settings = {"device": device.type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
     if args.quantize is not None:  # logs from before there was the flag stay valid
         settings["quantize"] = args.quantize
-    how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
+    how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": str(device), "attn_implementation": kernels}
     how["quantize"] = args.quantize
     return settings, functools.partial(
         score_by_ranker,
@@ -461,7 +460,7 @@ def local_engine(args: argparse.Namespace, local_rank: int, total: int) -> tuple
         max_tokens=args.max_tokens,
         sharing=args.sharing,
         # On a CPU the model takes all cores, and nothing is won by reading ahead.
-        num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
+        num_workers=args.num_workers if args.num_workers is not None else 0 if device.type == "cpu" else 4,
     )
 
 

@@ -313,9 +313,10 @@ def query_embeddings(args: argparse.Namespace, encoder: "Encoder") -> "tuple[pd.
 
 
 def device(args: argparse.Namespace) -> str:
-    from utils.model.device import own_device
+    """Where to compute. Raises ``ValueError`` as ``checked_device`` does."""
+    from utils.model.device import checked_device, own_device
 
-    return args.device or own_device(Processes.from_environment().local_rank)
+    return str(checked_device(args.device or own_device(Processes.from_environment().local_rank)))
 
 
 def embed_gallery(

@@ -451,6 +451,14 @@ def test_published_command():
     assert (defaults.topn, defaults.topn_zs, defaults.max_tokens) == (10, 5, MAX_TOKENS)
 
 
+@pytest.mark.parametrize("name", ["gpu", "meta"])
+def test_a_device_that_is_none_is_refused_before_weights_are_read(world, run, tmp_path, name):
+    for weights in (world / "adapter").glob("*.safetensors"):
+        weights.write_bytes(b"")
+    with pytest.raises(SystemExit, match=f"^error: device {name}: it is cpu, cuda or cuda:N"):
+        run(world, tmp_path / "out", "--device", name)
+
+
 @pytest.mark.parametrize("name", ["candidates.csv", "photos", "gallery.tar", "adapter"])
 def test_a_missing_file_is_named_with_its_flag(world, run, tmp_path, name):
     (world / name).rename(world / "elsewhere")

@@ -83,6 +83,15 @@ def test_arrays_and_table_agree(earth: dict[str, str], components: int, reverse:
     assert columns.tolist() == [f"{kind}_{i}_gps" for kind in ("candidate", "reverse") for i in range(TOPK)]
 
 
+@pytest.mark.parametrize("command", ["build", "search"])
+def test_a_device_that_is_none_is_refused_before_anything_is_embedded(earth: dict[str, str], command: str) -> None:
+    if command == "search":
+        assert main(earth["build"].split()) == 0
+    with pytest.raises(SystemExit, match=r"^error: device gpu: it is cpu, cuda or cuda:N"):
+        main([*earth[command].split(), "--device", "gpu"])
+    assert command == "search" or not list(Path(earth["gallery"], "index").glob("**/*.npy"))
+
+
 def test_unusable_queries_are_in_no_result(earth: dict[str, str], capsys) -> None:
     folder = Path(earth["test"])
     assert main(earth["build"].split()) == 0

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.cli.command import run_command
+from utils.cli.command import first_of, run_command
 from utils.cli.flags import (
     add_candidate_choice,
     add_device,
@@ -40,6 +40,7 @@ from utils.cli.flags import (
     add_workers,
     at_least,
     attention,
+    check_candidate_choice,
     check_quantize,
     check_vision_attention,
     positive,
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("scripts")
 
-SHOWN = 20  # problems printed
 SECRET = ("api_key", "base_url")  # an address may have a password in it
 FLAGS_OF = {
     "local": (
@@ -234,7 +234,8 @@ def check_backend(args: argparse.Namespace, parser: argparse.ArgumentParser, giv
 
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
-    """Refuse flags that have no effect beside the others, and calibrating where it would spoil a test."""
+    """Refuse flags that have no effect beside the others or leave nothing, and calibrating that would spoil a test."""
+    check_candidate_choice(args, parser)
     if args.ranker != "model":
         useless = ("decode", "name_generated", "quantize")
         refuse(parser, given, useless, f"with --ranker {args.ranker}: they are the model's")
@@ -286,10 +287,12 @@ def evaluate(args: argparse.Namespace) -> list[str]:
         return []
     cases, lost = scored
     problems += lost
+    if not cases and queries:
+        raise ValueError("\n".join([f"none of the {len(queries):,} queries could be scored", *first_of(lost)]))
     if not cases:
-        raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
+        raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *first_of(problems)]))
     report_on(args, info, cases, points, areas, reasons, problems)
-    return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
+    return first_of(problems, ", in metrics.json")
 
 
 def choose_areas(args: argparse.Namespace) -> None:

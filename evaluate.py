@@ -274,14 +274,13 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     check_outputs(folders=[(f"--{name}", path) for name, path in names])
 
     from utils.evaluation.cases import Case
-    from utils.tables.leak_table import read_reasons
 
     info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
     queries, problems = read_queries(args)
     points, unusable = read_photo_points(args)
     areas, more = read_query_areas(args, queries)
     problems += unusable + more
-    reasons = read_reasons(args.leave_out) if args.leave_out is not None else None
+    reasons = read_left_out(args)
     scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
     if scored is None or not Processes.from_environment().concludes:
         return []
@@ -318,7 +317,7 @@ def report_on(
     """Calibrate if asked to, write the report and print it.
 
     ``points`` are those of gallery and training photos, ``areas`` labels of the truths, and ``reasons`` those to leave
-    queries out, see ``read_areas`` and ``read_reasons``.
+    queries out, see ``read_areas`` and ``read_left_out``.
     """
     from utils.decider import Decider
     from utils.evaluation.area_accuracy import area_accuracy
@@ -409,6 +408,16 @@ def read_query_areas(
     from utils.tables.osv5m import read_areas
 
     return (None, []) if args.areas is None else read_areas(args.areas, [query.image for query in queries])
+
+
+def read_left_out(args: argparse.Namespace) -> dict[str, list[str]] | None:
+    """The queries to leave out and why, see ``read_reasons``; None where it names none, as after a clean audit."""
+    from utils.tables.leak_table import read_reasons
+
+    reasons = {} if args.leave_out is None else read_reasons(args.leave_out)
+    if args.leave_out is not None and not reasons:
+        logger.info("%s has no rows: no query is left out", args.leave_out)
+    return reasons or None
 
 
 def score(

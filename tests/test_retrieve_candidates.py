@@ -315,6 +315,27 @@ def test_flags_of_another_index_are_refused(flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--components 5000", "error: --components 5000: at most 30, since there are 30 photos with embeddings of"),
+        ("--index_type ivfpq", "error: 30 photos are too few for an ivfpq index.* --index_type exact"),
+    ],
+)
+def test_an_index_that_cannot_be_is_refused_before_photos_are_embedded(earth, flags, message, monkeypatch) -> None:
+    monkeypatch.setattr(gallery_embeddings, "embedded_batches", lambda *_: pytest.fail("embedded"))
+    with pytest.raises(SystemExit, match=message):
+        main([*earth["build"].split(), *flags.split()])
+
+
+def test_a_gallery_without_its_photos_says_where_they_were_looked_for(earth: dict[str, str]) -> None:
+    folder = earth["test"]  # of other photos
+    with pytest.raises(SystemExit) as stop:
+        main(earth["build"].replace(f"{earth['gallery']}/images.tar", folder).split())
+    none = f"error: {earth['gallery']}/metadata.csv: none of its 30 photos can be read from --image_data_path"
+    assert str(stop.value) == f"{none}; gallery_0.png: not in {folder}"
+
+
 def test_two_processes_build_the_index_of_one(earth: dict[str, str], tmp_path: Path, monkeypatch) -> None:
     assert main(earth["build"].split()) == 0
     index = Path(earth["gallery"]) / "index"

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.cli.command import run_command
+from utils.cli.command import first_of, run_command
 from utils.cli.flags import (
     add_candidate_choice,
     add_device,
@@ -40,6 +40,7 @@ from utils.cli.flags import (
     add_workers,
     at_least,
     attention,
+    check_candidate_choice,
     check_quantize,
     check_vision_attention,
     positive,
@@ -68,7 +69,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("scripts")
 
-SHOWN = 20  # problems printed
 SECRET = ("api_key", "base_url")  # an address may have a password in it
 FLAGS_OF = {
     "local": (
@@ -234,7 +234,8 @@ def check_backend(args: argparse.Namespace, parser: argparse.ArgumentParser, giv
 
 
 def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: set[str]) -> None:
-    """Refuse flags that have no effect beside the others, and calibrating where it would spoil a test."""
+    """Refuse flags that have no effect beside the others or leave nothing, and calibrating that would spoil a test."""
+    check_candidate_choice(args, parser)
     if args.ranker != "model":
         useless = ("decode", "name_generated", "quantize")
         refuse(parser, given, useless, f"with --ranker {args.ranker}: they are the model's")
@@ -273,23 +274,24 @@ def evaluate(args: argparse.Namespace) -> list[str]:
     check_outputs(folders=[(f"--{name}", path) for name, path in names])
 
     from utils.evaluation.cases import Case
-    from utils.tables.leak_table import read_reasons
 
     info = adapter_info(args.model_path, args.model) if args.ranker == "model" else AdapterInfo(args.model)
     queries, problems = read_queries(args)
     points, unusable = read_photo_points(args)
     areas, more = read_query_areas(args, queries)
     problems += unusable + more
-    reasons = read_reasons(args.leave_out) if args.leave_out is not None else None
+    reasons = read_left_out(args)
     scored = score(args, queries, info) if args.ranker == "model" else ([Case(query) for query in queries], [])
     if scored is None or not Processes.from_environment().concludes:
         return []
     cases, lost = scored
     problems += lost
+    if not cases and queries:
+        raise ValueError("\n".join([f"none of the {len(queries):,} queries could be scored", *first_of(lost)]))
     if not cases:
-        raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *problems]))
+        raise ValueError("\n".join([f"{args.candidates}: no query left to report on", *first_of(problems)]))
     report_on(args, info, cases, points, areas, reasons, problems)
-    return problems if len(problems) <= SHOWN else [*problems[:SHOWN], f"{len(problems) - SHOWN} more, in metrics.json"]
+    return first_of(problems, ", in metrics.json")
 
 
 def choose_areas(args: argparse.Namespace) -> None:
@@ -315,7 +317,7 @@ def report_on(
     """Calibrate if asked to, write the report and print it.
 
     ``points`` are those of gallery and training photos, ``areas`` labels of the truths, and ``reasons`` those to leave
-    queries out, see ``read_areas`` and ``read_reasons``.
+    queries out, see ``read_areas`` and ``read_left_out``.
     """
     from utils.decider import Decider
     from utils.evaluation.area_accuracy import area_accuracy
@@ -408,6 +410,16 @@ def read_query_areas(
     return (None, []) if args.areas is None else read_areas(args.areas, [query.image for query in queries])
 
 
+def read_left_out(args: argparse.Namespace) -> dict[str, list[str]] | None:
+    """The queries to leave out and why, see ``read_reasons``; None where it names none, as after a clean audit."""
+    from utils.tables.leak_table import read_reasons
+
+    reasons = {} if args.leave_out is None else read_reasons(args.leave_out)
+    if args.leave_out is not None and not reasons:
+        logger.info("%s has no rows: no query is left out", args.leave_out)
+    return reasons or None
+
+
 def score(
     args: argparse.Namespace, queries: "Sequence[Query]", info: AdapterInfo
 ) -> "tuple[list[Case], list[str]] | None":
@@ -443,15 +455,14 @@ def local_engine(args: argparse.Namespace, local_rank: int, total: int) -> tuple
 
     from utils.evaluation.by_ranker import score_by_ranker
     from utils.geo_ranker import GeoRanker
-    from utils.model.device import own_device
+    from utils.model.device import checked_device, own_device
 
-    device = args.device or own_device(local_rank)
-    device_type = torch.device(device).type
-    kernels = attention(args, device_type)
-    settings = {"device": device_type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
+    device = checked_device(args.device or own_device(local_rank))
+    kernels = attention(args, device.type)
+    settings = {"device": device.type, "attn_implementation": kernels, "dtype": args.dtype, "sharing": args.sharing}
     if args.quantize is not None:  # logs from before there was the flag stay valid
         settings["quantize"] = args.quantize
-    how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": device, "attn_implementation": kernels}
+    how = {"dtype": args.dtype and getattr(torch, args.dtype), "device": str(device), "attn_implementation": kernels}
     how["quantize"] = args.quantize
     return settings, functools.partial(
         score_by_ranker,
@@ -461,7 +472,7 @@ def local_engine(args: argparse.Namespace, local_rank: int, total: int) -> tuple
         max_tokens=args.max_tokens,
         sharing=args.sharing,
         # On a CPU the model takes all cores, and nothing is won by reading ahead.
-        num_workers=args.num_workers if args.num_workers is not None else 0 if device == "cpu" else 4,
+        num_workers=args.num_workers if args.num_workers is not None else 0 if device.type == "cpu" else 4,
     )
 
 

@@ -158,6 +158,8 @@ def predict(args: argparse.Namespace) -> list[str]:
     result_path = args.root_path / args.result_path.format(model=name)
     journal_path = result_path.with_name(result_path.name + ".jsonl")
     check_outputs([("--result_path", result_path), ("--result_path", journal_path)])
+    if args.backend == "local":
+        device(args)  # raises, before all weights are read for their hash
 
     from utils.generation.journal import Journal
     from utils.generation.tally import Tally, summary
@@ -270,12 +272,17 @@ def read_batch(args: argparse.Namespace, tally: "Tally") -> None:
         logger.info("%d photos are in batch files of which no result was read", len(tally.journal.in_batches))
 
 
+def device(args: argparse.Namespace) -> str:
+    """Where a local model computes. Raises ``ValueError`` as ``checked_device`` does."""
+    from utils.model.device import checked_device, own_device
+
+    return str(checked_device(args.device or own_device(Processes.from_environment().local_rank)))
+
+
 def ask_model(args: argparse.Namespace, image_ids: Sequence[str], store: "ImageStore", tally: "Tally") -> None:
     from utils.generation.local import LocalModel, ask_local
-    from utils.model.device import own_device
 
-    device = args.device or own_device(Processes.from_environment().local_rank)
-    model = LocalModel.from_pretrained(args.model, args.dtype, device, args.quantize)
+    model = LocalModel.from_pretrained(args.model, args.dtype, device(args), args.quantize)
     missing = set(image_ids)  # of them this process asks about those that no other takes
     unanswered = (img_id for img_id in tally.work if img_id in missing)
     settings = sampling(args) | {"max_tokens": args.max_tokens}

@@ -48,6 +48,7 @@ from utils.cli.flags import (
     add_device,
     add_gallery_photos,
     add_quantize,
+    check_candidate_choice,
     check_quantize,
     choose_base,
     script_parser,
@@ -183,6 +184,7 @@ def check_use(args: argparse.Namespace, parser: argparse.ArgumentParser, given: 
     check_demand(args, parser, given)
     if args.image is not None:
         return
+    check_candidate_choice(args, parser)
     if args.ranker in WITHOUT_RANKER:
         refuse(parser, given, ("model", "quantize"), f"with --ranker {args.ranker}: no model is loaded")
     refuse(parser, given, ("latitude", "longitude"), "without --image: of --query the table knows where it is")

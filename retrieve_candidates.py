@@ -42,9 +42,9 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.cli.command import run_command
 from utils.cli.flags import add_device, add_quiet, add_workers, at_least, script_parser
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from utils.retrieval.encoders import Encoder
     from utils.retrieval.exclusions import Exclusion
-    from utils.retrieval.gallery import Gallery
+    from utils.retrieval.gallery import Gallery, IndexType
 
 logger = logging.getLogger("scripts")
 
@@ -186,7 +186,7 @@ def grow(args: argparse.Namespace) -> list[str]:
 
 def build(args: argparse.Namespace) -> list[str]:
     """Embed and index the gallery."""
-    from utils.retrieval.building import build_index, choose_index_type
+    from utils.retrieval.building import build_index, check_index, choose_index_type
     from utils.retrieval.embedding import compute_dtype
     from utils.retrieval.gallery import IndexInfo
     from utils.tables.metadata import metadata_problems, read_metadata
@@ -195,15 +195,20 @@ def build(args: argparse.Namespace) -> list[str]:
     if (args.index / "index.json").exists() and (added := IndexInfo.load(args.index).added):
         raise ValueError(f"{args.index} has photos in {', '.join(added)}, which would be lost: use another folder")
     dtype = compute_dtype(args.dtype, device(args))
-    embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage)
+    usable = gallery["LAT"].notna().to_numpy()
+    coding = {"components": args.components, "code_bytes": args.code_bytes}
+
+    def chosen_type(dimension: int) -> "IndexType":
+        index_type = choose_index_type(args.index_type, len(gallery), args.components or dimension, args.exact_gib)
+        check_index(index_type, int(usable.sum()), dimension, **coding)
+        return index_type
+
+    embedded = embed_gallery(args, args.index, gallery, args.model, dtype, args.storage, check=chosen_type)
     if embedded is None:
         return []
     embeddings, unreadable = embedded
-    length = args.components or embeddings.shape[1]
-    index_type = choose_index_type(args.index_type, len(embeddings), length, args.exact_gib)
-    usable = gallery["LAT"].notna().to_numpy()
-    coding = {"components": args.components, "code_bytes": args.code_bytes, "reverse": args.reverse}
-    index, trade_off = build_index(embeddings, usable, index_type, **coding)
+    index_type = chosen_type(embeddings.shape[1])
+    index, trade_off = build_index(embeddings, usable, index_type, **coding, reverse=args.reverse)
     # A run that is stopped here leaves no index rather than parts of two.
     (args.index / "index.json").unlink(missing_ok=True)
     index.save(args.index)
@@ -324,22 +329,37 @@ def query_embeddings(args: argparse.Namespace, encoder: "Encoder") -> "tuple[pd.
 
 
 def device(args: argparse.Namespace) -> str:
-    from utils.model.device import own_device
+    """Where to compute. Raises ``ValueError`` as ``checked_device`` does."""
+    from utils.model.device import checked_device, own_device
 
-    return args.device or own_device(Processes.from_environment().local_rank)
+    return str(checked_device(args.device or own_device(Processes.from_environment().local_rank)))
 
 
 def embed_gallery(
-    args: argparse.Namespace, folder: Path, gallery: "pd.DataFrame", model: str, dtype: str, storage: str
+    args: argparse.Namespace,
+    folder: Path,
+    gallery: "pd.DataFrame",
+    model: str,
+    dtype: str,
+    storage: str,
+    check: Callable[[int], Any] | None = None,
 ) -> "tuple[np.ndarray, list[str]] | None":
-    """The embeddings of ``gallery`` in ``folder``; see ``gallery_embeddings``."""
+    """The embeddings of ``gallery`` in ``folder``; see ``gallery_embeddings``.
+
+    Raises ``ValueError`` where no photo can be read, naming the first and where it was looked for.
+    """
     from utils.photos.store import ImageStore
     from utils.retrieval.gallery_embeddings import gallery_embeddings
 
     store = ImageStore.from_paths(args.image_data_path, args.tar_index_path)
     ids = gallery["IMG_ID"].tolist()
-    how = dtype, device(args), args.batch_size, args.num_workers, storage, Processes.from_environment()
-    return gallery_embeddings(folder, model, ids, store, *how)
+    how = dtype, device(args), args.batch_size, args.num_workers, storage, Processes.from_environment(), check
+    embedded = gallery_embeddings(folder, model, ids, store, *how)
+    if embedded is not None and len(embedded[1]) == len(ids):
+        raise ValueError(
+            f"{args.gallery}: none of its {len(ids):,} photos can be read from --image_data_path; {embedded[1][0]}"
+        )
+    return embedded
 
 
 def checked_model(args: argparse.Namespace, gallery: "Gallery") -> str:

@@ -363,6 +363,26 @@ def test_a_bad_photo_costs_only_itself(world, run, tmp_path, capsys):
     assert [problem.split(":")[0] for problem in repaired["problems"]] == ["q3.jpg"]
 
 
+def test_a_table_without_a_usable_row_shows_the_first_of_them(world, run, tmp_path):
+    header, *rows = (world / "candidates.csv").read_text().splitlines()
+    bad = [row.replace(row.split(",")[1], "north", 1) for row in rows * 3]
+    (world / "candidates.csv").write_text("\n".join([header, *bad]) + "\n")
+    with pytest.raises(SystemExit) as stop:
+        run(world, tmp_path / "out", "--ranker", "retrieval")
+    first, *named = str(stop.value).splitlines()
+    assert first == f"error: {world / 'candidates.csv'}: no query left to report on"
+    assert len(named) == 21
+    assert "row 19 (q9.jpg)" in named[-2]
+    assert named[-1] == "10 more"
+
+
+def test_queries_that_are_all_lost_in_scoring_are_no_fault_of_the_table(world, run, tmp_path):
+    for photo in (world / "photos").iterdir():
+        photo.write_bytes(b"no photo")
+    with pytest.raises(SystemExit, match=r"^error: none of the 10 queries could be scored\nq0\.jpg: query left out: "):
+        run(world, tmp_path / "out")
+
+
 def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
     _, before = run(world, tmp_path / "out")
     assert before["temperature"] == 1
@@ -397,6 +417,7 @@ def test_calibration_is_stored_with_the_adapter(world, run, tmp_path):
         (["--dataset", "earth", "--max_tokens", "9", "--batch_size", "32"], "--batch_size: no use with --max_tokens"),
         (["--dataset", "im2gps3k", "--split", "val"], "has no splits"),
         (["--dataset", "earth", "--batch_size", "0"], "--batch_size: 0: it is at least 1"),
+        (["--dataset", "earth", "--topn", "0", "--topn_zs", "0"], "--topn and --topn_zs leave no place to rank"),
         (["--dataset", "earth", "--merge_km", "nan"], "--merge_km: nan: it is at least 0"),
     ],
 )
@@ -449,6 +470,14 @@ def test_published_command():
     assert args.max_tokens == 16 * 1024
     defaults = evaluate.parse_arguments(["--model_path", "lora"])
     assert (defaults.topn, defaults.topn_zs, defaults.max_tokens) == (10, 5, MAX_TOKENS)
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta"])
+def test_a_device_that_is_none_is_refused_before_weights_are_read(world, run, tmp_path, name):
+    for weights in (world / "adapter").glob("*.safetensors"):
+        weights.write_bytes(b"")
+    with pytest.raises(SystemExit, match=f"^error: device {name}: it is cpu, cuda or cuda:N"):
+        run(world, tmp_path / "out", "--device", name)
 
 
 @pytest.mark.parametrize("name", ["candidates.csv", "photos", "gallery.tar", "adapter"])

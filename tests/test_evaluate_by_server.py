@@ -95,6 +95,23 @@ def test_rewards_of_another_base_model_are_not_mixed_in(world, stand_in, tiny_ba
         run(world, tiny_base, tmp_path, "--backend", "vllm", "--base_url", one.url, two.url)
 
 
+def test_prompts_that_are_all_refused_are_no_fault_of_the_table(world, stand_in, tiny_base, tmp_path):
+    """As with a --max-model-len that is too small; asked what it is, the server answers."""
+
+    def refusing(body: dict, number: int) -> Response:
+        if isinstance(body["messages"][0]["content"], list) and len(body["messages"][0]["content"]) == 1:
+            return stand_in.respond(body, number)
+        return Response(400, {"error": {"message": "longer than the maximum model length of 64"}})
+
+    with serving(refusing) as server, pytest.raises(SystemExit) as stop:
+        run(world, tiny_base, tmp_path, "--backend", "vllm", "--base_url", server.url)
+    first, *lost = str(stop.value).splitlines()
+    assert first == f"error: none of the {QUERIES} queries could be scored"
+    assert lost[0].startswith("q0.jpg: candidate ")
+    assert all("maximum model length" in line for line in lost[:-1])
+    assert lost[-1] == f"{QUERIES * (RETRIEVED + GENERATED) - 20} more"
+
+
 def test_another_adapter_ends_the_run(world, tiny_base, tmp_path, stand_in):
     def other(body: dict, number: int) -> Response:
         answer = stand_in.respond(body, number)

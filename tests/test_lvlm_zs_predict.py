@@ -83,6 +83,12 @@ def test_published_command_and_what_a_second_run_asks(root: Path, capsys) -> Non
     assert KEY not in output.out + output.err
 
 
+def test_a_device_that_is_none_is_refused_before_weights_are_read(root: Path) -> None:
+    command = ["--backend", "local", "--model", str(root / "no_model"), "--root_path", str(root)]
+    with pytest.raises(SystemExit, match=r"^error: device gpu: it is cpu, cuda or cuda:N"):
+        main([*command, "--device", "gpu"])
+
+
 def test_a_local_model_goes_on_where_it_stopped(root: Path, tiny_base: Path) -> None:
     def run(result: str, *more: str) -> int:
         command = [

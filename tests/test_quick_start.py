@@ -320,6 +320,7 @@ def test_places_edited_into_the_file(own_photo, run, world, monkeypatch, capsys)
         (["--retriever", "geoclip"], "--retriever: no use without --image"),
         (["--image", "x.jpg", "--index", "i"], "--index needs --image_data_path"),
         (["--image", "x.jpg", "--index", "i", "--image_data_path", "g", "--topn", "0"], "leave no place to rank"),
+        (["--topn", "0", "--topn_zs", "0"], "--topn and --topn_zs leave no place to rank"),
         ([*OWN, "--locations", "x.csv"], "--locations: no use with one photo"),
         ([*GALLERY, "--image", ".", "--map", "m.png"], "--map: no use with a folder"),
         ([*GALLERY, "--image", ".", "--latitude", "1"], "--latitude: no use with a folder"),

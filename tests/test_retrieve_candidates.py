@@ -83,6 +83,15 @@ def test_arrays_and_table_agree(earth: dict[str, str], components: int, reverse:
     assert columns.tolist() == [f"{kind}_{i}_gps" for kind in ("candidate", "reverse") for i in range(TOPK)]
 
 
+@pytest.mark.parametrize("command", ["build", "search"])
+def test_a_device_that_is_none_is_refused_before_anything_is_embedded(earth: dict[str, str], command: str) -> None:
+    if command == "search":
+        assert main(earth["build"].split()) == 0
+    with pytest.raises(SystemExit, match=r"^error: device gpu: it is cpu, cuda or cuda:N"):
+        main([*earth[command].split(), "--device", "gpu"])
+    assert command == "search" or not list(Path(earth["gallery"], "index").glob("**/*.npy"))
+
+
 def test_unusable_queries_are_in_no_result(earth: dict[str, str], capsys) -> None:
     folder = Path(earth["test"])
     assert main(earth["build"].split()) == 0
@@ -310,6 +319,27 @@ def test_no_command_is_an_error_that_names_them(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "arguments are required: {build,add,search}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--components 5000", "error: --components 5000: at most 30, since there are 30 photos with embeddings of"),
+        ("--index_type ivfpq", "error: 30 photos are too few for an ivfpq index.* --index_type exact"),
+    ],
+)
+def test_an_index_that_cannot_be_is_refused_before_photos_are_embedded(earth, flags, message, monkeypatch) -> None:
+    monkeypatch.setattr(gallery_embeddings, "embedded_batches", lambda *_: pytest.fail("embedded"))
+    with pytest.raises(SystemExit, match=message):
+        main([*earth["build"].split(), *flags.split()])
+
+
+def test_a_gallery_without_its_photos_says_where_they_were_looked_for(earth: dict[str, str]) -> None:
+    folder = earth["test"]  # of other photos
+    with pytest.raises(SystemExit) as stop:
+        main(earth["build"].replace(f"{earth['gallery']}/images.tar", folder).split())
+    none = f"error: {earth['gallery']}/metadata.csv: none of its 30 photos can be read from --image_data_path"
+    assert str(stop.value) == f"{none}; gallery_0.png: not in {folder}"
 
 
 def test_two_processes_build_the_index_of_one(earth: dict[str, str], tmp_path: Path, monkeypatch) -> None:

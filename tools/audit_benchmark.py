@@ -101,7 +101,7 @@ def audit(args: argparse.Namespace) -> list[str]:
     from utils.auditing.near_duplicates import Photos
     from utils.auditing.pictures import picture_leaks
     from utils.auditing.similar import Similar
-    from utils.model.device import own_device
+    from utils.model.device import checked_device, own_device
     from utils.photos.store import ImageStore
     from utils.retrieval.gallery import Gallery
     from utils.tables.leak_table import write_leaks
@@ -117,7 +117,8 @@ def audit(args: argparse.Namespace) -> list[str]:
     leaks = leaks_by_table(ids, gallery_ids, args.owner)
     found = {}
     if index is not None:
-        similar = Similar(index, queries, args.model, args.device or own_device(0), args.num_workers)
+        device = str(checked_device(args.device or own_device(0)))
+        similar = Similar(index, queries, args.model, device, args.num_workers)
         found = {"similar": similar.rows, "cosine": similar.cosine}
     how = {"many": args.many, "least": args.likeness} | found
     pictures, problems = picture_leaks(queries, gallery, args.hashes, args.num_workers, **how)

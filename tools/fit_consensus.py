@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli.command import run_command
-from utils.cli.flags import add_candidate_choice, at_least, script_parser
+from utils.cli.command import first_of, run_command
+from utils.cli.flags import add_candidate_choice, at_least, check_candidate_choice, script_parser
 from utils.data_paths import check_files
 from utils.decoding import WITHOUT_RANKER
 from utils.jobs.outputs import check_outputs
@@ -45,6 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     add("--gallery", help="metadata CSV of the gallery, where it is known: the calibration then is for no other")
     args = parser.parse_args(arguments)
+    check_candidate_choice(args, parser)
     if (args.calibration is None) != (args.about is None):
         parser.error("--calibration and --about belong together")
     if args.gallery is not None and args.calibration is None:
@@ -78,7 +79,7 @@ def fit(args: argparse.Namespace) -> list[str]:
         cases += [Case(query) for query in queries]
         problems += more
     if not cases:
-        raise ValueError("\n".join(["no query to fit on", *problems]))
+        raise ValueError("\n".join(["no query to fit on", *first_of(problems)]))
     tried = grid_picks(cases)
     values = goodness(cases, tried)
     picks = ranker_picks(cases, seed=args.seed)

@@ -12,6 +12,7 @@ import retrieve_candidates
 from tests.audited import as_jpeg, edge_crop, picture
 from tests.world import RETRIEVED, build_world, flags
 from tools.audit_benchmark import main
+from utils.tables.leak_table import write_leaks
 
 QUERIES = {
     "clean_1@N01.jpg": as_jpeg(picture(100), 90),
@@ -149,6 +150,18 @@ def test_the_report_has_all_queries_and_those_without_leaks(tmp_path, tiny_base,
     assert without["gallery_density"] == rest["gallery_density"]
     assert f"Without the 2 queries that are in {leaks} (same_owner 2, near_duplicate 1):\n8 queries" in text
     assert np.isfinite(without["rankers"]["consensus"]["median_km"])
+
+
+def test_a_table_without_leaks_leaves_nothing_out(tmp_path, tiny_base, capsys):
+    build_world(tmp_path / "world", tiny_base)
+    write_leaks(tmp_path / "leaks.csv", [])
+    command = ["--candidates", str(tmp_path / "world" / "candidates.csv"), "--ranker", "retrieval"]
+    command += ["--output_dir", str(tmp_path / "out"), "--leave_out", str(tmp_path / "leaks.csv")]
+    assert evaluate.main(command) == 0
+    captured = capsys.readouterr()
+    assert f"{tmp_path / 'leaks.csv'} has no rows: no query is left out" in captured.err
+    assert "Without the" not in captured.out
+    assert "leave_out" not in json.loads((tmp_path / "out" / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize(

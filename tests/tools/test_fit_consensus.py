@@ -107,6 +107,7 @@ def test_too_few_to_calibrate_on(tmp_path, capsys):
         (["--calibration", "votes.json"], "--calibration and --about belong together"),
         (["--about", "words"], "--calibration and --about belong together"),
         (["--gallery", "photos.csv"], "--gallery is for --calibration"),
+        (["--topn", "0", "--topn_zs", "0"], "--topn and --topn_zs leave no place to rank"),
     ],
 )
 def test_flags_that_need_each_other(flags, message, capsys):

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from utils.cli.interrupts import INTERRUPTED, none_lost
@@ -10,6 +10,8 @@ from utils.cli.logs import set_up_logging
 from utils.data_paths import absence
 
 logger = logging.getLogger(__name__)
+
+SHOWN = 20  # problems; of a table that is wrong throughout there may be one a row
 
 
 @contextmanager
@@ -26,6 +28,12 @@ def one_line_errors(*errors: type[Exception]) -> Iterator[None]:
         sys.exit("error: " + ("\n".join(absence(error.filename)) if error.filename else str(error)))
     except (OSError, ValueError, MemoryError, *errors) as error:
         sys.exit(f"error: {error}")
+
+
+def first_of(problems: Sequence[str], where: str = "") -> list[str]:
+    """At most ``SHOWN`` problems, and how many more there are; ``where`` says where those stand."""
+    more = len(problems) - SHOWN
+    return [*problems[:SHOWN], *([f"{more:,} more{where}"] if more > 0 else [])]
 
 
 def run_command(

@@ -120,6 +120,12 @@ def add_quantize(add: Callable[..., Any]) -> None:
 # ---- what flags need ----
 
 
+def check_candidate_choice(args: Namespace, parser: ArgumentParser) -> None:
+    """End in an error of ``parser`` where ``--topn`` and ``--topn_zs`` are both 0."""
+    if not args.topn and not args.topn_zs:
+        parser.error("--topn and --topn_zs leave no place to rank: at least one of them is above 0")
+
+
 def check_quantize(args: Namespace) -> None:
     """Raise ``ValueError`` where ``--quantize`` is given and its package is missing."""
     if args.quantize is not None:

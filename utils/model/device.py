@@ -14,13 +14,22 @@ def own_device(local_rank: int) -> str:
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of that name. Raises ``ValueError`` where there is none, or torch was built without it."""
+    """The device of that name: the CPU, a GPU of CUDA, or another accelerator that torch has here.
+
+    Raises ``ValueError`` where it is none of these, or this machine lacks it.
+    """
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device {name}: {str(error).splitlines()[0]}") from None
+    except RuntimeError:
+        device = None
+    # Torch knows names of what it cannot compute on: `meta` has no values, most others need a build of their own.
+    here = torch.accelerator.current_accelerator(check_available=True)
+    if device is None or device.type not in {"cpu", "cuda", here and here.type}:
+        raise ValueError(f"device {name}: it is cpu, cuda or cuda:N, such as cuda:0")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name}: this machine, or this build of torch, has no CUDA")
+        raise ValueError(f"device {name}: this machine, or this build of torch, has no CUDA: cpu is left")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name}: this machine's last GPU is cuda:{torch.cuda.device_count() - 1}")
     return device
 
 

@@ -63,6 +63,16 @@ def cells_for(photos: int) -> int:
     return int(min(MAX_CELLS, 2 * photos**0.5))
 
 
+def check_compressible(photos: int, dimension: int, code_bytes: int) -> None:
+    """Raise ``ValueError``, naming the flag, where embeddings (photos, dimension) are too few or too short."""
+    if photos < MIN_PHOTOS:
+        raise ValueError(
+            f"{photos:,} photos are too few for an ivfpq index, which takes at least {MIN_PHOTOS:,}: --index_type exact"
+        )
+    if code_bytes > dimension:
+        raise ValueError(f"--code_bytes {code_bytes}: at most {dimension}, the length of the embeddings")
+
+
 class Probes(NamedTuple):
     """How many cells a search looks through, and the recall@20 measured with so many."""
 

@@ -13,10 +13,10 @@ import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -87,12 +87,14 @@ def gallery_embeddings(
     workers: int = 0,
     storage: str = "float32",
     processes: Processes | None = None,
+    check: Callable[[int], Any] | None = None,
 ) -> tuple[np.ndarray, list[str]] | None:
     """The embeddings of a gallery, from ``folder/embeddings.npy`` where they fit, else made and kept there.
 
     Args:
         storage: "float32", or "float16", which takes half the space.
         processes: those that call this together.
+        check: given the dimension before photos are embedded; what it raises ends this.
 
     Returns:
         (n, dimension) of type ``storage``, mapped from the file, and a message for each photo that could not be read;
@@ -121,7 +123,7 @@ def gallery_embeddings(
 
     # Named by what is in it: shards of another model or gallery are not taken for these.
     shards = folder / f"shards-{hashlib.sha256(json.dumps(asdict(info)).encode()).hexdigest()[:16]}"
-    making = _Shards(shards, base, image_ids, store, info, device, batch_size, workers)
+    making = _Shards(shards, base, image_ids, store, info, device, batch_size, workers, check)
     gathered = processes.together(making.embed)
     if gathered is None:
         return None
@@ -183,6 +185,7 @@ class _Shards:
     device: str
     batch_size: int
     workers: int
+    check: Callable[[int], Any] | None
 
     def embed(self, processes: Processes) -> list[str]:
         """Make those that are not there yet, together with ``processes``; returns problems of those that were taken."""
@@ -216,6 +219,8 @@ class _Shards:
         self, missing: Iterable[tuple[range, np.ndarray]], work: SharedWork[range], problems: list[str], progress: tqdm
     ) -> None:
         encoder = load_encoder(self.base, self.info.dtype, self.device)
+        if self.check is not None:
+            self.check(encoder.dimension)
         begun: deque[tuple[range, np.ndarray]] = deque()
 
         def batches() -> Iterator[range]:

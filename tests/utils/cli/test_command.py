@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.cli.command import one_line_errors, run_command
+from utils.cli.command import SHOWN, first_of, one_line_errors, run_command
 
 pytestmark = pytest.mark.usefixtures("unset_logging")
 
@@ -17,6 +17,12 @@ def test_problems_are_named_and_set_the_exit_code(capsys):
     assert capsys.readouterr() == ("", "")
     assert run_command(lambda: ["a.jpg: truncated", "b.jpg: missing"]) == 1
     assert capsys.readouterr() == ("", "problem: a.jpg: truncated\nproblem: b.jpg: missing\n")
+
+
+def test_of_many_problems_the_first_are_shown_and_the_others_counted():
+    many = [f"row {number}" for number in range(SHOWN + 1234)]
+    assert first_of(many[:SHOWN]) == many[:SHOWN]
+    assert first_of(many, ", in a file") == [*many[:SHOWN], "1,234 more, in a file"]
 
 
 def test_expected_errors_end_in_one_line_and_others_do_not():

@@ -10,13 +10,27 @@ def test_own_device(monkeypatch, there, device):
     assert own_device(3) == device
 
 
-def test_devices_that_are_not_there_are_refused_in_one_line(monkeypatch):
+@pytest.mark.parametrize("name", ["gpu", "nonsense", "meta", "vulkan", "cuda:x", ""])
+def test_what_is_no_device_to_compute_on_is_refused_with_what_is(name):
+    with pytest.raises(ValueError, match=f"^device {name}: it is cpu, cuda or cuda:N, such as cuda:0$"):
+        checked_device(name)
+
+
+def test_gpus_that_are_not_there_are_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert checked_device("cpu") == torch.device("cpu")
-    with pytest.raises(ValueError, match="device nonsense: "):
-        checked_device("nonsense")
     with pytest.raises(ValueError, match=r"device cuda:0: .* has no CUDA"):
         checked_device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert checked_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match=r"^device cuda:2: this machine's last GPU is cuda:1$"):
+        checked_device("cuda:2")
+
+
+def test_another_accelerator_of_torch_is_taken(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("mps"))
+    assert checked_device("mps") == torch.device("mps")
 
 
 @pytest.mark.parametrize("there", [True, False])

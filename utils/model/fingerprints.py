@@ -14,12 +14,20 @@ WEIGHT_FILES = ("config.json", "*processor_config.json", "*.safetensors")  # wha
 
 
 def model_folder(base: str | os.PathLike) -> Path:
-    """The folder of a checkpoint: ``base`` itself, or the local copy of a hub repository."""
+    """The folder of a checkpoint: ``base`` itself, or the local copy of a hub repository.
+
+    Raises ``ValueError``, naming it, where it is neither, or the hub cannot be reached.
+    """
     if Path(base).is_dir():
         return Path(base)
     from huggingface_hub import snapshot_download  # half a second of imports, for hub names only
+    from huggingface_hub.errors import HFValidationError
 
-    return Path(snapshot_download(str(base), allow_patterns=["*.json", "*.txt", "*.jinja", "*.safetensors"]))
+    try:
+        return Path(snapshot_download(str(base), allow_patterns=["*.json", "*.txt", "*.jinja", "*.safetensors"]))
+    except (OSError, HFValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"model {base}: it is no folder here, and the hub did not give it: {reason}") from error
 
 
 def weights_hash(base: str | os.PathLike) -> str:

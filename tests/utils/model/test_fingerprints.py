@@ -1,8 +1,12 @@
 from pathlib import Path
 
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
 from tests.tiny_models import build_tiny_base
 from utils.model.adapter_info import DOMAIN_FILENAME, AdapterInfo
-from utils.model.fingerprints import fingerprint, settings_hash, weights_hash
+from utils.model.fingerprints import fingerprint, model_folder, settings_hash, weights_hash
 
 
 def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
@@ -17,6 +21,20 @@ def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
     config = resized / "preprocessor_config.json"
     config.write_text(config.read_text().replace("1024", "2048"))
     assert weights_hash(resized) != base
+
+
+def test_a_model_that_cannot_be_had_is_named_in_one_line(monkeypatch) -> None:
+    with pytest.raises(
+        ValueError, match=r"^model no//name: it is no folder here, and the hub did not give it: Repo id"
+    ):
+        model_folder("no//name")
+
+    def unreachable(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("Got: ConnectError\nAn error happened")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(ValueError, match=r"^model a/b: it is no .* give it: Got: ConnectError An error happened$"):
+        weights_hash("a/b")
 
 
 def test_settings_and_domain_are_known_and_weights_are_not(tmp_path: Path) -> None:

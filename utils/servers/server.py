@@ -114,7 +114,8 @@ class Server:
 
     def explain(self, error: openai.OpenAIError) -> str:
         """What went wrong, in one line, without the key, which some servers repeat in their messages."""
-        where = f" ({self.client.base_url})" if isinstance(error, openai.APIConnectionError) else ""
-        message = self.mask(f"{type(error).__name__}: {error}{where}")  # before it is cut, which may leave half a key
+        told = [str(error.__cause__ or ""), str(self.client.base_url)]  # openai says no more than "Connection error."
+        more = f" ({'; '.join(filter(None, told))})" if isinstance(error, openai.APIConnectionError) else ""
+        message = self.mask(f"{type(error).__name__}: {error}{more}")  # before it is cut, which may leave half a key
         shown = message if len(message) <= MESSAGE else message[:MESSAGE] + "..."
         return "".join(sign if sign.isprintable() else " " for sign in shown)

@@ -24,9 +24,7 @@ def test_fingerprint_knows_weights_and_preprocessing(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_had_is_named_in_one_line(monkeypatch) -> None:
-    with pytest.raises(
-        ValueError, match=r"^model no//name: it is no folder here, and the hub did not give it: Repo id"
-    ):
+    with pytest.raises(ValueError, match=r"^model no//name: it is no folder here, and the hub did not .*: Repo id"):
         model_folder("no//name")
 
     def unreachable(*_: object, **__: object) -> str:

@@ -53,10 +53,16 @@ class _Read:
 def _swallows(lines: Sequence[str], delimiter: str, width: int, coordinates: Sequence[int]) -> bool:
     """Whether ``lines``, which csv takes for one row of several, are rows in truth."""
     try:
-        list(csv.reader(lines, delimiter=delimiter, strict=True))
+        row = next(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error:
         return True
-    return any(_is_row(line, delimiter, width, coordinates) for line in lines[1:])
+    rows = [_is_row(line, delimiter, width, coordinates) for line in lines]
+    # Where the first cell has several lines, all other cells follow its end, which looks like a row. It is one if the
+    # line in which that cell begins is one, too, but for the quote.
+    end = row[0].count("\n")
+    if end and not _is_row(lines[0].replace('"', "", 1), delimiter, width, coordinates):
+        rows[end] = False
+    return any(rows[1:])
 
 
 def _is_row(line: str, delimiter: str, width: int, coordinates: Sequence[int]) -> bool:

@@ -50,6 +50,19 @@ def test_cells_of_several_lines_are_read(write, place):
     assert problems == []
 
 
+@pytest.mark.parametrize("name", ["\na", "a\nb", "a\n\n", "a\nb,c\nd", "1,2\na"])
+def test_names_of_several_lines_are_read(write, name):
+    text = f'IMG_ID,LAT,LON,response\n"{name}",1,2,x\nb,3,4,x\n'
+    rows, _ = read_generation_table(write(text))
+    assert [row.img_id for row in rows] == [name, "b"]
+
+
+def test_a_row_that_begins_with_a_lost_quote_is_named(write):
+    path = write('IMG_ID,LAT,LON,response\n"a,1,2,x\nb",3,4,x\n')
+    with pytest.raises(ValueError, match=r"row 0 \(line 2\): a quote is opened"):
+        read_generation_table(path)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text('ab",\n', max_size=6), min_size=2, max_size=4), st.data())
 def test_a_lost_quote_costs_no_row_in_silence(tmp_path_factory, places, data):

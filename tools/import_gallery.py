@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_gallery(args: argparse.Namespace) -> list[str]:
     """Write the metadata table and the ledger, and say what became of the rows. Returns the problems."""
     archives = args.image_data_path or [] if args.kind == "osv5m" else []
-    sources = [*(("source", path) for path in args.source), *(("image_data_path", path) for path in archives)]
-    check_files([*((None, path) for path in args.source), *(("image_data_path", path) for path in archives)])
+    photos = [("image_data_path", path) for path in archives]
+    check_files([*((None, path) for path in args.source), *photos])
     check_no_folders(args)
 
     from utils.calibration import counted
@@ -96,7 +96,7 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
     from utils.tables.webdataset import index_shards, read_webdataset
 
     outputs = [("table", args.table), ("table", ledger_path(args.table))]
-    check_apart(outputs, sources)
+    check_apart(outputs, [*(("source", path) for path in args.source), *photos])
     check_table(args.table)
     check_outputs(outputs)
     box = Box(*args.bbox) if args.bbox else None
@@ -108,8 +108,8 @@ def write_gallery(args: argparse.Namespace) -> list[str]:
         else partial(read_osv5m, args.source[0])
     )
     done = import_gallery(read, args.table, selection, ImageStore.from_paths(archives) if archives else None)
-    photos, rows = counted(done.photos, "photo", "photos"), counted(done.rows, "row", "rows")
-    print(f"{args.table}: {photos} of {rows}; {ledger_path(args.table)}: whose they are")
+    kept, rows = counted(done.photos, "photo", "photos"), counted(done.rows, "row", "rows")
+    print(f"{args.table}: {kept} of {rows}; {ledger_path(args.table)}: whose they are")
     for why, count in done.left_out.items():
         if count:
             print(f"Left out, {why}: {count:,}")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,19 @@ def model_folder(base: str | os.PathLike) -> Path:
 
 def weights_hash(base: str | os.PathLike) -> str:
     """SHA-256 of the weights, model configuration and image preprocessing of a checkpoint, or of a ``.pth`` file."""
-    digest = hashlib.sha256()
     if Path(base).suffix == ".pth":
-        paths = [Path(base)]
-    else:
-        folder = model_folder(base)
-        paths = sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern))
+        return files_digest([Path(base)]).hex()
+    folder = model_folder(base)
+    return files_digest(sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern))).hex()
+
+
+def files_digest(paths: Iterable[Path]) -> bytes:
+    """SHA-256 of the names and contents of files, in this order."""
+    whole = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return whole.digest()
 
 
 def digest(text: str) -> str:

@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from utils.model.adapter_info import AdapterInfo
-from utils.model.fingerprints import model_folder, weights_hash
+from utils.model.fingerprints import files_digest, model_folder, weights_hash
 
 MERGED = ("adapter_model.safetensors", "adapter_config.json")  # what of an adapter goes into a checkpoint
 # What a base model's tokenizer and chat template are stored in.
@@ -28,7 +27,7 @@ def reward_label(adapter: str | os.PathLike, info: AdapterInfo) -> str:
             f"{adapter} has candidate_max_pixels {info.candidate_max_pixels}, and vLLM one limit for all photos: "
             "rank with evaluate.py without --backend vllm"
         )
-    merged = _digest(Path(adapter, name) for name in MERGED)
+    merged = files_digest(Path(adapter, name) for name in MERGED)
     digest = hashlib.sha256(merged + f"{info.min_pixels} {info.max_pixels}".encode())
     return f"georanker-{digest.hexdigest()[:16]}"
 
@@ -41,15 +40,6 @@ def checkpoint_label(adapter: str | os.PathLike, info: AdapterInfo, base: str | 
     A client need not have the base model: to it they say that the rewards of two runs are of one checkpoint.
     """
     folder = model_folder(base)
-    prompts = _digest(sorted(path for pattern in PROMPT_FILES for path in folder.glob(pattern)))
+    prompts = files_digest(sorted(path for pattern in PROMPT_FILES for path in folder.glob(pattern)))
     digest = hashlib.sha256(prompts + f"{weights_hash(base)} {dtype}".encode())
     return f"{reward_label(adapter, info)}-{digest.hexdigest()[:8]}"
-
-
-def _digest(paths: Iterable[Path]) -> bytes:
-    """SHA-256 of their names and contents."""
-    whole = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return whole.digest()

@@ -368,6 +368,7 @@ def test_every_state_says_what_it_is(show):
     titles = ["Cascais, Portugal", "Not sure", "Cascais, Portugal", "broken.jpg"]
     for number, title in enumerate(titles):
         page.locator(".photo-row a").nth(number).click()
+        page.locator("h1", has_text=title).wait_for()  # the map may be as high as that of all photos was
         page.wait_for_function("report.map.view.height === report.map.canvas.clientHeight")
         there = view(page)
         page.evaluate("report.map.fit()")
